@@ -1,0 +1,1 @@
+"""The terminal: main and one file per noun."""

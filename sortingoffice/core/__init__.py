@@ -1,0 +1,1 @@
+"""The office's rules.  Pure: facts in, decision out."""

@@ -1,0 +1,1 @@
+"""One file per thing that happens, from trigger to commit."""

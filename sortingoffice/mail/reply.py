@@ -1,0 +1,80 @@
+"""SMTP replies: what we say to a peer, and what a peer said to us.
+
+A `Reply` is a value.  It is built where the decision is made and rendered
+where the socket is, so a policy can be tested without a server.
+
+Sources: RFC 5321 §4.2 (reply codes), RFC 3463 and RFC 5248 (enhanced codes).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})")
+_LEADING_STATUS = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One SMTP reply.
+
+    code    three digits, 200–559
+    status  enhanced code such as "5.1.1"; its class must equal code's class; "" where
+            none applies (greetings, 3xx)
+    text    printable ASCII without line breaks; never contains secrets, rule
+            internals or another person's address: strangers read it
+
+    Raises ValueError when the parts contradict each other.
+    """
+
+    code: int
+    status: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if not 200 <= self.code <= 559:
+            raise ValueError(f"no SMTP reply code: {self.code}")
+        if self.status:
+            match = _STATUS.fullmatch(self.status)
+            if match is None or int(match[1]) != self.code // 100:
+                raise ValueError(f"enhanced code {self.status!r} contradicts {self.code}")
+        if _UNPRINTABLE.search(self.text):
+            raise ValueError("a reply's text is printable ASCII on one line")
+
+    @property
+    def accepted(self) -> bool:
+        return self.code < 400
+
+    @property
+    def temporary(self) -> bool:
+        return 400 <= self.code < 500
+
+    @property
+    def permanent(self) -> bool:
+        return self.code >= 500
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (str(self.code), self.status, self.text) if part)
+
+    def __bytes__(self) -> bytes:
+        """The reply as one line on the wire, with CR LF."""
+        return str(self).encode("ascii") + b"\r\n"
+
+
+def heard(code: int, text: str | bytes) -> Reply:
+    """What a peer said, made safe to keep: any code, any octets, several lines.
+
+    Out-of-range codes and contradicting enhanced codes are the peer's mistake and
+    become 4xx respectively lose their status: never an exception.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("ascii", "replace")
+    if not 200 <= code <= 559:
+        return Reply(451, "4.5.0", _UNPRINTABLE.sub(" ", f"peer answered {code} {text}")[:500].strip())
+    lines = text.splitlines() or [""]
+    match = _LEADING_STATUS.match(lines[0])
+    status = match[1] if match and int(match[1][0]) == code // 100 else ""
+    bare = [_LEADING_STATUS.sub("", line) if status else line for line in lines]
+    return Reply(code, status, _UNPRINTABLE.sub(" ", " ".join(bare))[:500].strip())

@@ -1,0 +1,463 @@
+"""The tables.  One per dataclass of `core.model`, with the same columns (a test asserts it).
+
+Core tables, no ORM.  Times are integer microseconds since 1970 in UTC, handed out as
+aware datetimes; enums are their text.  `row` and `rows` turn results into dataclasses.
+`disclosure` and `event` have no update and no delete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import CursorResult, Result
+from sqlalchemy.types import TypeDecorator
+
+from sortingoffice.core import model
+
+T = TypeVar("T")
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime as integer microseconds."""
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class Word(TypeDecorator[StrEnum]):
+    """A StrEnum as its text."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, enum: type[StrEnum]) -> None:
+        super().__init__()
+        self.enum = enum
+
+    def process_bind_param(self, value: StrEnum | str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else self.enum(value).value
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> StrEnum | None:
+        return None if value is None else self.enum(value)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite's rowid alias must be INTEGER; PostgreSQL's ids are BIGINT.
+_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", _Id, primary_key=True, autoincrement=True)
+
+
+def _to(table: str, *, null: bool = False, index: bool = False) -> sa.Column[Any]:
+    return sa.Column(f"{table}_id", _Id, sa.ForeignKey(f"{table}.id"), nullable=null, index=index)
+
+
+def _text(name: str, **extra: Any) -> sa.Column[str]:
+    return sa.Column(name, sa.Text, nullable=False, **extra)
+
+
+def _flag(name: str) -> sa.Column[bool]:
+    return sa.Column(name, sa.Boolean, nullable=False)
+
+
+def _count(name: str, *, null: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.Integer, nullable=null)
+
+
+def _octets(name: str, *, null: bool = False, **extra: Any) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary, nullable=null, **extra)
+
+
+def _at(name: str, *, null: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, Instant, nullable=null)
+
+
+def _word(name: str, enum: type[StrEnum]) -> sa.Column[Any]:
+    return sa.Column(name, Word(enum), nullable=False)
+
+
+def _table(name: str, *columns: Any) -> sa.Table:
+    # AUTOINCREMENT: an id that was in a token or a log is never given out again.
+    return sa.Table(name, metadata, *columns, sqlite_autoincrement=True)
+
+
+account = _table(
+    "account",
+    _id(),
+    _text("name", unique=True),
+    _word("state", model.AccountState),
+    _flag("admin"),
+    _octets("wrapped_key", null=True),
+    _text("trigger"),
+    _at("created"),
+)
+
+mailbox = _table(
+    "mailbox",
+    _id(),
+    _to("account"),
+    _text("address", index=True),
+    _word("state", model.MailboxState),
+    _flag("delivers"),
+    _flag("preferred"),
+    _at("dkim_seen", null=True),
+    _text("proof"),
+    _octets("verify_hash", null=True),
+    _at("verify_expires", null=True),
+    _at("created"),
+    sa.UniqueConstraint("account_id", "address"),
+)
+
+domain = _table("domain", _id(), _text("name", unique=True), _at("created"))
+
+dkim_key = _table(
+    "dkim_key",
+    _id(),
+    _to("domain"),
+    _text("selector"),
+    _text("algorithm"),
+    _text("public"),
+    _at("created"),
+    _at("retired", null=True),
+    sa.UniqueConstraint("domain_id", "selector"),
+)
+
+app_password = _table(
+    "app_password",
+    _id(),
+    _to("account", index=True),
+    _text("label"),
+    _text("hash"),
+    _at("created"),
+    _at("last_used", null=True),
+    _at("revoked", null=True),
+)
+
+relationship = _table(
+    "relationship",
+    _id(),
+    _to("account"),
+    _text("slug"),
+    _text("name"),
+    _word("kind", model.VendorKind),
+    _word("state", model.RelationshipState),
+    _text("site"),
+    _to("mailbox", null=True),
+    _word("strangers", model.Strangers),
+    _text("display_name"),
+    _text("note"),
+    _at("created"),
+    _count("received"),
+    _count("max_messages", null=True),
+    _at("until", null=True),
+    _at("muted_until", null=True),
+    _at("closing_until", null=True),
+    sa.UniqueConstraint("account_id", "slug"),
+)
+
+alias = _table(
+    "alias",
+    _id(),
+    _to("relationship", index=True),
+    _text("address"),
+    _text("canonical", unique=True),
+    _word("state", model.AliasState),
+    _at("created"),
+)
+
+contact = _table(
+    "contact",
+    _id(),
+    _to("relationship"),
+    _text("address"),
+    _text("written"),
+    _text("name"),
+    _text("reverse_alias"),
+    _text("reverse_canonical", unique=True),
+    _at("created"),
+    sa.UniqueConstraint("relationship_id", "address"),
+)
+
+binding = _table(
+    "binding",
+    _id(),
+    _to("relationship"),
+    _text("identity"),
+    _text("how"),
+    _at("created"),
+    sa.UniqueConstraint("relationship_id", "identity"),
+)
+
+message = _table(
+    "message",
+    _id(),
+    _text("token", unique=True),
+    _word("direction", model.Direction),
+    _to("account", null=True),
+    _to("relationship", null=True),
+    _text("sender"),
+    _text("origin"),
+    _text("results"),
+    _octets("fingerprint", null=True, index=True),
+    _text("rule"),
+    _text("subject"),
+    _flag("bulk"),
+    _flag("authenticated"),
+    _flag("utf8"),
+    _count("size"),
+    _at("accepted"),
+    _octets("raw"),
+)
+
+delivery = _table(
+    "delivery",
+    _id(),
+    _to("message", index=True),
+    _to("account", null=True),
+    _to("relationship", null=True),
+    _to("contact", null=True),
+    _text("recipient"),
+    _text("destination"),
+    _text("return_domain"),
+    _word("state", model.DeliveryState),
+    _text("reason"),
+    _count("attempts"),
+    _at("due"),
+    _at("expires"),
+    _flag("delay_told"),
+    _text("lease_node"),
+    _at("lease_until", null=True),
+    _text("last_reply"),
+    _at("created"),
+    _at("ended", null=True),
+)
+# What the claim looks at is only what waits, however long the history grows.
+sa.Index(
+    "ix_delivery_queued",
+    delivery.c.due,
+    sqlite_where=delivery.c.state == sa.literal_column("'queued'"),
+    postgresql_where=delivery.c.state == sa.literal_column("'queued'"),
+)
+sa.Index(
+    "ix_delivery_held",
+    delivery.c.account_id,
+    sqlite_where=delivery.c.state == sa.literal_column("'held'"),
+    postgresql_where=delivery.c.state == sa.literal_column("'held'"),
+)
+
+attempt = _table(
+    "attempt",
+    _id(),
+    _to("delivery", index=True),
+    _at("at"),
+    _text("host"),
+    _text("tls"),
+    _text("reply"),
+    _count("milliseconds"),
+)
+
+reference = _table(
+    "reference",
+    _id(),
+    _to("relationship"),
+    _text("inside"),
+    _text("outside"),
+    _at("created"),
+    sa.UniqueConstraint("relationship_id", "inside"),
+    sa.Index("ix_reference_outside", "relationship_id", "outside"),
+)
+
+card = _table(
+    "card",
+    _id(),
+    _to("account", index=True),
+    _text("name"),
+    _text("kind"),
+    _word("sensitivity", model.Sensitivity),
+    _at("created"),
+    _at("removed", null=True),
+)
+
+card_field = _table(
+    "card_field",
+    _id(),
+    _to("card", index=True),
+    _text("key"),
+    _word("type", model.FieldType),
+    _text("category"),
+    _count("position"),
+    _at("created"),
+    _at("removed", null=True),
+)
+
+field_version = _table(
+    "field_version",
+    _id(),
+    sa.Column("field_id", _Id, sa.ForeignKey("card_field.id"), nullable=False),
+    _count("number"),
+    _octets("sealed"),
+    _octets("mac"),
+    _at("valid_from"),
+    _at("valid_to", null=True),
+    _text("provenance"),
+    _at("created"),
+    sa.UniqueConstraint("field_id", "number"),
+)
+
+view = _table(
+    "view",
+    _id(),
+    _to("account"),
+    _text("name"),
+    _text("members"),
+    _at("created"),
+    sa.UniqueConstraint("account_id", "name"),
+)
+
+grant = _table(
+    "grant",
+    _id(),
+    _to("account"),
+    _to("relationship", index=True),
+    _text("card"),
+    _text("fields"),
+    _word("mode", model.GrantMode),
+    _text("purpose"),
+    _text("terms"),
+    _at("not_before", null=True),
+    _at("expires", null=True),
+    _count("uses_left", null=True),
+    _at("created"),
+    _at("ended", null=True),
+)
+
+disclosure = _table(
+    "disclosure",
+    _id(),
+    _to("account", index=True),
+    _to("relationship", index=True),
+    _to("contact", null=True),
+    _to("grant", null=True),
+    _to("message", null=True),
+    _at("at"),
+    _text("form"),
+    _word("via", model.Via),
+    _text("purpose"),
+)
+
+disclosure_item = _table(
+    "disclosure_item",
+    _id(),
+    _to("disclosure", index=True),
+    _text("card"),
+    _text("field"),
+    sa.Column("version_id", _Id, sa.ForeignKey("field_version.id"), nullable=True),
+    _octets("sealed"),
+    _octets("mac"),
+)
+
+inbound_directive = _table(
+    "inbound_directive",
+    _id(),
+    _to("relationship"),
+    _octets("mac"),
+    _at("created"),
+    sa.UniqueConstraint("relationship_id", "mac"),
+)
+
+event = _table(
+    "event",
+    _id(),
+    _at("at"),
+    _text("actor"),
+    _to("account", null=True),
+    _to("relationship", null=True, index=True),
+    _text("message", index=True),
+    _text("what"),
+    _text("rule"),
+    _text("detail"),
+)
+
+TABLES: dict[type[Any], sa.Table] = {
+    model.Account: account,
+    model.Mailbox: mailbox,
+    model.Domain: domain,
+    model.DkimKey: dkim_key,
+    model.AppPassword: app_password,
+    model.Relationship: relationship,
+    model.Alias: alias,
+    model.Contact: contact,
+    model.Binding: binding,
+    model.SpooledMessage: message,
+    model.Delivery: delivery,
+    model.Attempt: attempt,
+    model.Reference: reference,
+    model.Card: card,
+    model.CardField: card_field,
+    model.FieldVersion: field_version,
+    model.View: view,
+    model.Grant: grant,
+    model.Disclosure: disclosure,
+    model.DisclosureItem: disclosure_item,
+    model.InboundDirective: inbound_directive,
+    model.Event: event,
+}
+
+
+def values(noun: Any) -> dict[str, Any]:
+    """A dataclass's columns for an INSERT; the id is left to the database."""
+    columns = {f.name: getattr(noun, f.name) for f in fields(noun)}
+    del columns["id"]
+    return columns
+
+
+def insert(tx: sa.Connection, noun: T) -> T:
+    """Store a new row; returns it with its id."""
+    table = TABLES[type(noun)]
+    result: CursorResult[Any] = tx.execute(table.insert().values(values(noun)))
+    key = result.inserted_primary_key
+    assert key is not None
+    return replace(noun, id=int(key[0]))  # type: ignore[type-var]
+
+
+def one(kind: type[T], result: Result[Any]) -> T | None:
+    """The first row as its dataclass, or None."""
+    row = result.first()
+    return None if row is None else _build(kind, row)
+
+
+def every(kind: type[T], result: Iterable[Any]) -> tuple[T, ...]:
+    """All rows as dataclasses; the SELECT must be of the whole table, in its column order."""
+    return tuple(_build(kind, row) for row in result)
+
+
+def _build(kind: type[T], row: Iterable[Any]) -> T:
+    build: Callable[..., T] = kind
+    return build(*row)

@@ -1,0 +1,1 @@
+"""HTTP: pages and the API (comes with the signup issue)."""
