@@ -23,14 +23,10 @@ from sortingoffice.mail.address import Address
 
 MAX_MENTIONS = 500  # addresses read from one field; a longer list is cut (`limits`)
 
-_TOKEN = re.compile(
-    rb'(?P<quoted>"(?:[^"\\]|\\.)*+")'
-    rb"|(?P<blank>[ \t\r\n]++)"
-    rb"|(?P<special>[<>,;:()])"
-    rb'|(?P<word>[^"<>,;:() \t\r\n]++)'
-    rb'|(?P<stray>")',
-    re.DOTALL,
-)
+_UNQUOTED = rb'(?P<blank>[ \t\r\n]++)|(?P<special>[<>,;:()])|(?P<word>[^"<>,;:() \t\r\n]++)|(?P<stray>")'
+_TOKEN = re.compile(rb'(?P<quoted>"(?:[^"\\]|\\.)*+")|' + _UNQUOTED, re.DOTALL)
+# Once a quote was seen that nothing closes, no later one is looked at again: that would be quadratic.
+_TOKEN_AFTER_STRAY = re.compile(_UNQUOTED)
 _WORD = re.compile(r"=\?([!-<>@-~]{1,60})\?([bBqQ])\?([!->@-~]*)\?=")
 _BETWEEN = re.compile(r"(\?=)[ \t\r\n]+(?==\?)")
 _MESSAGE_ID = re.compile(rb"<[^<>\s]{1,996}>")
@@ -80,8 +76,13 @@ def _tokens(value: bytes) -> Iterator[_Token]:
     """Tokens; a comment, nested ones and all, is one token of kind "comment"."""
     depth = 0
     opened = 0
-    for match in _TOKEN.finditer(value):
+    at = 0
+    pattern = _TOKEN
+    while match := pattern.match(value, at):
+        at = match.end()
         kind = match.lastgroup or "word"
+        if kind == "stray":
+            pattern = _TOKEN_AFTER_STRAY
         if kind == "special" and match[0] == b"(":
             if depth == 0:
                 opened = match.start()
