@@ -1,0 +1,246 @@
+"""A vendor's message as the person gets it: the fields we name, rewritten; the rest untouched.
+
+    rewrite(message, facts) == message, but for the fields of the table in docs/flow.md
+
+Every address at which a mail client could answer becomes a reverse alias, so that no
+answer can expose the mailbox.  Our trace, results and signature are added per attempt
+(`flows.deliver`), and forged results of our name go in `mail.trace`.
+
+Sources: RFC 5322 §3.6; RFC 2369 (List-*); RFC 8058 (one-click); RFC 8098 §2.1
+(Disposition-Notification-To); RFC 5545 §3.8.4 (ORGANIZER, ATTENDEE).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from sortingoffice.mail import headers
+from sortingoffice.mail.address import Address, parse
+from sortingoffice.mail.headers import Mention
+from sortingoffice.mail.message import Field, Message, field
+
+MAX_PEOPLE = 50  # addresses kept in To and Cc; the rest leave the field and are counted
+
+# A mail client answers to these, so each address in them becomes its reverse alias.
+_ANSWERED = (
+    "From",
+    "Reply-To",
+    "Sender",
+    "Disposition-Notification-To",
+    "Return-Receipt-To",
+    "Mail-Followup-To",
+    "Mail-Reply-To",
+    "X-Confirm-Reading-To",
+)
+_LISTED = ("To", "Cc")
+_MAILTO_FIELDS = ("List-Post", "List-Unsubscribe")
+_ID_FIELDS = ("In-Reply-To", "References")
+_MAILTO = re.compile(rb"(?i)mailto:([^?&<>\s,]{1,400})")
+_LEADING_COMMA = re.compile(rb"\A(\s*),\s*")
+_OMITTED = "X-Omitted-Recipients"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Someone on the vendor's side whom the message names.
+
+    display  their name as it stands in the message, text, "" if none
+    """
+
+    address: Address
+    display: str
+
+
+@dataclass(frozen=True, slots=True)
+class InwardFacts:
+    """What the rewriting needs.
+
+    reverse     normal address → its reverse alias, for everyone whom `people` gave
+    own         as for `people`: these stay as the vendor wrote them
+    inside      outside id → the person's own id, for the ids of ours among them
+    message_id  a mapped Message-ID with brackets where this mailbox has seen the original; "" keeps it
+    """
+
+    reverse: Mapping[str, Address]
+    own: frozenset[str]
+    inside: Mapping[str, str]
+    message_id: str = ""
+
+
+def author(message: Message) -> Person | None:
+    """The first mailbox of the From field; None where there is none that can be read."""
+    return next(_mentioned(message, ("From",)), None)
+
+
+def people(message: Message, own: frozenset[str]) -> tuple[Person, ...]:
+    """Everyone who needs a reverse alias, each once, the author first.
+
+    own  normal addresses that are not the vendor's: the alias, the account's other aliases, its mailboxes
+    """
+    found: dict[str, Person] = {}
+    for person in _mentioned(message, _ANSWERED):
+        found.setdefault(person.address.normal, person)
+    for name in _MAILTO_FIELDS:
+        for each in message.all(name):
+            for match in _MAILTO.finditer(each.value):
+                address = _mailto_address(match[1])
+                if address is not None:
+                    found.setdefault(address.normal, Person(address, ""))
+    most = len(found) + MAX_PEOPLE
+    for person in _mentioned(message, _LISTED):
+        if person.address.normal not in own and len(found) < most:
+            found.setdefault(person.address.normal, person)
+    return tuple(person for normal, person in found.items() if normal not in own)
+
+
+def ids(message: Message) -> tuple[str, ...]:
+    """The ids that the message refers to, each once."""
+    found = dict.fromkeys(
+        each for name in _ID_FIELDS for f in message.all(name) for each in headers.message_ids(f.value)
+    )
+    return tuple(found)
+
+
+def message_id(message: Message) -> str:
+    """The message's own id with brackets; "" if it has none that can be read."""
+    value = message.value("Message-ID")
+    found = headers.message_ids(value) if value is not None else ()
+    return found[0] if found else ""
+
+
+def rewrite(message: Message, facts: InwardFacts) -> Message:
+    """The message for the mailbox; `facts.reverse` holds everyone of `people`."""
+    omitted = 0
+
+    def change(old: Field) -> Field | None:
+        nonlocal omitted
+        name = old.name.decode("ascii").lower()
+        if name in _CHANGED_LISTED:
+            new, out = _listed(old, facts)
+            omitted += out
+            return new
+        rule = _CHANGES.get(name)
+        return old if rule is None else rule(old, facts)
+
+    changed = message.edit(change)
+    if omitted:
+        changed = changed.appended(field(_OMITTED, str(omitted)))
+    return changed
+
+
+def written_as(person_display: str, address: Address) -> str:
+    """The display name of a reverse alias: who it is, without an address that a spam filter trips on."""
+    plain = f"{address.local} at {address.domain}"
+    return f"{person_display} - {plain}" if person_display and person_display != str(address) else plain
+
+
+# ---- one function per row of the table ---------------------------------------------------------------
+
+
+def _mentioned(message: Message, names: tuple[str, ...]) -> Iterator[Person]:
+    for name in names:
+        for each in message.all(name):
+            for mention in headers.addresses(each.value):
+                if mention.address is not None:
+                    yield Person(mention.address, mention.display)
+
+
+def _mailto_address(octets: bytes) -> Address | None:
+    unquoted = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), octets)
+    return parse(unquoted)
+
+
+def _as_reverse(mention: Mention, facts: InwardFacts) -> bytes | None:
+    """The mention with its reverse alias; None where it stays as it stands."""
+    if mention.address is None:
+        return None
+    reverse = facts.reverse.get(mention.address.normal)
+    if reverse is None:
+        return None
+    return headers.mailbox(written_as(mention.display, mention.address), reverse)
+
+
+def _answered(old: Field, facts: InwardFacts) -> Field | None:
+    """Each address becomes its reverse alias; what can't be read as an address is taken out, since a
+    client might read it more kindly than we do."""
+    mentions = headers.addresses(old.value)
+    kept = []
+    for mention in mentions:
+        new = _as_reverse(mention, facts)
+        if new is None and mention.address is not None:
+            new = headers.mailbox(mention.display, mention.address)
+        if new is not None:
+            kept.append(new)
+    if not kept:
+        return None
+    return _rebuilt(old, b",\r\n ".join(kept))
+
+
+def _listed(old: Field, facts: InwardFacts) -> tuple[Field, int]:
+    """To and Cc in place, and how many left the field: those over the limit, and what a client might
+    read as an address where we can't."""
+    value = old.value
+    changes: list[tuple[int, int, bytes]] = []
+    omitted = 0
+    for mention in headers.addresses(value):
+        new = _as_reverse(mention, facts)
+        if new is not None:
+            changes.append((mention.start, mention.end, new))
+        elif (mention.address is None and b"@" in value[mention.start : mention.end]) or (
+            mention.address is not None and mention.address.normal not in facts.own
+        ):
+            omitted += 1
+            changes.append(_taken_out(value, mention))
+    if not changes:
+        return old, 0
+    edited = _LEADING_COMMA.sub(rb"\1", headers.edited(value, changes))
+    if not edited.strip(b" \t\r\n,"):
+        edited = b" undisclosed-recipients:;\r\n"
+    return Field(old.name, old.raw[: -len(value)] + edited), omitted
+
+
+def _taken_out(value: bytes, mention: Mention) -> tuple[int, int, bytes]:
+    """The mention with the comma before it."""
+    before = value[: mention.start].rstrip(b" \t\r\n")
+    start = len(before) - 1 if before.endswith(b",") else mention.start
+    return (start, mention.end, b"")
+
+
+def _mailto(old: Field, facts: InwardFacts) -> Field:
+    """mailto: leads to the reverse alias; https and one-click stay (RFC 8058)."""
+
+    def turned(match: re.Match[bytes]) -> bytes:
+        address = _mailto_address(match[1])
+        reverse = facts.reverse.get(address.normal) if address is not None else None
+        return match[0] if reverse is None else b"mailto:" + str(reverse).encode("ascii")
+
+    new = _MAILTO.sub(turned, old.value)
+    return old if new == old.value else Field(old.name, old.raw[: -len(old.value)] + new)
+
+
+def _references(old: Field, facts: InwardFacts) -> Field:
+    """Ids of ours are mapped back to the person's own; all others stay."""
+    value = old.value
+    for outside, inside in facts.inside.items():
+        value = value.replace(outside.encode(), inside.encode())
+    return old if value == old.value else Field(old.name, old.raw[: -len(old.value)] + value)
+
+
+def _identified(old: Field, facts: InwardFacts) -> Field:
+    return _rebuilt(old, facts.message_id.encode()) if facts.message_id else old
+
+
+def _rebuilt(old: Field, value: bytes) -> Field:
+    """The field with a new value, under the name as it was spelled."""
+    return field(old.name.decode("ascii"), value)
+
+
+_CHANGED_LISTED = frozenset(name.lower() for name in _LISTED)
+_CHANGES: dict[str, Callable[[Field, InwardFacts], Field | None]] = {
+    **{name.lower(): _answered for name in _ANSWERED},
+    **{name.lower(): _mailto for name in _MAILTO_FIELDS},
+    **{name.lower(): _references for name in _ID_FIELDS},
+    "message-id": _identified,
+}
