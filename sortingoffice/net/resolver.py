@@ -1,0 +1,210 @@
+"""DNS questions, asked once: a cache with bounds over the configured name servers.
+
+Promise: `ask` never raises; what could not be found out is TEMPORARY, never "absent".  Equal questions
+that are under way at the same time are one question on the wire.
+
+A failure is not cached (RFC 2308 §7 would allow it): the next message asks again, and questions
+that fail together are one.  `secure` is true only where every name server is on loopback, for
+nobody between can then have set the AD bit (RFC 6840 §5.8, resolv.conf's trust-ad).
+
+Sources: RFC 1035; RFC 2308; RFC 6891; RFC 7208 §4.6.4 and RFC 6376 §6.1.2 for whom it serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import dns.asyncresolver
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.nameserver
+import dns.rdatatype
+import dns.resolver
+
+from sortingoffice.mail.asking import Answer, Outcome, Program, Question
+from sortingoffice.values import Endpoint
+
+T = TypeVar("T")
+
+UDP_PAYLOAD = 1232  # octets that travel unfragmented nearly everywhere (DNS flag day 2020)
+MAX_CACHED_OCTETS = 4096  # a larger answer is used, not kept: strangers choose what we ask
+MAX_RECORDS = 200  # of one answer; the rest is cut
+NEGATIVE_TTL = 30  # seconds, where an absence came without an SOA
+_FLAGS = dns.flags.RD | dns.flags.AD
+
+Memo = dict[Question, Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheBounds:
+    """How long (seconds) and how many answers are kept; a TTL outside is moved to the nearer bound."""
+
+    least_ttl: float = 0
+    most_ttl: float = 3600
+    most_negative_ttl: float = 300
+    entries: int = 10_000
+
+
+class Resolver:
+    """Asks the given name servers, or the system's where none are given.
+
+    timeout  seconds for one question in all: every server, every retry, UDP and TCP
+    """
+
+    def __init__(
+        self,
+        nameservers: Iterable[Endpoint] = (),
+        timeout: float = 5.0,
+        *,
+        bounds: CacheBounds = CacheBounds(),
+        at_once: int = 256,
+    ):
+        self._resolver = _asker(tuple(nameservers), timeout)
+        self._timeout = timeout
+        self._bounds = bounds
+        self._at_once = asyncio.Semaphore(at_once)
+        self._cache: dict[tuple[str, str], tuple[float, Answer]] = {}
+        self._under_way: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+        self._trusted = _on_loopback(self._resolver)
+
+    async def ask(self, question: Question) -> Answer:
+        """The answer, from the cache or from the wire."""
+        key = (question.name.lower().rstrip("."), question.type)
+        kept = self._cache.get(key)
+        if kept is not None and kept[0] > asyncio.get_running_loop().time():
+            return kept[1]
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._fetch(key))
+            self._under_way[key] = task
+            task.add_done_callback(lambda done: self._ended(key, done))
+        return await asyncio.shield(task)  # one who stops waiting must not stop the others
+
+    async def run(self, program: Program[T], *, most: int = 150, memo: Memo | None = None) -> T:
+        """Drive a program to its end.
+
+        most  questions it may ask; what it asks beyond them fails temporarily.  Programs keep
+              their own, smaller limits: this is the net below
+        memo  answers that programs about one message share, whatever their TTL
+        """
+        answers: Memo = {} if memo is None else memo
+        asked = 0
+        try:
+            question = next(program)
+            while True:
+                answer = answers.get(question)
+                if answer is None:
+                    asked += 1
+                    answer = await self.ask(question) if asked <= most else Answer(Outcome.TEMPORARY)
+                    answers[question] = answer
+                question = program.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            program.close()
+
+    def _ended(self, key: tuple[str, str], task: asyncio.Task[Answer]) -> None:
+        if self._under_way.get(key) is task:
+            del self._under_way[key]
+
+    async def _fetch(self, key: tuple[str, str]) -> Answer:
+        name = _name(key[0])
+        if name is None:
+            return Answer(Outcome.NO_NAME)
+        try:
+            async with asyncio.timeout(self._timeout), self._at_once:
+                answer, ttl = await self._resolve(name, key[1])
+        except (dns.exception.DNSException, OSError, TimeoutError, ValueError, EOFError):
+            return Answer(Outcome.TEMPORARY)
+        self._keep(key, answer, ttl)
+        return answer
+
+    async def _resolve(self, name: dns.name.Name, type: str) -> tuple[Answer, float]:
+        """The answer and its time to live in seconds."""
+        try:
+            found = await self._resolver.resolve(
+                name, type, raise_on_no_answer=False, lifetime=self._timeout, search=False
+            )
+        except dns.resolver.NXDOMAIN as absent:
+            response: dns.message.Message = absent.response(name)  # type: ignore[no-untyped-call]
+            return Answer(Outcome.NO_NAME, secure=self._secure(response)), _negative_ttl(response)
+        secure = self._secure(found.response)
+        if found.rrset is None:
+            return Answer(Outcome.NO_DATA, secure=secure), _negative_ttl(found.response)
+        records = tuple(_plain(record) for record in found.rrset[:MAX_RECORDS])
+        return Answer(Outcome.FOUND, records, secure), found.chaining_result.minimum_ttl
+
+    def _secure(self, response: dns.message.Message) -> bool:
+        return self._trusted and bool(response.flags & dns.flags.AD)
+
+    def _keep(self, key: tuple[str, str], answer: Answer, ttl: float) -> None:
+        most = self._bounds.most_ttl if answer.outcome is Outcome.FOUND else self._bounds.most_negative_ttl
+        ttl = max(self._bounds.least_ttl, min(ttl, most))
+        if ttl <= 0 or sum(_size(record) for record in answer.records) > MAX_CACHED_OCTETS:
+            return
+        self._cache.pop(key, None)
+        while len(self._cache) >= self._bounds.entries:
+            del self._cache[next(iter(self._cache))]  # the one that was written first
+        self._cache[key] = (asyncio.get_running_loop().time() + ttl, answer)
+
+
+def _asker(nameservers: tuple[Endpoint, ...], timeout: float) -> dns.asyncresolver.Resolver:
+    resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+    if nameservers:
+        resolver.nameservers = [dns.nameserver.Do53Nameserver(at.host, at.port) for at in nameservers]
+    resolver.lifetime = timeout
+    resolver.timeout = max(timeout / 3, 0.05)  # of one try, so that a lost datagram costs a third
+    resolver.use_edns(0, 0, UDP_PAYLOAD)
+    resolver.flags = _FLAGS
+    return resolver
+
+
+def _on_loopback(resolver: dns.asyncresolver.Resolver) -> bool:
+    hosts = [at if isinstance(at, str) else at.answer_nameserver() for at in resolver.nameservers]
+    try:
+        return bool(hosts) and all(ipaddress.ip_address(host).is_loopback for host in hosts)
+    except ValueError:
+        return False
+
+
+def _name(text: str) -> dns.name.Name | None:
+    """The name, its labels taken as they are written (no escapes); None where no such name can exist."""
+    try:
+        return dns.name.Name([*(label.encode() for label in text.split(".")), b""]) if text else None
+    except (dns.exception.DNSException, UnicodeEncodeError):
+        return None
+
+
+def _negative_ttl(response: dns.message.Message) -> float:
+    """RFC 2308 §5: the lesser of the SOA's TTL and its minimum."""
+    for rrset in response.authority:
+        if rrset.rdtype == dns.rdatatype.SOA:
+            return min(float(rrset.ttl), float(rrset[0].minimum))
+    return NEGATIVE_TTL
+
+
+def _plain(record: Any) -> object:
+    """A record in the form that `mail.asking.Answer` promises."""
+    match record.rdtype:
+        case dns.rdatatype.TXT:
+            return b"".join(record.strings)
+        case dns.rdatatype.A | dns.rdatatype.AAAA:
+            return str(record.address)
+        case dns.rdatatype.MX:
+            return int(record.preference), record.exchange.to_text(omit_final_dot=True).rstrip(".")
+        case dns.rdatatype.PTR:
+            return record.target.to_text(omit_final_dot=True)
+        case dns.rdatatype.TLSA:
+            return int(record.usage), int(record.selector), int(record.mtype), bytes(record.cert)
+    return record.to_text()
+
+
+def _size(record: object) -> int:
+    return len(record) if isinstance(record, bytes | str) else 64
