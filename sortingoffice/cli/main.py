@@ -1,0 +1,167 @@
+"""`sortingoffice`: the command line's front door.
+
+Commands are listed here by name and module, and a module is imported only when one of its
+commands runs, so that `sortingoffice new` doesn't wait for what `serve` needs.  A module
+exports `commands`, a list of click commands, each of which gets a `Terminal`.
+
+Promise: exit status 0 done, 1 refused (one sentence on standard error), 2 wrong usage; a
+person's mistake never shows a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from sortingoffice import __version__
+from sortingoffice.cli.terminal import Terminal, say
+from sortingoffice.errors import OfficeError
+
+
+class _Room(NamedTuple):
+    """Where a command lives, and its line in the list of commands."""
+
+    module: str
+    line: str
+
+
+COMMANDS: dict[str, _Room] = {
+    "init": _Room("init", "Set the office up, and print its DNS records."),
+    "serve": _Room("serve", "Run the office."),
+    "demo": _Room("demo", "Show the whole job on this machine, with mail servers of its own."),
+    "new": _Room("relationship", "Issue a fresh alias for a vendor."),
+    "list": _Room("relationship", "List relationships."),
+    "show": _Room("relationship", "Show one relationship."),
+    "set": _Room("relationship", "Change a relationship's settings."),
+    "allow": _Room("relationship", "Let a sender write to a relationship."),
+    "refuse": _Room("relationship", "Turn a sender away from a relationship."),
+    "pause": _Room("relationship", "Hold a relationship's mail for a while."),
+    "resume": _Room("relationship", "End a pause, and let the held mail go."),
+    "revoke": _Room("relationship", "Close an alias: nothing arrives any more."),
+    "restore": _Room("relationship", "Undo a revocation."),
+    "rotate": _Room("relationship", "Issue a new alias; the old one goes on, flagged."),
+    "pocket": _Room("relationship", "Issue aliases ahead, for a vendor not yet known."),
+    "contact": _Room("relationship", "Print the address through which to write to a contact."),
+    "explain": _Room("relationship", "Say what would happen to a mail, and by which rule."),
+    "card": _Room("card", "Keep cards of personal data."),
+    "grant": _Room("card", "Permit a relationship to receive a card."),
+    "ungrant": _Room("card", "Take a permission back."),
+    "who-has": _Room("card", "Say who holds a card or field."),
+    "disclosures": _Room("card", "List what was given to whom, and when."),
+    "held": _Room("held", "Look at held mail; release or drop it."),
+    "trace": _Room("trace", "Follow a message, or an address's mail."),
+    "log": _Room("log", "Show what happened."),
+    "admin": _Room("admin", "Accounts, domains, mailboxes, keys, passwords."),
+    "queue": _Room("queue", "Look at the spool; retry or drop."),
+    "db": _Room("db", "Upgrade or check the database."),
+    "backup": _Room("backup", "Write a backup of the database."),
+    "restore-backup": _Room("backup", "Put a backup back."),
+}
+
+
+class _Front(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, room in COMMANDS.items() if _present(room)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        room = COMMANDS.get(name)
+        if room is None or not _present(room):
+            return None
+        module = importlib.import_module(f"sortingoffice.cli.{room.module}")
+        command: click.Command | None = next((each for each in module.commands if each.name == name), None)
+        if command is not None:
+            equip(command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].line) for name in self.list_commands(ctx)])
+
+
+def _present(room: _Room) -> bool:
+    return (Path(__file__).parent / f"{room.module}.py").exists()
+
+
+def _keep(name: str) -> Any:
+    """A callback that keeps a shared option's value on the one `Terminal`."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        terminal = ctx.find_root().ensure_object(Terminal)
+        if value:
+            setattr(terminal, name, value)
+
+    return keep
+
+
+def _shared(*, hidden: bool) -> list[click.Option]:
+    return [
+        click.Option(
+            ["--config"],
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            expose_value=False,
+            callback=_keep("config_file"),
+            hidden=hidden,
+            help="The config file.",
+        ),
+        click.Option(
+            ["--account"],
+            metavar="NAME",
+            expose_value=False,
+            callback=_keep("account_name"),
+            hidden=hidden,
+            help="Whose; may be left out where there is one account.",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_keep("json"),
+            help="Print JSON, for programs.",
+        ),
+    ]
+
+
+def equip(command: click.Command) -> None:
+    """Let the shared options stand after the command, too."""
+    taken = {spelling for param in command.params for spelling in param.opts}
+    command.params += [each for each in _shared(hidden=True) if each.opts[0] not in taken]
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            equip(inner)
+
+
+@click.group(
+    cls=_Front,
+    params=list(_shared(hidden=False)),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="sortingoffice")
+def sortingoffice() -> None:
+    """A relationship-specific email proxy: one address per vendor, answered with data cards,
+    revoked with one command."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script."""
+    try:
+        status = sortingoffice.main(arguments, prog_name="sortingoffice", standalone_mode=False)
+    except click.exceptions.Abort:
+        say("stopped")
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except OfficeError as error:
+        say(str(error))
+        sys.exit(1)
+    except BrokenPipeError:  # `sortingoffice list | head`
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)

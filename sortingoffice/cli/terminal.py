@@ -1,0 +1,126 @@
+"""The terminal: what every command is given, and how it speaks.
+
+`Terminal` carries the options that all commands share (--config, --account, --json) and
+opens the office only when a command asks for it.  A command gets it by `@click.pass_obj`.
+
+Promise: data goes to standard output and everything else to standard error; nothing that
+came in by mail can move the cursor or colour the screen.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sortingoffice import config
+from sortingoffice.errors import OfficeError
+
+if TYPE_CHECKING:
+    from sortingoffice.core.model import Account
+    from sortingoffice.flows.office import Office
+
+
+@dataclass
+class Terminal:
+    """The shared options, as they were given anywhere on the command line."""
+
+    config_file: Path | None = None
+    account_name: str = ""
+    json: bool = False
+
+    @cached_property
+    def config(self) -> config.Config:
+        """The configuration; `OfficeError` where there is none."""
+        path = config.find(self.config_file)
+        if path is None:
+            raise OfficeError(
+                "there is no config file yet: run `sortingoffice init --domain … --mailbox …`, "
+                "or name one with --config"
+            )
+        return config.load(path)
+
+    @cached_property
+    def office(self) -> Office:
+        """The open office: database and keys, no network."""
+        from sortingoffice.flows import office
+
+        return office.open(self.config, "cli")
+
+    @cached_property
+    def account(self) -> Account:
+        """The account that --account names, or the only one there is."""
+        from sortingoffice.flows import accounts
+
+        return accounts.named(self.office, self.account_name)
+
+    def rows(self, rows: Sequence[Mapping[str, Any]], columns: Iterable[str], *, empty: str) -> None:
+        """Print a list: a JSON array of everything, or a table of some columns."""
+        if self.json:
+            self.data(list(rows))
+        elif not rows:
+            say(empty)
+        else:
+            for line in table(rows, tuple(columns)):
+                click.echo(line)
+
+    def data(self, value: Any) -> None:
+        """Print one value as JSON."""
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+
+    def done(self, sentence: str, value: Mapping[str, Any]) -> None:
+        """Report what was done: the value as JSON, or a sentence on standard error."""
+        if self.json:
+            self.data(value)
+        else:
+            say(sentence)
+
+
+def say(sentence: str) -> None:
+    """A sentence for the person, on standard error."""
+    click.echo(printable(sentence), err=True)
+
+
+def interactive() -> bool:
+    """Whether somebody sits there to be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def printable(text: str) -> str:
+    """Text without anything that a terminal would obey; line breaks and tabs become spaces."""
+    return "".join(c if c.isprintable() else " " if c in "\r\n\t" else "\ufffd" for c in text)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> list[str]:
+    """Aligned columns under their names."""
+    cells = [[column.upper().replace("_", " ") for column in columns]]
+    cells += [[_cell(row.get(column)) for column in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%Y-%m-%d %H:%M")
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(each) for each in value) or "-"
+    return printable(str(value))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no shape for."""
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="seconds")
+    return str(value)
