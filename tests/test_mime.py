@@ -180,9 +180,9 @@ def test_a_character_that_the_charset_lacks_makes_the_leaf_utf8() -> None:
 
 def test_a_part_without_fields_gets_those_it_needs() -> None:
     root = tree(b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n\r\nhello\r\n--a--\r\n")
-    new = mime.replaced(root, {(0,): root.children[0].with_text("é")})
+    new = mime.replaced(root, {(0,): root.children[0].with_text("hello é")})
     assert b"--a\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quo" in bytes(new)
-    assert mime.parse(Message.parse(bytes(new))).children[0].text() == "é"
+    assert mime.parse(Message.parse(bytes(new))).children[0].text() == "hello é"
 
 
 def test_quoted_printable_lines_that_stay_keep_their_own_soft_breaks() -> None:

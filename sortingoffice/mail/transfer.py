@@ -18,6 +18,7 @@ MAX_LINE = 998  # RFC 5322 §2.1.1
 _NOT_BASE64 = bytes(
     set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 )
+_TEXT = bytes(range(0x20, 0x7F)) + b"\t\r\n"
 _PADDING = re.compile(rb"=+")
 _PADDED_BREAK = re.compile(rb"=[ \t]+(?=\r?\n)")
 _BARE_CR = re.compile(rb"=(?=\r(?!\n))")
@@ -40,7 +41,8 @@ def encode(content: bytes, encoding: str, like: bytes) -> tuple[bytes, str]:
     """The body octets for changed content, and the encoding they are in.
 
     like  the body octets before the change
-    The encoding stays where it can carry the content; else it becomes quoted-printable.
+    The encoding stays where it can carry the content; else it becomes quoted-printable, or base64
+    where little of it is text.
     """
     if encoding == "base64":
         return to_base64(content, like), encoding
@@ -48,6 +50,8 @@ def encode(content: bytes, encoding: str, like: bytes) -> tuple[bytes, str]:
         return content, encoding
     if encoding == "quoted-printable":
         return _to_quoted_printable(content, like), encoding
+    if len(content.translate(None, _TEXT)) * 2 > len(content):  # hardly readable either way
+        return to_base64(content), "base64"
     return _to_quoted_printable(content, b""), "quoted-printable"
 
 
@@ -124,6 +128,8 @@ def _encoded_line(line: bytes) -> bytes:
     end = line[len(text) :]
     if end not in (b"", b"\n", b"\r\n"):
         text, end = line[:-1].removesuffix(b"\r"), b"\r\n" if line.endswith(b"\r\n") else b"\n"
+    if b"\r" not in text and not text.startswith(b"From "):
+        return binascii.b2a_qp(text + b"\r\n")[:-2] + end
     encoded = _QP_UNSAFE.sub(lambda match: b"=%02X" % match[0][0], text)
     if encoded[-1:] in (b" ", b"\t"):  # RFC 2045 §6.7 (3)
         encoded = encoded[:-1] + b"=%02X" % encoded[-1]
