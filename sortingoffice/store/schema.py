@@ -1,7 +1,7 @@
 """The tables.  One per dataclass of `core.model`, with the same columns (a test asserts it).
 
 Core tables, no ORM.  Times are integer microseconds since 1970 in UTC, handed out as
-aware datetimes; enums are their text.  `row` and `rows` turn results into dataclasses.
+aware datetimes; enums are their text.  `one` and `every` turn results into dataclasses.
 `disclosure` and `event` have no update and no delete.
 """
 
@@ -258,19 +258,24 @@ delivery = _table(
     _at("created"),
     _at("ended", null=True),
 )
-# What the claim looks at is only what waits, however long the history grows.
-sa.Index(
-    "ix_delivery_queued",
-    delivery.c.due,
-    sqlite_where=delivery.c.state == sa.literal_column("'queued'"),
-    postgresql_where=delivery.c.state == sa.literal_column("'queued'"),
-)
-sa.Index(
-    "ix_delivery_held",
-    delivery.c.account_id,
-    sqlite_where=delivery.c.state == sa.literal_column("'held'"),
-    postgresql_where=delivery.c.state == sa.literal_column("'held'"),
-)
+
+
+def _partial(name: str, where: str, *columns: sa.ColumnElement[Any]) -> sa.Index:
+    """An index over the few rows that wait, however long the history grows."""
+    condition = sa.text(where)
+    return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
+
+
+# What `spool.claim` looks at: by time, and where a backlog stands in the way, by destination.
+_partial("ix_delivery_queued", "state = 'queued'", delivery.c.due)
+_partial("ix_delivery_destination", "state = 'queued'", delivery.c.destination, delivery.c.due)
+_partial("ix_delivery_leased", "lease_node <> ''", delivery.c.lease_node, delivery.c.destination)
+_partial("ix_delivery_held", "state = 'held'", delivery.c.account_id)
+# What housekeeping looks at.
+_partial("ix_message_kept", "length(raw) > 0", message.c.accepted)
+_partial("ix_relationship_until", "until IS NOT NULL", relationship.c.until)
+_partial("ix_relationship_muted_until", "muted_until IS NOT NULL", relationship.c.muted_until)
+_partial("ix_relationship_closing_until", "closing_until IS NOT NULL", relationship.c.closing_until)
 
 attempt = _table(
     "attempt",
@@ -292,6 +297,7 @@ reference = _table(
     _at("created"),
     sa.UniqueConstraint("relationship_id", "inside"),
     sa.Index("ix_reference_outside", "relationship_id", "outside"),
+    sa.Index("ix_reference_inside", "inside"),
 )
 
 card = _table(
@@ -431,6 +437,9 @@ TABLES: dict[type[Any], sa.Table] = {
 }
 
 
+_INSERTS = {kind: table.insert() for kind, table in TABLES.items()}
+
+
 def values(noun: Any) -> dict[str, Any]:
     """A dataclass's columns for an INSERT; the id is left to the database."""
     columns = {f.name: getattr(noun, f.name) for f in fields(noun)}
@@ -440,8 +449,7 @@ def values(noun: Any) -> dict[str, Any]:
 
 def insert(tx: sa.Connection, noun: T) -> T:
     """Store a new row; returns it with its id."""
-    table = TABLES[type(noun)]
-    result: CursorResult[Any] = tx.execute(table.insert().values(values(noun)))
+    result: CursorResult[Any] = tx.execute(_INSERTS[type(noun)], values(noun))
     key = result.inserted_primary_key
     assert key is not None
     return replace(noun, id=int(key[0]))  # type: ignore[type-var]

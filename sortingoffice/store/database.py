@@ -1,0 +1,157 @@
+"""The one door to the database.
+
+A transaction is a plain synchronous function `fn(tx, …)`.  It cannot await, so no transaction is
+ever held across the network; it has no effect but on `tx`, so it can be run again.
+
+    await db.read(fn, …)    on a reader's thread
+    await db.write(fn, …)   in the writer's group: returned means committed
+    db.view(fn, …), db.call(fn, …)   the same two, in the caller's thread: commands and tests
+
+Promise: what the database cannot do now is `Unavailable`, on either database; any other exception
+is fn's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from sortingoffice.errors import OfficeError
+from sortingoffice.store import engine, migrations
+from sortingoffice.store.engine import OutOfReach, Unavailable
+from sortingoffice.store.writer import Writer
+
+__all__ = ["Database", "OutOfReach", "Unavailable"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MIGRATION = 0x536F7274  # "Sort": the advisory lock that two nodes' upgrades meet at
+
+
+class Database:
+    """An office's database; nothing is opened before it is used, so make it after a fork."""
+
+    def __init__(self, url: str) -> None:
+        """`url` as in the config: sqlite:///PATH or postgresql://…; raises OfficeError for another."""
+        self._engines = engine.open(url)
+        self._writer = Writer(self._engines.writer)
+        self._readers = ThreadPoolExecutor(engine.READERS, thread_name_prefix="database-reader")
+
+    @property
+    def dialect(self) -> str:
+        """ "sqlite" or "postgresql"."""
+        return self._engines.writer.dialect.name
+
+    @property
+    def path(self) -> Path | None:
+        """SQLite's file; None on PostgreSQL."""
+        name = self._engines.writer.url.database
+        return Path(name) if self.dialect == "sqlite" and name else None
+
+    @property
+    def commits(self) -> int:
+        """Group commits so far; `writes / commits` is the mean size of a group."""
+        return self._writer.commits
+
+    @property
+    def writes(self) -> int:
+        return self._writer.writes
+
+    async def write(
+        self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """fn's value, committed.  Cancelling the task does not undo or stop the commit."""
+        return await self._writer.write(lambda tx: fn(tx, *args, **kwargs))
+
+    async def read(
+        self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, lambda: self._look(fn, *args, **kwargs))
+
+    def call(self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """A write transaction of its own, here and now."""
+        try:
+            with self._engines.writer.begin() as tx:
+                return fn(tx, *args, **kwargs)
+        except Exception as error:
+            if engine.unavailable(error):
+                raise OutOfReach(f"the database cannot be written: {engine.reason(error)}") from error
+            raise
+
+    def view(self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return self._look(fn, *args, **kwargs)
+        except Unavailable as error:
+            raise OutOfReach(f"the database cannot be read: {error}") from error
+
+    def _look(self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        for last in (False, True):
+            try:
+                with self._engines.reader.connect() as tx:
+                    return fn(tx, *args, **kwargs)
+            except Exception as error:
+                if engine.gone(error) and not last:
+                    continue  # the server was restarted: this connection was stale, the next is new
+                if engine.unavailable(error):
+                    raise Unavailable(engine.reason(error)) from error
+                raise
+        raise AssertionError("the loop ends in return or raise")
+
+    def upgrade(self) -> None:
+        """Bring the schema up to date, in one transaction; does nothing where it is.
+
+        Raises OfficeError where a newer version has been here.
+        """
+        from alembic import command  # half a second, and only here
+        from alembic.config import Config
+
+        def migrate(tx: sa.Connection) -> None:
+            if tx.dialect.name == "postgresql":
+                tx.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION})
+            if _revision(tx) not in ("", *migrations.REVISIONS):
+                raise _newer(_revision(tx))
+            config = Config()
+            config.set_main_option(
+                "script_location", str(Path(migrations.__file__).parent).replace("%", "%%")
+            )
+            config.attributes["connection"] = tx
+            command.upgrade(config, "head")
+
+        self.call(migrate)
+
+    def check(self) -> None:
+        """Raises OfficeError, with what to do, where the schema is not this version's."""
+        found = self.call(_revision)
+        if found == migrations.REVISIONS[-1]:
+            return
+        if not found:
+            raise OfficeError("the database is empty; run: sortingoffice db upgrade")
+        if found in migrations.REVISIONS:
+            raise OfficeError(f"the database is of an older version ({found}); run: sortingoffice db upgrade")
+        raise _newer(found)
+
+    def close(self) -> None:
+        """Finish the writes that wait, and give the connections back."""
+        self._writer.close()
+        self._readers.shutdown()
+        self._engines.close()
+
+
+def _revision(tx: sa.Connection) -> str:
+    """The schema's revision; "" where there is none."""
+    if not sa.inspect(tx).has_table("alembic_version"):
+        return ""
+    return str(tx.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "")
+
+
+def _newer(found: str) -> OfficeError:
+    return OfficeError(
+        f"the database was written by a newer version ({found}); install that version, or restore a backup"
+    )

@@ -1,0 +1,161 @@
+"""How the two databases are opened, and which of their failures are "not now".
+
+Promise: a connection from here is durable (a commit that returned has been fsynced) and checks
+foreign keys, or it is not handed out at all.
+
+Each database gets two engines: one that writes, whose transactions take the write lock at their
+BEGIN, and one that cannot write.
+
+Sources: sqlite.org/pragma.html, sqlite.org/lang_transaction.html (BEGIN IMMEDIATE), sqlite.org/wal.html;
+PostgreSQL manual 20.5 (synchronous_commit), 20.11 (lock_timeout), appendix A (SQLSTATE).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL
+
+from sortingoffice.errors import OfficeError
+
+BUSY_SECONDS = 5  # how long a write waits for another process's lock before it is 451
+READERS = 4
+_READ_ONLY = "25006"  # PostgreSQL: we speak to a standby, after a failover
+
+
+class Unavailable(Exception):
+    """The database cannot do it now: locked, full, restarting or gone.  Try again later (451).
+
+    What was asked is not stored, except where a connection broke inside COMMIT itself: then it is
+    unknown, and whoever tries again looks up by an idempotency key.
+    """
+
+
+class OutOfReach(Unavailable, OfficeError):
+    """`Unavailable`, told to a person at the command line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    writer: sa.Engine
+    reader: sa.Engine
+
+    def close(self) -> None:
+        self.writer.dispose()
+        self.reader.dispose()
+
+
+def open(text: str) -> Engines:
+    """Engines for a URL; nothing is connected yet.
+
+    Raises OfficeError for a URL that is neither SQLite's (a file) nor PostgreSQL's.
+    """
+    try:
+        url = sa.make_url(text)
+    except sa.exc.ArgumentError:
+        raise OfficeError(
+            "database is not a URL; write postgresql://user@host/name or leave it empty"
+        ) from None
+    backend = url.get_backend_name()
+    if backend == "sqlite" and url.database and url.database != ":memory:":
+        return _sqlite(url.set(drivername="sqlite+pysqlite"))
+    if backend == "postgresql":
+        return _postgresql(url.set(drivername="postgresql+psycopg"))
+    raise OfficeError(
+        f"database {backend!r} is not supported; write postgresql://… or leave it empty for SQLite"
+    )
+
+
+def _sqlite(url: URL) -> Engines:
+    settings: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}, "pool_timeout": BUSY_SECONDS}
+    writer = sa.create_engine(url, pool_size=2, **settings)
+    reader = sa.create_engine(url, pool_size=READERS, max_overflow=4, **settings)
+    event.listen(writer, "connect", _prepare_sqlite)
+    event.listen(reader, "connect", _prepare_sqlite_reader)
+    # A deferred transaction that turns to writing is refused at once when another has written
+    # meanwhile, whatever the time-out: so a writer asks for the lock first.
+    event.listen(writer, "begin", lambda tx: tx.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(reader, "begin", lambda tx: tx.exec_driver_sql("BEGIN"))
+    return Engines(writer, reader)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # BEGIN is ours, not the driver's
+    wanted = {
+        "journal_mode": "wal",
+        "synchronous": 2,  # FULL: NORMAL may lose the last commits in a power cut
+        "foreign_keys": 1,
+        "recursive_triggers": 1,  # else INSERT OR REPLACE would get past "append only"
+    }
+    for name, value in wanted.items():
+        connection.execute(f"PRAGMA {name}={value}")
+        (actual,) = connection.execute(f"PRAGMA {name}").fetchone()
+        if actual != value:
+            raise OfficeError(
+                f"SQLite refuses {name}={value} here (it says {actual}); "
+                "put data_dir on a local file system, or use PostgreSQL"
+            )
+    # A large message leaves a large log behind; give the disk back after the next checkpoint.
+    connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
+
+
+def _prepare_sqlite_reader(connection: sqlite3.Connection, record: object) -> None:
+    _prepare_sqlite(connection, record)
+    connection.execute("PRAGMA query_only=ON")
+
+
+def _postgresql(url: URL) -> Engines:
+    settings: dict[str, Any] = {
+        "connect_args": {"connect_timeout": BUSY_SECONDS, "application_name": "sortingoffice"},
+        "pool_timeout": BUSY_SECONDS,
+    }
+    writer = sa.create_engine(url, pool_size=2, **settings)
+    # Each statement of a read is its own snapshot: two round trips less, and no function needs more.
+    reader = sa.create_engine(
+        url, pool_size=READERS, max_overflow=4, isolation_level="AUTOCOMMIT", **settings
+    )
+    event.listen(writer, "connect", _prepare_postgresql)
+    event.listen(reader, "connect", _prepare_postgresql_reader)
+    return Engines(writer, reader)
+
+
+def _prepare_postgresql(connection: Any, _: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+        cursor.execute("SHOW synchronous_commit")
+        if cursor.fetchone()[0] == "off":  # 250 means committed; stronger settings are the admin's choice
+            cursor.execute("SET synchronous_commit = on")
+    connection.commit()
+
+
+def _prepare_postgresql_reader(connection: Any, record: object) -> None:
+    _prepare_postgresql(connection, record)
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    connection.commit()
+
+
+def gone(error: BaseException) -> bool:
+    """Whether the connection broke, so that a new one may well work."""
+    return isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+
+
+def unavailable(error: BaseException) -> bool:
+    """Whether this is the database's state and not a mistake of ours."""
+    if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError | Unavailable):
+        return True
+    if isinstance(error, sa.exc.PendingRollbackError):  # a statement after the one that broke the connection
+        return True
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    return error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY
+
+
+def reason(error: BaseException) -> str:
+    """The driver's own words on one line, without the statement and its values: they hold addresses."""
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig is not None else error
+    return " ".join(str(cause).split())[:200]

@@ -1,0 +1,223 @@
+"""Group commit: all writes that wait share one transaction and one fsync.
+
+Promise: a caller is answered only after the commit that holds its rows returned; a write that
+fails takes no other with it; and a commit, once begun, is finished whoever has gone away meanwhile.
+
+A write may run twice (its transaction was rolled back in between), so it has no effect but on `tx`.
+
+Sources: sqlite.org/lang_savepoint.html; sqlite.org/lang_transaction.html §3 (errors that roll the whole
+transaction back); PostgreSQL manual 25.1, 13.3.4 (deadlocks).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from sortingoffice.store import engine
+
+T = TypeVar("T")
+
+MOST = 128  # writes in a group
+LONGEST = 0.05  # seconds after which a group takes no more: the first in it has waited that long
+
+
+@dataclass(slots=True)
+class _Job:
+    run: Callable[[sa.Connection], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    again: bool = False  # it had its second try
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    job: _Job
+    value: Any
+    error: BaseException | None
+
+
+class _Broken(Exception):
+    """The transaction is gone before its commit was asked for: nothing of the group is stored."""
+
+
+class Writer:
+    """One thread, one connection at a time.  Starts with the first write."""
+
+    def __init__(self, writer: sa.Engine) -> None:
+        self._engine = writer
+        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self.commits = 0
+        self.writes = 0
+
+    async def write(self, run: Callable[[sa.Connection], T]) -> T:
+        """The value of `run`, committed.  Cancelling the waiting task cancels only the waiting."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._submit(_Job(run, loop, future))
+        return await future
+
+    def close(self) -> None:
+        """Finish what waits, then stop."""
+        with self._lock:
+            self._closed = True
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._waiting.put(None)
+            thread.join()
+
+    def _submit(self, job: _Job) -> None:
+        with self._lock:
+            if self._closed:
+                raise engine.Unavailable("the database is closed")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._live, name="database-writer", daemon=True)
+                self._thread.start()
+            self._waiting.put(job)
+
+    def _live(self) -> None:
+        stopping = False
+        while True:
+            try:
+                job = self._waiting.get(block=not stopping)
+            except queue.Empty:
+                return
+            if job is None:
+                stopping = True
+            else:
+                self._group(job)
+
+    def _group(self, first: _Job) -> None:
+        taken = [first]
+        try:
+            answers = self._transaction(taken)
+        except Exception as error:
+            if isinstance(error, _Broken) or engine.gone(error):
+                answers = [self._failed(job, error) for job in taken]
+            else:  # no connection or no lock: nobody who waits would fare better
+                answers = [_refused(job, error) for job in (*taken, *self._everyone())]
+        for job, answer in zip(taken, answers, strict=False):
+            if answer is None:
+                job.again = True
+                self._waiting.put(job)
+        self._reply([answer for answer in answers if answer is not None])
+
+    def _transaction(self, taken: list[_Job]) -> list[_Answer | None]:
+        """Run `taken` and those that come meanwhile; commit; the answers, None for a second try."""
+        answers: list[_Answer | None] = []
+        kept = 0
+        started = time.monotonic()
+        with self._engine.connect() as tx:
+            tx.begin()
+            while len(answers) < len(taken):
+                answer = self._one(tx, taken[len(answers)], kept)
+                kept += answer is not None and answer.error is None
+                answers.append(answer)
+                if len(taken) == len(answers) < MOST and time.monotonic() - started < LONGEST:
+                    taken.extend(self._next())
+            try:
+                tx.commit()
+            except Exception as error:
+                return [answer and _uncommitted(answer, error) for answer in answers]
+        self.commits += 1
+        self.writes += kept
+        return answers
+
+    def _one(self, tx: sa.Connection, job: _Job, kept: int) -> _Answer | None:
+        """Run one write so that its failure leaves the `kept` ones before it as they are."""
+        if kept:
+            tx.exec_driver_sql("SAVEPOINT one")
+        try:
+            value = job.run(tx)
+            if kept:
+                tx.exec_driver_sql("RELEASE SAVEPOINT one")
+        except BaseException as error:
+            if engine.gone(error) or not _open(tx):
+                raise _Broken(engine.reason(error)) from error
+            if kept:
+                tx.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
+                tx.exec_driver_sql("RELEASE SAVEPOINT one")
+            else:
+                tx.rollback()
+                tx.begin()
+            return self._failed(job, error)
+        return _Answer(job, value, None)
+
+    @staticmethod
+    def _failed(job: _Job, error: BaseException) -> _Answer | None:
+        """A mistake is the caller's; the database's state (a deadlock, a restart) gets one more try: None."""
+        passing = isinstance(error, _Broken) or engine.unavailable(error)
+        return None if passing and not job.again else _refused(job, error)
+
+    def _next(self) -> list[_Job]:
+        try:
+            job = self._waiting.get_nowait()
+        except queue.Empty:
+            return []
+        if job is None:
+            self._waiting.put(None)  # the end waits until the group is committed
+            return []
+        return [job]
+
+    def _everyone(self) -> list[_Job]:
+        everyone: list[_Job] = []
+        while found := self._next():
+            everyone.extend(found)
+        return everyone
+
+    @staticmethod
+    def _reply(answers: list[_Answer]) -> None:
+        """All callers of one loop in one wake-up."""
+        by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Answer]] = defaultdict(list)
+        for answer in answers:
+            by_loop[answer.job.loop].append(answer)
+        for loop, its in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_settle, its)
+            except RuntimeError:
+                continue  # the loop has ended; nobody is left to hear
+
+
+def _settle(answers: list[_Answer]) -> None:
+    for answer in answers:
+        future = answer.job.future
+        if future.done():  # its task was cancelled; the rows are stored all the same
+            continue
+        if answer.error is None:
+            future.set_result(answer.value)
+        elif isinstance(answer.error, StopIteration):  # a future refuses to carry it
+            future.set_exception(RuntimeError("a write raised StopIteration"))
+        else:
+            future.set_exception(answer.error)
+
+
+def _refused(job: _Job, error: BaseException) -> _Answer:
+    if not isinstance(error, _Broken) and not engine.unavailable(error):
+        return _Answer(job, None, error)
+    refusal = engine.Unavailable(engine.reason(error))
+    refusal.__cause__ = error
+    return _Answer(job, None, refusal)
+
+
+def _uncommitted(answer: _Answer, error: Exception) -> _Answer:
+    """After a failed COMMIT no answer stands, and none is tried again: it may have been stored."""
+    return answer if answer.error is not None else _refused(answer.job, error)
+
+
+def _open(tx: sa.Connection) -> bool:
+    """Whether the transaction still is one: SQLite ends it by itself when the disk is full."""
+    if tx.invalidated or tx.closed:
+        return False
+    raw: Any = tx.connection.dbapi_connection
+    return bool(getattr(raw, "in_transaction", True))
