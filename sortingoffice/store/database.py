@@ -26,7 +26,10 @@ from sortingoffice.store import engine, migrations
 from sortingoffice.store.engine import OutOfReach, Unavailable
 from sortingoffice.store.writer import Writer
 
-__all__ = ["Database", "OutOfReach", "Unavailable"]
+__all__ = ["Database", "OutOfReach", "Transaction", "Unavailable"]
+
+# What a transaction function is handed; flows name it without importing SQLAlchemy.
+Transaction = sa.Connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
