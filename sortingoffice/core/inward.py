@@ -16,7 +16,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sortingoffice.mail import headers
+from sortingoffice.core import calendar
+from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.headers import Mention
 from sortingoffice.mail.message import Field, Message, field
@@ -38,6 +39,7 @@ _LISTED = ("To", "Cc")
 _MAILTO_FIELDS = ("List-Post", "List-Unsubscribe")
 _ID_FIELDS = ("In-Reply-To", "References")
 _MAILTO = re.compile(rb"(?i)mailto:([^?&<>\s,]{1,400})")
+_CALENDAR = re.compile(rb"(?i)text/calendar")
 _LEADING_COMMA = re.compile(rb"\A(\s*),\s*")
 _OMITTED = "X-Omitted-Recipients"
 
@@ -59,12 +61,16 @@ class InwardFacts:
 
     reverse     normal address → its reverse alias, for everyone whom `people` gave
     own         as for `people`: these stay as the vendor wrote them
+    alias       whom the vendor wrote to; mailbox: whom it stands for, None where there is none. An
+                invitation for the one becomes one for the other
     inside      outside id → the person's own id, for the ids of ours among them
     message_id  a mapped Message-ID with brackets where this mailbox has seen the original; "" keeps it
     """
 
     reverse: Mapping[str, Address]
     own: frozenset[str]
+    alias: Address
+    mailbox: Address | None
     inside: Mapping[str, str]
     message_id: str = ""
 
@@ -75,11 +81,14 @@ def author(message: Message) -> Person | None:
 
 
 def people(message: Message, own: frozenset[str]) -> tuple[Person, ...]:
-    """Everyone who needs a reverse alias, each once, the author first.
+    """Everyone who needs a reverse alias, each once.
 
     own  normal addresses that are not the vendor's: the alias, the account's other aliases, its mailboxes
     """
     found: dict[str, Person] = {}
+    for _, text in _calendars(message)[1]:
+        for organizer in calendar.organizers(text):
+            found.setdefault(organizer.normal, Person(organizer, ""))
     for person in _mentioned(message, _ANSWERED):
         found.setdefault(person.address.normal, person)
     for name in _MAILTO_FIELDS:
@@ -124,10 +133,42 @@ def rewrite(message: Message, facts: InwardFacts) -> Message:
         rule = _CHANGES.get(name)
         return old if rule is None else rule(old, facts)
 
-    changed = message.edit(change)
+    changed = _invited(message, facts).edit(change)
     if omitted:
         changed = changed.appended(field(_OMITTED, str(omitted)))
     return changed
+
+
+def _calendars(message: Message) -> tuple[mime.Entity | None, list[tuple[mime.Entity, str]]]:
+    """The tree and its text/calendar leaves with their text; nothing where there is none to see, or
+    where the tree is too much to look at."""
+    if not _CALENDAR.search(message.body) and not _CALENDAR.search(message.value("Content-Type") or b""):
+        return None, []
+    try:
+        root = mime.parse(message)
+    except mime.TooComplex:
+        return None, []
+    found = [(leaf, leaf.text()) for leaf in root.leaves() if leaf.content_type == "text/calendar"]
+    return root, [(leaf, text) for leaf, text in found if text is not None]
+
+
+def _invited(message: Message, facts: InwardFacts) -> Message:
+    """ORGANIZER becomes its reverse alias, the alias's ATTENDEE the mailbox."""
+
+    def swap(name: str, address: Address) -> Address | None:
+        if name == "ATTENDEE":
+            return facts.mailbox if address.normal == facts.alias.normal else None
+        return facts.reverse.get(address.normal)
+
+    root, found = _calendars(message)
+    changes = {
+        leaf.path: leaf.with_text(new)
+        for leaf, text in found
+        if (new := calendar.rewrite(text, swap)) != text
+    }
+    if root is None or not changes:
+        return message
+    return Message.parse(bytes(mime.replaced(root, changes)))
 
 
 def written_as(person_display: str, address: Address) -> str:
