@@ -1,0 +1,87 @@
+"""Invitations on their way in: the organizer becomes reachable, the invited alias becomes the mailbox.
+
+The one exception to "the body is not touched": without it no mail client offers an answer, or
+it sends the answer to the organizer directly.  Lines that name nobody of these stay octet for octet.
+
+Sources: RFC 5545 §3.1 (folding), §3.2.18 (SENT-BY), §3.8.4.1 (ATTENDEE), §3.8.4.3 (ORGANIZER); RFC 6047.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from sortingoffice.mail.address import Address, parse
+
+_PROPERTY = re.compile(r"(ORGANIZER|ATTENDEE)[;:]", re.IGNORECASE)
+_MAILTO = re.compile(r'(?i)(mailto:)([^;:,"\s]{1,320})')
+_FOLD = re.compile(r"\r?\n[ \t]")
+_WIDTH = 73  # octets a line; 75 with the blank of the fold
+
+Swap = Callable[[str, Address], Address | None]
+
+
+def organizers(text: str) -> tuple[Address, ...]:
+    """Those to whom an answer would go."""
+    return tuple(
+        address
+        for name, line in _lines(text)
+        if name == "ORGANIZER"
+        for match in _MAILTO.finditer(_FOLD.sub("", line))
+        if (address := parse(match[2])) is not None
+    )
+
+
+def rewrite(text: str, swap: Swap) -> str:
+    """The text with each address of an ORGANIZER or ATTENDEE line as `swap(name, address)` says;
+    None keeps it."""
+    parts: list[str] = []
+    for name, line in _lines(text):
+        parts.append(_rewritten(name, line, swap) if name else line)
+    return "".join(parts)
+
+
+def _lines(text: str) -> Iterator[tuple[str, str]]:
+    """Content lines with their folds and line ends; the property's name where it is one of ours."""
+    pending: list[str] = []
+    for line in text.splitlines(keepends=True):
+        if pending and line[:1] not in (" ", "\t"):
+            yield _named("".join(pending))
+            pending = []
+        pending.append(line)
+    if pending:
+        yield _named("".join(pending))
+
+
+def _named(line: str) -> tuple[str, str]:
+    match = _PROPERTY.match(line)
+    return (match[1].upper() if match else "", line)
+
+
+def _rewritten(name: str, line: str, swap: Swap) -> str:
+    ending = line[len(line.rstrip("\r\n")) :]
+    flat = _FOLD.sub("", line.rstrip("\r\n"))
+
+    def turned(match: re.Match[str]) -> str:
+        address = parse(match[2])
+        new = swap(name, address) if address is not None else None
+        return match[0] if new is None else match[1] + str(new)
+
+    new = _MAILTO.sub(turned, flat)
+    return line if new == flat else _folded(new) + ending
+
+
+def _folded(line: str) -> str:
+    """RFC 5545 §3.1: at most 75 octets a line, never within a character."""
+    pieces: list[str] = []
+    piece = ""
+    size = 0
+    for char in line:
+        octets = len(char.encode("utf-8", "replace"))
+        if size + octets > _WIDTH:
+            pieces.append(piece)
+            piece, size = "", 0
+        piece += char
+        size += octets
+    pieces.append(piece)
+    return "\r\n ".join(pieces)
