@@ -49,6 +49,11 @@ def loop_mark(key: bytes, relationship_id: int) -> str:
     return _text(_mac(key, b"loop", relationship_id.to_bytes(8, "big")))
 
 
+def fresh(octets: bytes) -> str:
+    """A message's public id from random octets; 10 of them make 16 characters."""
+    return _text(octets)
+
+
 def _mac(key: bytes, purpose: bytes, octets: bytes) -> bytes:
     return hmac.digest(key, purpose + b"\0" + octets, "sha256")[:_MAC]
 
