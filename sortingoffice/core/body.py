@@ -1,0 +1,229 @@
+"""Where a message asks for cards: its body parts as visual lines, and values written into them.
+
+Candidates stand in text/plain and text/html that a reader shows as the message itself: not in
+attachments, not in attached messages.  What is quoted or hidden is seen, and marked so; whether
+it may stand there is for `core.cards`.
+
+Promise: `write` changes the octets of the parts that hold an ask or an escape and of no other,
+and within them only the lines that do.
+
+Sources: RFC 3676 §4 (format=flowed, soft breaks), RFC 2046 §5.1.4 (alternatives are one body).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from sortingoffice.core import directive, render
+from sortingoffice.core.cards import Filled, Sight
+from sortingoffice.core.directive import Ask, Doubt, Escape, Mark, Vocabulary
+from sortingoffice.mail import headers, html, mime
+from sortingoffice.mail.message import Message
+from sortingoffice.mail.mime import Entity
+
+MAX_REMEMBERED = 2000  # lines of one inbound message; beyond, everything is taken as planted
+EVERYTHING = "*"
+
+_BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
+_QUOTED = re.compile(r"[ \t]*[>|\u203a\u00bb]")
+_NAMED_BY_OTHERS = ("Subject", "From", "Sender", "Reply-To", "To", "Cc", "Organization", "Date")
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a body part, as a reader sees it.
+
+    text    its characters
+    start   where it begins in the part's text, for text/plain
+    html    the visual line, for text/html
+    quoted  in quoted text, or where nobody sees it
+    """
+
+    text: str
+    start: int
+    html: html.Line | None
+    quoted: bool
+
+    def source(self, first: int, last: int) -> tuple[Span, ...]:
+        """Where text[first:last] stands in the part's source."""
+        if self.html is not None:
+            return self.html.source(first, last)
+        return ((self.start + first, self.start + last),)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A mark and the source that it covers, in one part."""
+
+    mark: Mark
+    part: mime.Path
+    kind: str
+    quoted: bool
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All marks of a message.
+
+    kinds   of its body parts
+    unread  paths of body parts that no charset of ours reads
+    """
+
+    places: tuple[Place, ...]
+    kinds: frozenset[str]
+    unread: tuple[mime.Path, ...]
+
+    @property
+    def sights(self) -> tuple[Sight, ...]:
+        return tuple(
+            Sight(place.mark, place.kind, place.part, place.quoted)
+            for place in self.places
+            if isinstance(place.mark, Ask | Doubt)
+        )
+
+    @property
+    def escapes(self) -> bool:
+        return any(isinstance(place.mark, Escape) and not place.quoted for place in self.places)
+
+
+def read(root: Entity, vocabulary: Vocabulary) -> Reading:
+    """Every mark in the message's body parts."""
+    places: list[Place] = []
+    kinds: set[str] = set()
+    unread: list[mime.Path] = []
+    for leaf in parts(root):
+        kind = "html" if leaf.content_type == "text/html" else "text"
+        text = leaf.text()
+        if text is None:
+            unread.append(leaf.path)
+            continue
+        if text.strip():
+            kinds.add(kind)
+        for line in lines(leaf, text):
+            for mark in directive.read(line.text, vocabulary):
+                spans = line.source(mark.start, mark.end)
+                places.append(Place(mark, leaf.path, kind, line.quoted, spans))
+    return Reading(tuple(places), frozenset(kinds), tuple(unread))
+
+
+def write(root: Entity, reading: Reading, filled: Mapping[str, Filled]) -> Entity:
+    """The message with each ask's place taken by its values; keys of `filled` are lines."""
+    changed: dict[mime.Path, Entity] = {}
+    for leaf in parts(root):
+        edits: list[tuple[Span, str]] = []
+        for place in reading.places:
+            if place.part != leaf.path or place.quoted or isinstance(place.mark, Doubt):
+                continue
+            new = ""
+            if isinstance(place.mark, Ask):
+                values = filled[place.mark.line]
+                new = render.markup(values) if place.kind == "html" else render.text(values)
+            for index, span in enumerate(place.spans):
+                edits.append((span, new if index == 0 else ""))
+        if edits:
+            text = leaf.text()
+            assert text is not None, "only readable parts have places"
+            changed[leaf.path] = leaf.with_text(_edited(text, edits))
+    return mime.replaced(root, changed) if changed else root
+
+
+def without_escapes(reading: Reading) -> Reading:
+    """The same without `##…` lines: left as they are, they can be told from what should have gone."""
+    return replace(reading, places=tuple(p for p in reading.places if not isinstance(p.mark, Escape)))
+
+
+def said(message: Message, root: Entity) -> frozenset[str]:
+    """Every directive that could be cut out of a vendor's message, in normal form.
+
+    All text leaves count, attachments, attached messages and hidden text included, and the fields
+    that a reply repeats.  Too many to remember: `EVERYTHING`.
+    """
+    found: set[str] = set()
+    for text in _heard(message, root):
+        if not directive.hinted(text):
+            continue
+        for line in directive.said(text):
+            found.add(line)
+            if len(found) > MAX_REMEMBERED:
+                return frozenset({EVERYTHING})
+    return frozenset(found)
+
+
+def parts(root: Entity) -> Iterator[Entity]:
+    """The leaves that a reader shows as the message itself."""
+    yield from (
+        leaf
+        for leaf in _shown(root)
+        if leaf.content_type in ("text/plain", "text/html")
+        and leaf.disposition != "attachment"
+        and not leaf.filename
+    )
+
+
+def lines(leaf: Entity, text: str) -> Iterator[Line]:
+    """A part's visual lines, if anything in it could be a mark; else none, for speed."""
+    if not directive.hinted(html.unescape(text)):
+        return iter(())
+    if leaf.content_type == "text/html":
+        return _visual(text)
+    flowed = leaf.parameters.get("format", "").lower() == "flowed"
+    return _plain(text, flowed=flowed)
+
+
+def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
+    """Lines of text/plain; soft-broken ones joined (RFC 3676 §4.2)."""
+    at = 0
+    start = -1
+    for match in [*_BREAK.finditer(text), None]:
+        end = match.start() if match else len(text)
+        line = text[at:end]
+        begin = at if start < 0 else start
+        soft = flowed and line.endswith(" ") and line != "-- " and not _QUOTED.match(text, begin)
+        if soft and match and end - begin < 4000:
+            start = begin
+        else:
+            whole = text[begin:end]
+            yield Line(whole, begin, None, _QUOTED.match(whole) is not None)
+            start = -1
+        at = match.end() if match else end
+
+
+def _visual(source: str) -> Iterator[Line]:
+    for line in html.visual_lines(source):
+        quoted = line.quoted or line.hidden or _QUOTED.match(line.text) is not None
+        yield Line(line.text, 0, line, quoted)
+
+
+def _shown(entity: Entity) -> Iterator[Entity]:
+    if not entity.children:
+        yield entity
+    elif entity.content_type.startswith("multipart/"):
+        for child in entity.children:
+            yield from _shown(child)
+
+
+def _heard(message: Message, root: Entity) -> Iterator[str]:
+    for name in _NAMED_BY_OTHERS:
+        for field in message.all(name):
+            yield headers.decode(field.value)
+    for leaf in root.leaves():
+        if leaf.content_type.startswith("text/"):
+            text = leaf.text()
+            text = leaf.octets().decode("latin-1") if text is None else text
+            yield text
+            if leaf.content_type == "text/html":
+                yield "\n".join(line.text for line in html.visual_lines(text))
+
+
+def _edited(text: str, edits: list[tuple[Span, str]]) -> str:
+    pieces: list[str] = []
+    at = 0
+    for (start, end), new in sorted(edits):
+        pieces += [text[at:start], new]
+        at = end
+    return "".join([*pieces, text[at:]])

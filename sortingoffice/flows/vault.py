@@ -1,0 +1,68 @@
+"""An account's keys, opened for the length of one transaction.
+
+Promise: a value leaves here only sealed for the one row it is for, and opens only from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sortingoffice.core import fields
+from sortingoffice.core.model import Account, FieldType
+from sortingoffice.errors import OfficeError
+from sortingoffice.flows.office import Office
+from sortingoffice.mail import cipher
+from sortingoffice.mail.cipher import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """repr shows no key: it may stand in a traceback."""
+
+    account_id: int
+    data_key: bytes
+    random: Callable[[int], bytes]
+
+    def __repr__(self) -> str:
+        return f"Vault(account {self.account_id})"
+
+    def seal(self, place: Place, text: str) -> bytes:
+        return cipher.seal(self.data_key, place, text.encode(), self.random(cipher.NONCE))
+
+    def open(self, place: Place, sealed: bytes) -> str:
+        """Raises OfficeError where the row was changed, or belongs elsewhere."""
+        try:
+            return cipher.open_(self.data_key, place, sealed).decode()
+        except cipher.Unreadable as error:
+            raise OfficeError(
+                f"a stored value can't be opened ({error}): the database was changed from outside, "
+                "or the key file is another one"
+            ) from None
+
+    def mac(self, type: FieldType, key: str, value: str) -> bytes:
+        """Equal for equal values of fields of one name."""
+        return cipher.mac(cipher.mac_key(self.data_key), fields.comparable(type, key, value))
+
+    def line_mac(self, line: str) -> bytes:
+        """Of a directive's normal form; never comparable with a value's."""
+        return cipher.mac(cipher.derive(self.data_key, "inbound lines"), line)
+
+    def version(self, field_id: int, number: int) -> Place:
+        return Place("field_version", "sealed", f"{field_id}.{number}", self.account_id)
+
+    def item(self, disclosure_id: int, card: str, field: str) -> Place:
+        return Place("disclosure_item", "sealed", f"{disclosure_id}.{card}.{field}", self.account_id)
+
+
+def open_for(office: Office, account: Account) -> Vault:
+    """Raises OfficeError where this process holds no office key, or the account was shredded."""
+    if office.keys.card is None:
+        raise OfficeError("the office's key can't be read here: run this as the account that owns data_dir")
+    if account.wrapped_key is None:
+        raise OfficeError(f"the cards of {account.name} were shredded: nothing can open them")
+    try:
+        data_key = cipher.unwrap(office.keys.card, account.wrapped_key, account.id)
+    except cipher.Unreadable:
+        raise OfficeError("the office's key is not the one that the cards were stored under") from None
+    return Vault(account.id, data_key, office.random)

@@ -1,0 +1,201 @@
+"""Cards, their fields and versions, views and grants.
+
+Values come and go sealed (`mail.cipher`); nothing here can read them.  Names are in the form
+of `core.fields.name`.  What is removed stays as a row, for the ledger points at it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from sortingoffice.core.model import Card, CardField, FieldVersion, Grant, InboundDirective, Sensitivity, View
+from sortingoffice.store import schema
+from sortingoffice.store.schema import card, card_field, field_version, grant, inbound_directive, view
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """A field as it is at one moment; version None where it has no value then."""
+
+    card: Card
+    field: CardField
+    version: FieldVersion | None
+
+
+# ---- cards ----------------------------------------------------------------------------------------
+
+
+def add(tx: sa.Connection, new: Card) -> Card:
+    return schema.insert(tx, new)
+
+
+def every(tx: sa.Connection, account_id: int) -> tuple[Card, ...]:
+    """The account's cards, by name; removed ones left out."""
+    found = sa.select(card).where(card.c.account_id == account_id, card.c.removed.is_(None))
+    return schema.every(Card, tx.execute(found.order_by(card.c.name)))
+
+
+def by_name(tx: sa.Connection, account_id: int, name: str) -> Card | None:
+    found = sa.select(card).where(
+        card.c.account_id == account_id, card.c.name == name, card.c.removed.is_(None)
+    )
+    return schema.one(Card, tx.execute(found))
+
+
+def set_sensitivity(tx: sa.Connection, card_id: int, sensitivity: Sensitivity) -> None:
+    tx.execute(card.update().where(card.c.id == card_id).values(sensitivity=sensitivity))
+
+
+def remove(tx: sa.Connection, card_id: int, now: datetime) -> None:
+    """The card and its fields; their versions end, and stay."""
+    tx.execute(card.update().where(card.c.id == card_id).values(removed=now))
+    for each in fields(tx, card_id):
+        remove_field(tx, each.id, now)
+
+
+# ---- fields and versions --------------------------------------------------------------------------
+
+
+def add_field(tx: sa.Connection, new: CardField) -> CardField:
+    return schema.insert(tx, new)
+
+
+def fields(tx: sa.Connection, card_id: int) -> tuple[CardField, ...]:
+    """In the person's order; removed ones left out."""
+    found = sa.select(card_field).where(card_field.c.card_id == card_id, card_field.c.removed.is_(None))
+    return schema.every(CardField, tx.execute(found.order_by(card_field.c.position, card_field.c.id)))
+
+
+def set_type(tx: sa.Connection, field_id: int, type: str) -> None:
+    tx.execute(card_field.update().where(card_field.c.id == field_id).values(type=type))
+
+
+def remove_field(tx: sa.Connection, field_id: int, now: datetime) -> None:
+    tx.execute(card_field.update().where(card_field.c.id == field_id).values(removed=now))
+    open_ended = (field_version.c.field_id == field_id) & (
+        field_version.c.valid_to.is_(None) | (field_version.c.valid_to > now)
+    )
+    tx.execute(field_version.update().where(open_ended).values(valid_to=now))
+
+
+def add_version(tx: sa.Connection, new: FieldVersion) -> FieldVersion:
+    """A new value; whatever was valid from its beginning on ends there."""
+    open_ended = (field_version.c.field_id == new.field_id) & (
+        field_version.c.valid_to.is_(None) | (field_version.c.valid_to > new.valid_from)
+    )
+    tx.execute(field_version.update().where(open_ended).values(valid_to=new.valid_from))
+    return schema.insert(tx, new)
+
+
+def versions(tx: sa.Connection, field_id: int) -> tuple[FieldVersion, ...]:
+    """All of a field, oldest first."""
+    found = sa.select(field_version).where(field_version.c.field_id == field_id)
+    return schema.every(FieldVersion, tx.execute(found.order_by(field_version.c.number)))
+
+
+def version(tx: sa.Connection, version_id: int) -> FieldVersion | None:
+    return schema.one(
+        FieldVersion, tx.execute(sa.select(field_version).where(field_version.c.id == version_id))
+    )
+
+
+def current(tx: sa.Connection, account_id: int, now: datetime) -> tuple[Current, ...]:
+    """Every live field with its value of `now`, by card name and in the person's order."""
+    cards = {each.id: each for each in every(tx, account_id)}
+    of_account = sa.select(card.c.id).where(card.c.account_id == account_id, card.c.removed.is_(None))
+    live = (card_field.c.card_id.in_(of_account)) & card_field.c.removed.is_(None)
+    rows = schema.every(CardField, tx.execute(sa.select(card_field).where(live)))
+    valid = sa.select(field_version).where(
+        field_version.c.field_id.in_(sa.select(card_field.c.id).where(live)),
+        field_version.c.valid_from <= now,
+        field_version.c.valid_to.is_(None) | (field_version.c.valid_to > now),
+    )
+    found = schema.every(FieldVersion, tx.execute(valid.order_by(field_version.c.number)))
+    newest = {each.field_id: each for each in found}
+    ordered = sorted(rows, key=lambda each: (cards[each.card_id].name, each.position, each.id))
+    return tuple(Current(cards[each.card_id], each, newest.get(each.id)) for each in ordered)
+
+
+def any_sealed(tx: sa.Connection, account_id: int) -> bool:
+    """Whether the account ever stored a value."""
+    found = (
+        sa.select(field_version.c.id)
+        .join(card_field, card_field.c.id == field_version.c.field_id)
+        .join(card, card.c.id == card_field.c.card_id)
+        .where(card.c.account_id == account_id)
+        .limit(1)
+    )
+    return tx.execute(found).first() is not None
+
+
+# ---- views ----------------------------------------------------------------------------------------
+
+
+def views(tx: sa.Connection, account_id: int) -> tuple[View, ...]:
+    found = sa.select(view).where(view.c.account_id == account_id)
+    return schema.every(View, tx.execute(found.order_by(view.c.name)))
+
+
+def set_view(tx: sa.Connection, new: View) -> View:
+    """A new view, or other members for one of the same name."""
+    same = (view.c.account_id == new.account_id) & (view.c.name == new.name)
+    changed = tx.execute(view.update().where(same).values(members=new.members))
+    if changed.rowcount:
+        found = schema.one(View, tx.execute(sa.select(view).where(same)))
+        assert found is not None, "it was just updated"
+        return found
+    return schema.insert(tx, new)
+
+
+def remove_view(tx: sa.Connection, view_id: int) -> None:
+    tx.execute(view.delete().where(view.c.id == view_id))
+
+
+# ---- grants ---------------------------------------------------------------------------------------
+
+
+def add_grant(tx: sa.Connection, new: Grant) -> Grant:
+    return schema.insert(tx, new)
+
+
+def grants(tx: sa.Connection, relationship_id: int) -> tuple[Grant, ...]:
+    """Those of a relationship that were not taken back, expired ones included, oldest first."""
+    found = sa.select(grant).where(grant.c.relationship_id == relationship_id, grant.c.ended.is_(None))
+    return schema.every(Grant, tx.execute(found.order_by(grant.c.id)))
+
+
+def end_grant(tx: sa.Connection, grant_id: int, now: datetime) -> None:
+    tx.execute(grant.update().where(grant.c.id == grant_id).values(ended=now))
+
+
+def use_grant(tx: sa.Connection, grant_id: int) -> None:
+    """One use less, where uses are counted."""
+    counted = (grant.c.id == grant_id) & grant.c.uses_left.is_not(None) & (grant.c.uses_left > 0)
+    tx.execute(grant.update().where(counted).values(uses_left=grant.c.uses_left - 1))
+
+
+# ---- what the vendor's own mail said --------------------------------------------------------------
+
+
+def remember_inbound(tx: sa.Connection, relationship_id: int, macs: frozenset[bytes], now: datetime) -> None:
+    known = inbound(tx, relationship_id, macs)
+    for mac in sorted(macs - known):
+        schema.insert(tx, InboundDirective(0, relationship_id, mac, now))
+
+
+def inbound(tx: sa.Connection, relationship_id: int, macs: frozenset[bytes]) -> frozenset[bytes]:
+    """Those of the MACs that an inbound message of this relationship has carried."""
+    found: set[bytes] = set()
+    wanted = sorted(macs)
+    for start in range(0, len(wanted), 500):  # SQLite's and PostgreSQL's bounds on parameters
+        rows = tx.execute(
+            sa.select(inbound_directive.c.mac).where(
+                inbound_directive.c.relationship_id == relationship_id,
+                inbound_directive.c.mac.in_(wanted[start : start + 500]),
+            )
+        )
+        found.update(bytes(row.mac) for row in rows)
+    return frozenset(found)

@@ -1,0 +1,167 @@
+"""The ledger of disclosures: append only, and what can be read out of it.
+
+A line's fate is its delivery's state.  `superseded` is derived: the vendor was later given
+another version of the same field.
+
+Promise: no function here updates or deletes a disclosure or an item of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from sortingoffice.core.cards import Held
+from sortingoffice.core.model import DeliveryState, Disclosure, DisclosureItem, Via
+from sortingoffice.store import schema
+from sortingoffice.store.schema import (
+    card_field,
+    contact,
+    delivery,
+    disclosure,
+    disclosure_item,
+    field_version,
+    relationship,
+)
+
+GIVEN = "given"  # without a message: by web form or on paper
+SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One value in one disclosure, with everything a person asks about it.
+
+    number    the field version's number; None for what was typed by hand
+    latest    the number of the field's newest version; None likewise, or where the field is gone
+    state     its delivery's state, "given", or "superseded"
+    sealed    the value, in `place`
+    """
+
+    item_id: int
+    disclosure_id: int
+    relationship_id: int
+    slug: str
+    vendor: str
+    contact: str
+    card: str
+    field: str
+    version_id: int | None
+    number: int | None
+    latest: int | None
+    at: datetime
+    form: str
+    via: Via
+    purpose: str
+    state: str
+    sealed: bytes
+    mac: bytes
+
+
+def add(tx: sa.Connection, line: Disclosure) -> Disclosure:
+    return schema.insert(tx, line)
+
+
+def add_item(tx: sa.Connection, item: DisclosureItem) -> DisclosureItem:
+    return schema.insert(tx, item)
+
+
+def held(tx: sa.Connection, relationship_id: int) -> frozenset[Held]:
+    """What a vendor has, or is about to get: a queued message was answered for by the person already.
+
+    Dropped and held ones never left, and a returned one is not sure to have been read: there the
+    person is asked again rather than not.
+    """
+    gone = (DeliveryState.DROPPED.value, DeliveryState.RETURNED.value, DeliveryState.HELD.value)
+    found = (
+        sa.select(disclosure_item.c.card, disclosure_item.c.field, disclosure_item.c.mac)
+        .join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id)
+        .outerjoin(delivery, _carried())
+        .where(
+            disclosure.c.relationship_id == relationship_id,
+            disclosure.c.message_id.is_(None) | delivery.c.state.not_in(gone),
+        )
+    )
+    return frozenset(Held(row.card, row.field, bytes(row.mac)) for row in tx.execute(found))
+
+
+def lines(
+    tx: sa.Connection,
+    account_id: int,
+    *,
+    relationship_id: int | None = None,
+    card: str = "",
+    field: str = "",
+) -> tuple[Line, ...]:
+    """The ledger of an account, oldest first, narrowed where asked."""
+    latest = (
+        sa.select(sa.func.max(field_version.c.number))
+        .where(field_version.c.field_id == card_field.c.id)
+        .correlate(card_field)
+        .scalar_subquery()
+    )
+    found = (
+        sa.select(
+            disclosure_item.c.id,
+            disclosure.c.id,
+            disclosure.c.relationship_id,
+            relationship.c.slug,
+            relationship.c.name,
+            contact.c.address,
+            disclosure_item.c.card,
+            disclosure_item.c.field,
+            disclosure_item.c.version_id,
+            field_version.c.number,
+            latest,
+            disclosure.c.at,
+            disclosure.c.form,
+            disclosure.c.via,
+            disclosure.c.purpose,
+            delivery.c.state,
+            disclosure_item.c.sealed,
+            disclosure_item.c.mac,
+        )
+        .join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id)
+        .join(relationship, relationship.c.id == disclosure.c.relationship_id)
+        .outerjoin(contact, contact.c.id == disclosure.c.contact_id)
+        .outerjoin(delivery, _carried())
+        .outerjoin(field_version, field_version.c.id == disclosure_item.c.version_id)
+        .outerjoin(card_field, card_field.c.id == field_version.c.field_id)
+        .where(disclosure.c.account_id == account_id)
+        .order_by(disclosure.c.id, disclosure_item.c.id)
+    )
+    if relationship_id is not None:
+        found = found.where(disclosure.c.relationship_id == relationship_id)
+    if card:
+        found = found.where(disclosure_item.c.card == card)
+    if field:
+        found = found.where(disclosure_item.c.field == field)
+    build: Any = Line
+    return _with_states([build(*row) for row in tx.execute(found)])
+
+
+def _with_states(rows: Iterable[Line]) -> tuple[Line, ...]:
+    """Mark what a later line of the same field replaced, once that one has arrived."""
+    arrived: dict[tuple[int, str, str], tuple[int, bytes]] = {}
+    result: list[Line] = []
+    for line in reversed(list(rows)):
+        state = GIVEN if not line.state else str(line.state)
+        key = (line.relationship_id, line.card, line.field)
+        there = state in (GIVEN, DeliveryState.DELIVERED)
+        if there and key in arrived and arrived[key][1] != line.mac:
+            state = SUPERSEDED
+        elif there:
+            arrived.setdefault(key, (line.item_id, line.mac))
+        result.append(replace(line, contact=line.contact or "", state=state))
+    return tuple(reversed(result))
+
+
+def _carried() -> sa.ColumnElement[bool]:
+    """The delivery that carried a disclosure: same message, same contact."""
+    return (delivery.c.message_id == disclosure.c.message_id) & (
+        delivery.c.contact_id.is_not_distinct_from(disclosure.c.contact_id)
+    )
