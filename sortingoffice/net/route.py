@@ -39,6 +39,11 @@ class Host:
     address: str
     port: int
 
+    @property
+    def local(self) -> bool:
+        """This machine: nobody listens on the way."""
+        return ipaddress.ip_address(self.address).is_loopback
+
     def __str__(self) -> str:
         return f"{self.name} [{self.address}]:{self.port}"
 

@@ -1,0 +1,362 @@
+"""One SMTP connection to a next hop, once it is set up: transactions, pipelined.
+
+The connection is made by aiosmtplib (`net.relay`): greeting, EHLO, STARTTLS, AUTH.  Then the
+transport is handed to the protocol here, whose inner loop costs a tenth: MAIL, RCPT and DATA go
+in one write where the peer offers PIPELINING.
+
+Promise: every end is a `Reply`; whether the whole message had been sent when the connection
+was lost is always known (`past_dot`).  Octets go out as they are but for dot-stuffing; a bare CR or LF
+never does.
+
+Sources: RFC 5321 §4.1.1.4, §4.5.2 (transparency), §4.5.3.2 (time-outs); RFC 2920 (PIPELINING);
+RFC 1870 (SIZE); RFC 6152 (8BITMIME); RFC 6531 (SMTPUTF8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+from sortingoffice.mail import address
+from sortingoffice.mail.reply import Reply, heard
+
+_MAX_PENDING = 32 * 1024  # octets of a reply that doesn't end
+_PIECE = 64 * 1024
+_BARE = re.compile(rb"\r\n|\r|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds; RFC 5321 §4.5.3.2 but for `dial`, which the other hosts wait for."""
+
+    dial: float = 30
+    greeting: float = 300
+    command: float = 300
+    data: float = 120
+    block: float = 180
+    final: float = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One message for one recipient.
+
+    sender     reverse-path, "" for null
+    recipient  forward-path
+    octets     the message, in CR LF lines
+    utf8       it was accepted with SMTPUTF8
+    """
+
+    sender: str
+    recipient: str
+    octets: bytes
+    utf8: bool = False
+
+    @property
+    def needs_utf8(self) -> bool:
+        """Whether the next hop must know SMTPUTF8: declared and really used (RFC 6531 §3.6)."""
+        if not (self.sender.isascii() and self.recipient.isascii()):
+            return True
+        end = self.octets.find(b"\r\n\r\n")
+        return self.utf8 and not self.octets[: end if end >= 0 else None].isascii()
+
+
+class Lost(Exception):
+    """The connection ended, or a time ran out; str() says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How a transaction ended.
+
+    reply     the peer's, or a 4xx of ours
+    past_dot  everything was sent and no reply came
+    lost      the connection is gone; with `past_dot` false nothing was delivered
+    """
+
+    reply: Reply
+    past_dot: bool = False
+    lost: bool = False
+
+
+class Conversation(asyncio.Protocol):
+    """See above.  Not for two transactions at once.
+
+    extensions  what EHLO offered: keyword in lower case → parameters; empty after HELO
+    tls         protocol and cipher, "" for plain text
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, extensions: Mapping[str, str], tls: str, timeouts: Timeouts
+    ) -> None:
+        self.extensions = extensions
+        self.tls = tls
+        self.transactions = 0
+        self.transport = transport
+        self._timeouts = timeouts
+        self._loop = asyncio.get_running_loop()
+        self._pending = b""
+        self._lines: list[bytes] = []
+        self._replies: deque[Reply] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._paused = False
+        self._gone = ""  # why, once it is
+        self._dirty = False  # a transaction was begun and not ended: RSET first
+
+    # ---- asyncio's side ----
+
+    def data_received(self, data: bytes) -> None:
+        self._pending += data
+        while (end := self._pending.find(b"\n")) >= 0:
+            line, self._pending = self._pending[:end].rstrip(b"\r"), self._pending[end + 1 :]
+            code, mark = line[:3], line[3:4]
+            if len(code) < 3 or not code.isdigit() or mark not in (b" ", b"-", b""):
+                return self._end("the peer answered something that is no SMTP reply")
+            self._lines.append(line[4:])
+            if mark != b"-":
+                self._replies.append(heard(int(code), b"\n".join(self._lines)))
+                self._lines.clear()
+        if len(self._pending) + sum(map(len, self._lines)) > _MAX_PENDING:
+            return self._end("the peer's reply doesn't end")
+        self._wake()
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = self._gone or "the connection was lost"
+        self._wake()
+
+    def eof_received(self) -> bool:
+        self._gone = self._gone or "the peer closed the connection"
+        self._wake()
+        return False
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._wake()
+
+    def _wake(self) -> None:
+        for waiter in (self._waiter, self._writable):
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    def _end(self, why: str) -> None:
+        self._gone = self._gone or why
+        self.transport.abort()
+        self._wake()
+
+    # ---- what the relay does with it ----
+
+    @property
+    def usable(self) -> bool:
+        """Whether another transaction may begin: alive, and nothing unasked for came in (a 421)."""
+        return not (self._gone or self._replies or self._pending or self.transport.is_closing())
+
+    async def deliver(self, parcel: Parcel) -> Answered:
+        """One transaction; never raises for what the peer or the network does."""
+        refusal = self._beforehand(parcel)
+        if refusal is not None:
+            return Answered(refusal)
+        self.transactions += 1
+        try:
+            refusal = await self._envelope(parcel)
+            if refusal is None:
+                refusal = await self._upload(parcel.octets)
+        except Lost as why:
+            self._end(str(why))
+            return Answered(Reply(451, "4.4.2", f"{why} before the message was sent"), lost=True)
+        if refusal is not None:
+            return Answered(refusal, lost=bool(self._gone))
+        try:
+            reply = await self._reply(self._timeouts.final)
+        except Lost as why:
+            self._end(str(why))
+            return Answered(
+                Reply(451, "4.4.2", f"{why} after the message was sent"), past_dot=True, lost=True
+            )
+        self._dirty = False
+        if reply.code < 400 and reply.code // 100 != 2:
+            self._end("the peer answered the message out of order")
+            reply = Reply(451, "4.5.0", f"the peer answered {reply.code} to the message")
+        return Answered(reply)
+
+    async def quit(self) -> None:
+        """Part politely, within two seconds."""
+        if self.usable:
+            self.transport.write(b"QUIT\r\n")
+            with suppress(Lost):
+                await self._reply(2)
+        self.transport.close()
+
+    def abort(self) -> None:
+        self._end("we gave up")
+
+    # ---- the transaction ----
+
+    def _beforehand(self, parcel: Parcel) -> Reply | None:
+        """What the next hop has said it can't take is not tried."""
+        if parcel.needs_utf8 and "smtputf8" not in self.extensions:
+            # RFC 6531 §3.5 and RFC 5248 X.6.7
+            return Reply(550, "5.6.7", "the next host can't take internationalised addresses (SMTPUTF8)")
+        size = self.extensions.get("size", "").strip()
+        if size.isdigit() and 0 < int(size) < len(parcel.octets):
+            return Reply(
+                552, "5.3.4", f"the message is larger than the {int(size)} octets the next host takes"
+            )
+        for path in (parcel.sender, parcel.recipient):
+            if path and address.parse(path) is None:
+                return Reply(553, "5.1.3", "the address is no mailbox address")
+        return None
+
+    def _commands(self, parcel: Parcel) -> list[tuple[bytes, float]]:
+        mail = f"MAIL FROM:<{parcel.sender}>"
+        if "size" in self.extensions:
+            mail += f" SIZE={len(parcel.octets)}"
+        if "8bitmime" in self.extensions and not parcel.octets.isascii():
+            mail += " BODY=8BITMIME"
+        if parcel.needs_utf8:
+            mail += " SMTPUTF8"
+        commands = [
+            (line.encode() + b"\r\n", self._timeouts.command)
+            for line in (mail, f"RCPT TO:<{parcel.recipient}>")
+        ]
+        if self._dirty:
+            commands.insert(0, (b"RSET\r\n", self._timeouts.command))
+        return [*commands, (b"DATA\r\n", self._timeouts.data)]
+
+    async def _envelope(self, parcel: Parcel) -> Reply | None:
+        """Up to the 354; None then, else the first refusal."""
+        commands = self._commands(parcel)
+        piped = "pipelining" in self.extensions
+        if piped:
+            self._write(b"".join(command for command, _ in commands))
+        refusal: Reply | None = None
+        self._dirty = True
+        for command, seconds in commands:
+            if not piped:
+                self._write(command)
+            try:
+                reply = await self._reply(seconds)
+            except Lost:
+                if refusal is not None:
+                    return refusal  # its reason came first: "421 too busy", then the end
+                raise
+            last = command == b"DATA\r\n"
+            if last and refusal is not None and reply.code == 354:
+                await self._nothing()
+            elif refusal is None:
+                refusal = self._refused(reply, 3 if last else 2)
+                if refusal is not None and not piped:
+                    return refusal
+        return refusal
+
+    def _refused(self, reply: Reply, wanted: int) -> Reply | None:
+        if reply.code // 100 == wanted:
+            return None
+        if reply.code >= 400:
+            return reply
+        self._end("the peer answered out of order")
+        return Reply(451, "4.5.0", f"the peer answered {reply.code} out of order")
+
+    async def _nothing(self) -> None:
+        """RFC 2920 §3.1: DATA was taken though nobody may get it, so an empty message ends it."""
+        self._write(b".\r\n")
+        try:
+            await self._reply(self._timeouts.final)
+        except Lost as why:
+            self._end(str(why))
+        self._dirty = False
+
+    async def _upload(self, octets: bytes) -> Reply | None:
+        """Send the message and the dot; a reply only where the peer refused while we sent."""
+        pending = b""
+        for piece in _stuffed(_clean(octets)):
+            if pending:
+                self._write(pending)
+                await self._drained()
+                if self._replies:
+                    return self._interrupted()
+            pending = piece
+        self._write(pending + b".\r\n")
+        return None
+
+    def _interrupted(self) -> Reply:
+        reply = self._replies.popleft()
+        self._end("the peer answered before the end of the message")
+        return (
+            reply if reply.code >= 400 else Reply(451, "4.5.0", f"the peer answered {reply.code} too early")
+        )
+
+    # ---- octets ----
+
+    def _write(self, octets: bytes) -> None:
+        if self._gone:
+            raise Lost(self._gone)
+        self.transport.write(octets)
+
+    async def _reply(self, seconds: float) -> Reply:
+        if not self._replies:
+            deadline = self._loop.call_later(seconds, self._late, seconds)
+            try:
+                while not self._replies:
+                    if self._gone:
+                        raise Lost(self._gone)
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
+            finally:
+                deadline.cancel()
+                self._waiter = None
+        return self._replies.popleft()
+
+    async def _drained(self) -> None:
+        if self._paused and not self._gone:
+            deadline = self._loop.call_later(self._timeouts.block, self._late, self._timeouts.block)
+            try:
+                while self._paused and not self._gone:
+                    self._writable = self._loop.create_future()
+                    await self._writable
+            finally:
+                deadline.cancel()
+                self._writable = None
+        else:
+            await asyncio.sleep(0)  # let replies in, and let others work
+        if self._gone and not self._replies:
+            raise Lost(self._gone)
+
+    def _late(self, seconds: float) -> None:
+        self._end(f"no answer within {seconds:g} seconds")
+
+
+def taken_over(
+    transport: asyncio.BaseTransport, extensions: Mapping[str, str], tls: str, timeouts: Timeouts
+) -> Conversation:
+    """Make the connection that aiosmtplib set up ours."""
+    conversation = Conversation(cast(asyncio.Transport, transport), extensions, tls, timeouts)
+    transport.set_protocol(conversation)
+    return conversation
+
+
+def _clean(octets: bytes) -> bytes:
+    """CR LF lines only, and a line end at the end; the same octets where that holds already."""
+    pairs = octets.count(b"\r\n")
+    if octets.count(b"\n") != pairs or octets.count(b"\r") != pairs:
+        octets = _BARE.sub(b"\r\n", octets)
+    return octets if not octets or octets.endswith(b"\r\n") else octets + b"\r\n"
+
+
+def _stuffed(octets: bytes) -> Iterator[bytes]:
+    """RFC 5321 §4.5.2, in pieces that leave the loop time for others."""
+    fresh = True  # at the beginning of a line
+    for start in range(0, len(octets), _PIECE):
+        piece = octets[start : start + _PIECE]
+        doubled = piece.replace(b"\n.", b"\n..")
+        yield b"." + doubled if fresh and piece.startswith(b".") else doubled
+        fresh = piece.endswith(b"\n")

@@ -1,0 +1,293 @@
+"""SMTP out: one attempt to bring a message to one of its destination's hosts.
+
+aiosmtplib makes the connection (greeting, EHLO, STARTTLS, AUTH); `net.conversation` takes it
+over for the transactions, and connections are kept for the next message to the same host.
+
+Promise: `attempt` always returns a `Tried`; time-outs, resets and garbage are 4xx in it.  A host that
+can't be talked to is no refusal: whatever it says before MAIL, the next host is tried, and when
+none is left the attempt failed temporarily.
+
+Sources: RFC 5321 §4.2.4.2, §4.5.3.2, §5.1; RFC 3207 (STARTTLS); RFC 4954 (AUTH).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import aiosmtplib
+
+from sortingoffice.core.delivery import Tried
+from sortingoffice.mail.reply import Reply, heard
+from sortingoffice.net import tls
+from sortingoffice.net.conversation import Answered, Conversation, Parcel, Timeouts, taken_over
+from sortingoffice.net.route import Host
+
+__all__ = ["Login", "Parcel", "Relay", "Timeouts"]
+
+_HOSTS = 5  # tried in one attempt
+_IDLE_SECONDS = 10.0
+_TRANSACTIONS = 200  # then a new connection, so that no peer is held for ever
+_IDLE = 20  # kept per host
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How we introduce ourselves to the smarthost."""
+
+    username: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What connections are kept by."""
+
+    host: Host
+    policy: tls.Policy
+
+
+@dataclass(slots=True)
+class _Climb:
+    """How far one try of a rung came: what must be closed, and whether TLS was what failed."""
+
+    client: aiosmtplib.SMTP | None = None
+    in_tls: bool = False
+    taken: bool = False
+
+
+class Relay:
+    """Connections to next hops; one per process.
+
+    hostname  our name in EHLO
+    """
+
+    def __init__(
+        self, hostname: str, *, contexts: tls.Contexts | None = None, timeouts: Timeouts | None = None
+    ) -> None:
+        self._hostname = hostname
+        self._contexts = contexts
+        self._timeouts = timeouts or Timeouts()
+        self._idle: dict[_Place, list[tuple[float, Conversation]]] = {}
+        self._reaper: asyncio.TimerHandle | None = None
+        self._partings: set[asyncio.Task[None]] = set()
+
+    async def attempt(
+        self,
+        hosts: Sequence[Host],
+        parcel: Parcel,
+        *,
+        policy: tls.Policy = tls.Policy.OPPORTUNISTIC,
+        login: Login | None = None,
+    ) -> Tried:
+        """Bring the parcel to the first host that takes it, in the order given."""
+        began = time.monotonic()
+        tried = Tried(Reply(451, "4.4.4", "there was no host to try"), unreachable=True)
+        for host in hosts[:_HOSTS]:
+            tried = await self._at(_Place(host, policy), parcel, login)
+            if not tried.unreachable:
+                break
+        return replace(tried, milliseconds=round((time.monotonic() - began) * 1000))
+
+    async def close(self) -> None:
+        """Part from every idle peer; attempts in flight keep theirs."""
+        if self._reaper is not None:
+            self._reaper.cancel()
+        idle, self._idle = self._idle, {}
+        for kept in idle.values():
+            for _, conversation in kept:
+                self._part(conversation)
+        await asyncio.gather(*self._partings, return_exceptions=True)
+
+    # ---- one host ----
+
+    async def _at(self, place: _Place, parcel: Parcel, login: Login | None) -> Tried:
+        kept = self._take(place)
+        if kept is not None:
+            answered = await self._through(place, kept, parcel)
+            # A kept connection may have died unseen, or be told 421: that says nothing about the host.
+            stale = answered.lost and not answered.past_dot and not answered.reply.permanent
+            if not stale:
+                return _tried(place, kept, answered)
+        conversation = await self._connect(place, login)
+        if isinstance(conversation, Reply):
+            return Tried(conversation, str(place.host), unreachable=True)
+        answered = await self._through(place, conversation, parcel)
+        # Lost before the dot and without a word: the host is as good as down, so try the next.
+        silent = answered.lost and not answered.past_dot and answered.reply.status == "4.4.2"
+        return replace(_tried(place, conversation, answered), unreachable=silent)
+
+    async def _through(self, place: _Place, conversation: Conversation, parcel: Parcel) -> Answered:
+        try:
+            answered = await conversation.deliver(parcel)
+        except BaseException:  # cancelled in the middle: the connection is in no known state
+            conversation.abort()
+            raise
+        if answered.lost:
+            return answered
+        if answered.reply.code == 421:
+            conversation.abort()
+            return replace(answered, lost=True)
+        self._keep(place, conversation)
+        return answered
+
+    # ---- connections ----
+
+    async def _connect(self, place: _Place, login: Login | None) -> Conversation | Reply:
+        reply = Reply(451, "4.4.1", "no connection")
+        for rung in tls.LADDER[place.policy]:
+            made = await self._climb(place, rung, login)
+            if isinstance(made, Conversation):
+                return made
+            reply, again = made
+            if not again:
+                break
+        return reply
+
+    async def _climb(
+        self, place: _Place, rung: tls.Rung, login: Login | None
+    ) -> Conversation | tuple[Reply, bool]:
+        """A connection on one rung of the ladder; else why not, and whether TLS was the reason."""
+        state = _Climb()
+        try:
+            dialled = await self._dial(place.host)
+            made = await self._set_up(place, rung, login, dialled, state)
+            return made if isinstance(made, Conversation) else (made, False)
+        except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as problem:
+            return _temporary(problem), state.in_tls
+        finally:
+            if state.client is not None and not state.taken:
+                state.client.close()
+
+    async def _set_up(
+        self, place: _Place, rung: tls.Rung, login: Login | None, dialled: socket.socket, state: _Climb
+    ) -> Conversation | Reply:
+        context = self._context(rung)
+        implicit = context is not None and place.host.port == tls.SUBMISSIONS
+        name = place.host.name
+        client = aiosmtplib.SMTP(
+            hostname=place.host.address if name.startswith("[") else name,
+            sock=dialled,
+            local_hostname=self._hostname,
+            timeout=self._timeouts.greeting,
+            use_tls=implicit,
+            start_tls=False,
+            tls_context=context,
+        )
+        state.client, state.in_tls = client, implicit
+        await client.connect()
+        state.in_tls = False
+        await _hello(client)
+        if context is not None and not implicit and client.supports_extension("starttls"):
+            state.in_tls = True
+            await client.starttls()
+            state.in_tls = False
+            await _hello(client)
+        secured = tls.described(client.get_transport_info("ssl_object"))
+        if rung is tls.Rung.VERIFIED and not secured:
+            return Reply(451, "4.7.0", f"{name} offers no TLS, which is required")
+        if login is not None:
+            if not (secured or place.host.local or place.policy is tls.Policy.NONE):
+                return Reply(
+                    451, "4.7.0", "the smarthost offers no TLS: the password isn't sent in the clear"
+                )
+            await client.login(login.username, login.password)
+        if client.transport is None or not client.is_connected:
+            return Reply(451, "4.4.2", "the connection was lost")
+        state.taken = True
+        return taken_over(client.transport, client.esmtp_extensions, secured, self._timeouts)
+
+    async def _dial(self, host: Host) -> socket.socket:
+        """A connected socket: the address was chosen by `net.route`, so nothing is resolved here."""
+        family = socket.AF_INET6 if ":" in host.address else socket.AF_INET
+        dialled = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            dialled.setblocking(False)
+            async with asyncio.timeout(self._timeouts.dial):
+                await asyncio.get_running_loop().sock_connect(dialled, (host.address, host.port))
+        except BaseException:
+            dialled.close()
+            raise
+        return dialled
+
+    def _context(self, rung: tls.Rung) -> ssl.SSLContext | None:
+        if rung is tls.Rung.PLAIN:
+            return None
+        if self._contexts is None:
+            self._contexts = tls.contexts()
+        return self._contexts.verified if rung is tls.Rung.VERIFIED else self._contexts.unverified
+
+    # ---- keeping them ----
+
+    def _take(self, place: _Place) -> Conversation | None:
+        kept = self._idle.get(place)
+        while kept:
+            _, conversation = kept.pop()  # the one used last: the others may run out
+            if conversation.usable:
+                return conversation
+            conversation.abort()
+        return None
+
+    def _keep(self, place: _Place, conversation: Conversation) -> None:
+        kept = self._idle.setdefault(place, [])
+        if not conversation.usable or conversation.transactions >= _TRANSACTIONS or len(kept) >= _IDLE:
+            self._part(conversation)
+            return
+        kept.append((time.monotonic(), conversation))
+        if self._reaper is None:
+            self._reaper = asyncio.get_running_loop().call_later(_IDLE_SECONDS / 2, self._reap)
+
+    def _reap(self) -> None:
+        """Part from who was idle for long; comes again while somebody is kept."""
+        oldest = time.monotonic() - _IDLE_SECONDS
+        for place, kept in list(self._idle.items()):
+            for since, conversation in kept:
+                if since < oldest:
+                    self._part(conversation)
+            kept[:] = [(since, conversation) for since, conversation in kept if since >= oldest]
+            if not kept:
+                del self._idle[place]
+        self._reaper = (
+            asyncio.get_running_loop().call_later(_IDLE_SECONDS / 2, self._reap) if self._idle else None
+        )
+
+    def _part(self, conversation: Conversation) -> None:
+        parting = asyncio.get_running_loop().create_task(conversation.quit())
+        self._partings.add(parting)
+        parting.add_done_callback(self._partings.discard)
+
+
+async def _hello(client: aiosmtplib.SMTP) -> None:
+    """EHLO, and HELO for who doesn't know it (RFC 5321 §3.2)."""
+    try:
+        await client.ehlo()
+    except aiosmtplib.SMTPHeloError as refusal:
+        if refusal.code == 421 or not client.is_connected:
+            raise
+        await client.helo()
+
+
+def _tried(place: _Place, conversation: Conversation, answered: Answered) -> Tried:
+    return Tried(answered.reply, str(place.host), conversation.tls, past_dot=answered.past_dot)
+
+
+def _temporary(problem: Exception) -> Reply:
+    """What went wrong before MAIL, as a 4xx: it says nothing about the message."""
+    if isinstance(problem, aiosmtplib.SMTPResponseException):
+        said = heard(problem.code, problem.message)
+        words = f"{said.status} {said.text}".strip()
+        stage = "the login" if isinstance(problem, aiosmtplib.SMTPAuthenticationError) else "us"
+        return heard(451, f"4.7.0 the host refused {stage}: {said.code} {words}")
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return heard(451, f"4.7.5 the host's certificate is not good: {problem.verify_message}")
+    if isinstance(problem, ssl.SSLError):
+        return heard(451, f"4.7.5 TLS failed: {problem.reason or 'no reason given'}")
+    if isinstance(problem, TimeoutError):
+        return Reply(451, "4.4.1", "the host didn't answer in time")
+    if isinstance(problem, ConnectionRefusedError):
+        return Reply(451, "4.4.1", "connection refused")
+    return heard(451, f"4.4.1 no connection: {problem}")
