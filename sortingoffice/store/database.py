@@ -23,13 +23,10 @@ import sqlalchemy as sa
 
 from sortingoffice.errors import OfficeError
 from sortingoffice.store import engine, migrations
-from sortingoffice.store.engine import OutOfReach, Unavailable
+from sortingoffice.store.engine import OutOfReach, Transaction, Unavailable
 from sortingoffice.store.writer import Writer
 
 __all__ = ["Database", "OutOfReach", "Transaction", "Unavailable"]
-
-# What a transaction function is handed; flows name it without importing SQLAlchemy.
-Transaction = sa.Connection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,18 +64,18 @@ class Database:
         return self._writer.writes
 
     async def write(
-        self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """fn's value, committed.  Cancelling the task does not undo or stop the commit."""
         return await self._writer.write(lambda tx: fn(tx, *args, **kwargs))
 
     async def read(
-        self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: self._look(fn, *args, **kwargs))
 
-    def call(self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A write transaction of its own, here and now."""
         try:
             with self._engines.writer.begin() as tx:
@@ -88,13 +85,13 @@ class Database:
                 raise OutOfReach(f"the database cannot be written: {engine.reason(error)}") from error
             raise
 
-    def view(self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def view(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return self._look(fn, *args, **kwargs)
         except Unavailable as error:
             raise OutOfReach(f"the database cannot be read: {error}") from error
 
-    def _look(self, fn: Callable[Concatenate[sa.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _look(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         for last in (False, True):
             try:
                 with self._engines.reader.connect() as tx:
@@ -115,7 +112,7 @@ class Database:
         from alembic import command  # half a second, and only here
         from alembic.config import Config
 
-        def migrate(tx: sa.Connection) -> None:
+        def migrate(tx: Transaction) -> None:
             if tx.dialect.name == "postgresql":
                 tx.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION})
             if _revision(tx) not in ("", *migrations.REVISIONS):
@@ -147,7 +144,7 @@ class Database:
         self._engines.close()
 
 
-def _revision(tx: sa.Connection) -> str:
+def _revision(tx: Transaction) -> str:
     """The schema's revision; "" where there is none."""
     if not sa.inspect(tx).has_table("alembic_version"):
         return ""

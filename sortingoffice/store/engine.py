@@ -22,8 +22,12 @@ from sqlalchemy.engine import URL
 
 from sortingoffice.errors import OfficeError
 
+# What a transaction function is handed; flows name it without importing SQLAlchemy.
+Transaction = sa.Connection
+
 BUSY_SECONDS = 5  # how long a write waits for another process's lock before it is 451
 READERS = 4
+_WRITES = {"writes": True}
 _READ_ONLY = "25006"  # PostgreSQL: we speak to a standby, after a failover
 
 
@@ -70,9 +74,14 @@ def open(text: str) -> Engines:
     )
 
 
+def writes(tx: Transaction) -> bool:
+    """Whether this transaction may write; one that only reads can lock no row."""
+    return bool(tx.get_execution_options().get("writes"))
+
+
 def _sqlite(url: URL) -> Engines:
     settings: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}, "pool_timeout": BUSY_SECONDS}
-    writer = sa.create_engine(url, pool_size=2, **settings)
+    writer = sa.create_engine(url, pool_size=2, execution_options=_WRITES, **settings)
     reader = sa.create_engine(url, pool_size=READERS, max_overflow=4, **settings)
     event.listen(writer, "connect", _prepare_sqlite)
     event.listen(reader, "connect", _prepare_sqlite_reader)
@@ -113,7 +122,7 @@ def _postgresql(url: URL) -> Engines:
         "connect_args": {"connect_timeout": BUSY_SECONDS, "application_name": "sortingoffice"},
         "pool_timeout": BUSY_SECONDS,
     }
-    writer = sa.create_engine(url, pool_size=2, **settings)
+    writer = sa.create_engine(url, pool_size=2, execution_options=_WRITES, **settings)
     # Each statement of a read is its own snapshot: two round trips less, and no function needs more.
     reader = sa.create_engine(
         url, pool_size=READERS, max_overflow=4, isolation_level="AUTOCOMMIT", **settings

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult, Result
 from sqlalchemy.types import TypeDecorator
 
@@ -272,6 +273,7 @@ _partial("ix_delivery_destination", "state = 'queued'", delivery.c.destination, 
 _partial("ix_delivery_leased", "lease_node <> ''", delivery.c.lease_node, delivery.c.destination)
 _partial("ix_delivery_held", "state = 'held'", delivery.c.account_id)
 # What housekeeping looks at.
+_partial("ix_message_outward", "direction = 'outward'", message.c.account_id, message.c.accepted)
 _partial("ix_message_kept", "length(raw) > 0", message.c.accepted)
 _partial("ix_relationship_until", "until IS NOT NULL", relationship.c.until)
 _partial("ix_relationship_muted_until", "muted_until IS NOT NULL", relationship.c.muted_until)
@@ -296,7 +298,7 @@ reference = _table(
     _text("outside"),
     _at("created"),
     sa.UniqueConstraint("relationship_id", "inside"),
-    sa.Index("ix_reference_outside", "relationship_id", "outside"),
+    sa.Index("ix_reference_outside", "outside", "relationship_id"),
     sa.Index("ix_reference_inside", "inside"),
 )
 
@@ -437,7 +439,9 @@ TABLES: dict[type[Any], sa.Table] = {
 }
 
 
+# Made once: building a statement costs as much as running it.
 _INSERTS = {kind: table.insert() for kind, table in TABLES.items()}
+_UPDATES = {kind: table.update().where(table.c.id == sa.bindparam("of")) for kind, table in TABLES.items()}
 
 
 def values(noun: Any) -> dict[str, Any]:
@@ -453,6 +457,19 @@ def insert(tx: sa.Connection, noun: T) -> T:
     key = result.inserted_primary_key
     assert key is not None
     return replace(noun, id=int(key[0]))  # type: ignore[type-var]
+
+
+def add_unless(tx: sa.Connection, noun: Any, *unique: str) -> bool:
+    """Store a new row, unless one with the same `unique` columns stands there; whether it was stored."""
+    table = TABLES[type(noun)]
+    build = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    statement = build(table).on_conflict_do_nothing(index_elements=list(unique))
+    return bool(tx.execute(statement, values(noun)).rowcount)
+
+
+def update(tx: sa.Connection, noun: Any) -> bool:
+    """Write all columns of the row with this id; whether there is one."""
+    return bool(tx.execute(_UPDATES[type(noun)], {**values(noun), "of": noun.id}).rowcount)
 
 
 def one(kind: type[T], result: Result[Any]) -> T | None:

@@ -147,7 +147,7 @@ def _relationships() -> None:
         _at("created"),
         sa.UniqueConstraint("relationship_id", "inside"),
     )
-    op.create_index("ix_reference_outside", "reference", ["relationship_id", "outside"])
+    op.create_index("ix_reference_outside", "reference", ["outside", "relationship_id"])
     op.create_index("ix_reference_inside", "reference", ["inside"])
 
 
@@ -319,6 +319,7 @@ def _indexes() -> None:
     _partial("ix_delivery_destination", "delivery", ["destination", "due"], "state = 'queued'")
     _partial("ix_delivery_leased", "delivery", ["lease_node", "destination"], "lease_node <> ''")
     _partial("ix_delivery_held", "delivery", ["account_id"], "state = 'held'")
+    _partial("ix_message_outward", "message", ["account_id", "accepted"], "direction = 'outward'")
     _partial("ix_message_kept", "message", ["accepted"], "length(raw) > 0")
     _partial("ix_relationship_until", "relationship", ["until"], "until IS NOT NULL")
     _partial("ix_relationship_muted_until", "relationship", ["muted_until"], "muted_until IS NOT NULL")

@@ -1,0 +1,59 @@
+"""Message-IDs that a relationship has carried: as the person's side and as the vendor's side knows them.
+
+Promise: an id is mapped only where this relationship carried it, so that no thread joins two vendors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from sortingoffice.core.model import Reference
+from sortingoffice.store import schema
+from sortingoffice.store.engine import Transaction
+
+_reference = schema.reference
+_OF = _reference.c.relationship_id == sa.bindparam("relationship_id")
+_IDS: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
+
+_PAIR = sa.select(_reference.c.inside, _reference.c.outside)
+_BY_INSIDE = _PAIR.where(_OF, _reference.c.inside.in_(_IDS))
+_BY_OUTSIDE = _PAIR.where(_OF, _reference.c.outside.in_(_IDS)).order_by(_reference.c.id.desc())
+_CARRIED = (
+    sa.select(_reference.c.id)
+    .join(schema.relationship, schema.relationship.c.id == _reference.c.relationship_id)
+    .where(_reference.c.outside == sa.bindparam("outside"))
+    .where(schema.relationship.c.account_id == sa.bindparam("account_id"))
+    .limit(1)
+)
+_PRUNE = _reference.delete().where(_reference.c.created < sa.bindparam("before"))
+
+
+def remember(tx: Transaction, relationship_id: int, inside: str, outside: str, now: datetime) -> None:
+    """Store a pair; what the person's side already knows keeps its first partner."""
+    schema.add_unless(tx, Reference(0, relationship_id, inside, outside, now), "relationship_id", "inside")
+
+
+def outside_of(tx: Transaction, relationship_id: int, ids: Iterable[str]) -> dict[str, str]:
+    """Ids of the person's side → the vendor's side; those never carried are missing."""
+    found = tx.execute(_BY_INSIDE, {"relationship_id": relationship_id, "ids": list(ids)})
+    return {row.inside: row.outside for row in found}
+
+
+def inside_of(tx: Transaction, relationship_id: int, ids: Iterable[str]) -> dict[str, str]:
+    """Ids of the vendor's side → the person's side (of several, the first that was carried)."""
+    found = tx.execute(_BY_OUTSIDE, {"relationship_id": relationship_id, "ids": list(ids)})
+    return {row.outside: row.inside for row in found}
+
+
+def carried(tx: Transaction, account_id: int, outside: str) -> bool:
+    """Whether any relationship of the account has carried this id of a vendor's side."""
+    found = tx.execute(_CARRIED, {"account_id": account_id, "outside": outside})
+    return found.first() is not None
+
+
+def prune(tx: Transaction, before: datetime) -> int:
+    """Forget pairs older than `before`; how many."""
+    return int(tx.execute(_PRUNE, {"before": before}).rowcount)

@@ -1,0 +1,189 @@
+"""Relationships, their aliases and their bindings.
+
+A write transaction that reads a relationship by `by_id`, `by_slug` or `find` holds it until it
+ends: a revoke and an arriving message never overwrite one another, on either database.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from sortingoffice.core import naming
+from sortingoffice.core.model import Alias, AliasState, Binding, Relationship, RelationshipState
+from sortingoffice.errors import NotThere
+from sortingoffice.store import engine, schema
+from sortingoffice.store.engine import Transaction
+
+_relationship, _alias, _binding = schema.relationship, schema.alias, schema.binding
+_OF: sa.BindParameter[int] = sa.bindparam("relationship_id")
+_OF_ACCOUNT = _relationship.c.account_id == sa.bindparam("account_id")
+
+_BY_ID = sa.select(_relationship).where(_relationship.c.id == sa.bindparam("id"))
+_BY_SLUG = sa.select(_relationship).where(_OF_ACCOUNT, _relationship.c.slug == sa.bindparam("slug"))
+# FOR NO KEY UPDATE; SQLite, which has one writer, needs and says nothing.
+_HELD_BY_ID = _BY_ID.with_for_update(key_share=True)
+_HELD_BY_SLUG = _BY_SLUG.with_for_update(key_share=True)
+_EVERY = sa.select(_relationship).where(_OF_ACCOUNT).order_by(_relationship.c.id)
+_NAMES = sa.select(_relationship.c.id, _relationship.c.slug, _relationship.c.name).where(_OF_ACCOUNT)
+_SLUGS = sa.select(_relationship.c.slug).where(
+    _OF_ACCOUNT,
+    sa.or_(_relationship.c.slug == sa.bindparam("slug"), _relationship.c.slug.like(sa.bindparam("more"))),
+)
+
+_BY_CANONICAL = sa.select(_alias).where(_alias.c.canonical == sa.bindparam("canonical"))
+_ALIASES = sa.select(_alias).where(_alias.c.relationship_id == _OF).order_by(_alias.c.id)
+_LIVE = sa.select(sa.func.count()).select_from(_alias).where(_alias.c.state != AliasState.REVOKED)
+_ADDRESSES = sa.select(_alias.c.relationship_id, _alias.c.address).join(
+    _relationship, _relationship.c.id == _alias.c.relationship_id
+)
+_ACCOUNT_ADDRESSES = _ADDRESSES.where(_OF_ACCOUNT)
+_REVERSE_TAKEN = sa.select(schema.contact.c.id).where(
+    schema.contact.c.reverse_canonical == sa.bindparam("canonical")
+)
+
+_BINDINGS = sa.select(_binding).where(_binding.c.relationship_id == _OF).order_by(_binding.c.id)
+_ONE_BINDING = sa.and_(
+    _binding.c.relationship_id == sa.bindparam("of"), _binding.c.identity == sa.bindparam("who")
+)
+_REBIND = _binding.update().where(_ONE_BINDING)
+_UNBIND = _binding.delete().where(_ONE_BINDING)
+
+
+def add(tx: Transaction, relationship: Relationship) -> Relationship:
+    return schema.insert(tx, relationship)
+
+
+def update(tx: Transaction, relationship: Relationship) -> None:
+    schema.update(tx, relationship)
+
+
+def by_id(tx: Transaction, relationship_id: int) -> Relationship | None:
+    statement = _HELD_BY_ID if engine.writes(tx) else _BY_ID
+    return schema.one(Relationship, tx.execute(statement, {"id": relationship_id}))
+
+
+def by_slug(tx: Transaction, account_id: int, slug: str) -> Relationship | None:
+    statement = _HELD_BY_SLUG if engine.writes(tx) else _BY_SLUG
+    return schema.one(Relationship, tx.execute(statement, {"account_id": account_id, "slug": slug}))
+
+
+def find(tx: Transaction, account_id: int, text: str) -> Relationship:
+    """The relationship that a person means: its slug, an alias of it, or a unique part of its name.
+
+    Raises NotThere where nothing fits, or several do.
+    """
+    found = by_slug(tx, account_id, text.strip().lower()) or _by_alias(tx, account_id, text)
+    if found is not None:
+        return found
+    wanted = text.strip().casefold()
+    names = tx.execute(_NAMES, {"account_id": account_id}).all()
+    fitting = [row for row in names if row.name.casefold() == wanted]
+    fitting = fitting or [row for row in names if wanted and wanted in row.name.casefold()]
+    if len(fitting) > 1:
+        slugs = sorted(row.slug for row in fitting)
+        more = f" and {len(slugs) - 5} more" if len(slugs) > 5 else ""
+        raise NotThere(f"{text!r} fits several relationships: {', '.join(slugs[:5])}{more}; say which")
+    if not fitting:
+        raise NotThere(f"no relationship fits {text!r}; see: sortingoffice list")
+    one = by_id(tx, fitting[0].id)
+    assert one is not None, "relationships are never deleted"
+    return one
+
+
+def _by_alias(tx: Transaction, account_id: int, text: str) -> Relationship | None:
+    alias = alias_by_canonical(tx, naming.canonical(text.strip())) if "@" in text else None
+    relationship = by_id(tx, alias.relationship_id) if alias is not None else None
+    return relationship if relationship is not None and relationship.account_id == account_id else None
+
+
+def every(
+    tx: Transaction, account_id: int, state: RelationshipState | None = None, search: str = ""
+) -> tuple[Relationship, ...]:
+    """An account's relationships in the order of their making.
+
+    search  part of the slug, name, site, note or an alias, in any case; "" for all
+    """
+    statement = _EVERY if state is None else _EVERY.where(_relationship.c.state == state)
+    found = schema.every(Relationship, tx.execute(statement, {"account_id": account_id}))
+    if not search:
+        return found
+    wanted = search.casefold()
+    by_alias = {
+        row.relationship_id
+        for row in tx.execute(_ACCOUNT_ADDRESSES, {"account_id": account_id})
+        if wanted in row.address
+    }
+    return tuple(
+        each
+        for each in found
+        if each.id in by_alias
+        or any(wanted in text.casefold() for text in (each.slug, each.name, each.site, each.note))
+    )
+
+
+def free_slug(tx: Transaction, account_id: int, wanted: str) -> str:
+    """`wanted`, or where it is taken `wanted-2`, `wanted-3` …"""
+    found = tx.execute(_SLUGS, {"account_id": account_id, "slug": wanted, "more": f"{wanted}-%"})
+    taken = set(found.scalars())
+    if wanted not in taken:
+        return wanted
+    return next(slug for n in range(2, len(taken) + 3) if (slug := f"{wanted}-{n}") not in taken)
+
+
+# ---- aliases -------------------------------------------------------------------------------------
+
+
+def add_alias(tx: Transaction, alias: Alias) -> Alias:
+    """Raises IntegrityError where the canonical form was ever issued."""
+    return schema.insert(tx, alias)
+
+
+def set_alias(tx: Transaction, alias: Alias) -> None:
+    schema.update(tx, alias)
+
+
+def alias_by_canonical(tx: Transaction, canonical: str) -> Alias | None:
+    return schema.one(Alias, tx.execute(_BY_CANONICAL, {"canonical": canonical}))
+
+
+def aliases(tx: Transaction, relationship_id: int) -> tuple[Alias, ...]:
+    """Oldest first, revoked ones too."""
+    return schema.every(Alias, tx.execute(_ALIASES, {"relationship_id": relationship_id}))
+
+
+def alias_addresses(tx: Transaction, account_id: int) -> frozenset[str]:
+    """Every address ever issued to the account."""
+    return frozenset(row.address for row in tx.execute(_ACCOUNT_ADDRESSES, {"account_id": account_id}))
+
+
+def live_aliases(tx: Transaction) -> int:
+    """How many aliases of the whole office a guess could hit: what `naming.alias_local` asks."""
+    return int(tx.execute(_LIVE).scalar_one())
+
+
+def canonical_taken(tx: Transaction, canonical: str) -> bool:
+    """Whether an alias or a reverse alias has, or ever had, this canonical form."""
+    if alias_by_canonical(tx, canonical) is not None:
+        return True
+    return tx.execute(_REVERSE_TAKEN, {"canonical": canonical}).first() is not None
+
+
+# ---- bindings ------------------------------------------------------------------------------------
+
+
+def bind(tx: Transaction, binding: Binding) -> None:
+    """Store a binding; where the identity stands already, only `how` changes."""
+    if not schema.add_unless(tx, binding, "relationship_id", "identity"):
+        changed: dict[str, Any] = {"of": binding.relationship_id, "who": binding.identity, "how": binding.how}
+        tx.execute(_REBIND, changed)
+
+
+def unbind(tx: Transaction, relationship_id: int, identity: str) -> bool:
+    """Whether it was bound."""
+    return bool(tx.execute(_UNBIND, {"of": relationship_id, "who": identity}).rowcount)
+
+
+def bindings(tx: Transaction, relationship_id: int) -> tuple[Binding, ...]:
+    return schema.every(Binding, tx.execute(_BINDINGS, {"relationship_id": relationship_id}))
