@@ -1,0 +1,107 @@
+"""What the sessions of one process share: the limits, the hooks, the certificate, who is inside.
+
+Sources: RFC 5321 §4.5.3.2 (time-outs), §7.8 (resistance to attacks).
+"""
+
+from __future__ import annotations
+
+import ssl
+from asyncio import Future, Semaphore, get_running_loop
+from collections import deque
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sortingoffice.config import Limits
+from sortingoffice.edge.gate import Gate
+from sortingoffice.edge.hooks import Hooks
+from sortingoffice.values import Network
+
+if TYPE_CHECKING:
+    from sortingoffice.edge.session import Session
+
+# Octets of large messages that are in memory, and in a hook, at once: rewriting copies each a few
+# times, and 200 senders of 25 MB shall not fill the machine.  The others wait for their 250.
+ROOM = 48 * 2**20
+# A session this old may be shown the door when the house is full and it is the slowest one.
+OLD_SECONDS = 5.0
+
+
+class Room:
+    """A budget of octets, handed out in the order of asking."""
+
+    def __init__(self, octets: int = ROOM) -> None:
+        self._all = self._free = octets
+        self._queue: deque[tuple[int, Future[None]]] = deque()
+
+    @asynccontextmanager
+    async def hold(self, octets: int) -> AsyncIterator[None]:
+        octets = min(octets, self._all)
+        if self._queue or octets > self._free:
+            turn: Future[None] = get_running_loop().create_future()
+            self._queue.append((octets, turn))
+            try:
+                await turn
+            except BaseException:
+                if turn.done() and not turn.cancelled():
+                    self._give_back(octets)
+                raise
+        else:
+            self._free -= octets
+        try:
+            yield
+        finally:
+            self._give_back(octets)
+
+    def _give_back(self, octets: int) -> None:
+        self._free += octets
+        while self._queue:
+            wanted, turn = self._queue[0]
+            if turn.cancelled():
+                self._queue.popleft()
+            elif wanted <= self._free:
+                self._queue.popleft()
+                self._free -= wanted
+                turn.set_result(None)
+            else:
+                return
+
+
+@dataclass(eq=False, slots=True)
+class Door:
+    """One process's way in.
+
+    most         octets of one message
+    context      the certificate; None: no STARTTLS.  Swapped as a whole at a reload
+    folder       where the content of a large message waits, as an unnamed file
+    login_delay  seconds before a failed login is answered, times the failures of its session
+    logins       how many passwords are checked at once: each takes a thread and its memory
+    threads      write and read the files of large messages
+    """
+
+    hostname: str
+    limits: Limits
+    most: int
+    hooks: Hooks
+    gate: Gate
+    context: ssl.SSLContext | None = None
+    proxies: tuple[Network, ...] = ()
+    xclients: tuple[Network, ...] = ()
+    folder: Path | None = None
+    login_delay: float = 1.0
+    closing: bool = False
+    sessions: set[Session] = field(default_factory=set)
+    room: Room = field(default_factory=Room)
+    logins: Semaphore = field(default_factory=lambda: Semaphore(4))
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "content"))
+
+    def enter(self, ip: str, now: float) -> bool:
+        """Whether this peer may come in.  When the house is full, the slowest old session makes room."""
+        if self.gate.full:
+            old = [s for s in self.sessions if s.reader.waiting and now - s.started > OLD_SECONDS]
+            if old:
+                min(old, key=lambda s: s.reader.arrived / (now - s.started)).evict()
+        return self.gate.enter(ip)

@@ -1,0 +1,52 @@
+"""Who the peer is: its address as text, what is counted as one peer, whether a list has it.
+
+Sources: RFC 4291 §2.5.5.2 (IPv4 in IPv6), RFC 6177 (end sites get a /64 or more); RFC 5321 §4.1.4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from sortingoffice.values import Network
+
+# Generous (RFC 5321 §4.1.4 forbids refusing mail for what a host calls itself), but for what would
+# end a comment or a word of our Received field.
+_HELO = re.compile(rb"[!#-'*+\-./0-9:=?A-Z\[\]^_`a-z{|}~]{1,255}")
+
+
+def plain(host: str) -> str:
+    """An address as text, IPv4 in IPv6 and zones undone; as it was where it is none."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+@lru_cache(maxsize=4096)
+def network(ip: str) -> str:
+    """What is counted as one peer: an IPv4 address, an IPv6 /64 (one customer has at least that)."""
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return ip
+    if isinstance(address, IPv4Address):
+        return ip
+    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def listed(ip: str, networks: Iterable[Network]) -> bool:
+    try:
+        return any(ip_address(ip) in one for one in networks)
+    except ValueError:
+        return False
+
+
+def helo(octets: bytes) -> str | None:
+    """What a host calls itself, or None where it can't be a name."""
+    return octets.decode("ascii") if _HELO.fullmatch(octets) else None

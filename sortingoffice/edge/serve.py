@@ -1,0 +1,222 @@
+"""Listening: sockets from the config or from systemd, sessions on them, and their end.
+
+Promise: `serve` returns when all its sockets accept, or raises `OfficeError` and none does.
+`close` stops accepting; `drain` lets what runs end; `reload` changes certificate and limits for
+those who come from then on, and loses no connection.
+
+The implicit-TLS listener is opened anew on a duplicate of its socket at a reload: its backlog
+belongs to the socket, so nobody is turned away.
+
+Sources: sd_listen_fds(3); RFC 8314 §3.3; socket(7) (SO_REUSEPORT), ipv6(7) (IPV6_V6ONLY).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from sortingoffice import log
+from sortingoffice.config import Config
+from sortingoffice.edge.door import Door
+from sortingoffice.edge.gate import Gate
+from sortingoffice.edge.hooks import Hooks
+from sortingoffice.edge.session import Session
+from sortingoffice.edge.smtp import Smtp
+from sortingoffice.edge.submission import Submission
+from sortingoffice.errors import OfficeError
+from sortingoffice.values import Endpoint
+
+BACKLOG = 1024
+
+Kind = Callable[[Door], Session]
+
+
+@dataclass(eq=False, slots=True)
+class _Listener:
+    socket: socket.socket
+    kind: Kind
+    implicit_tls: bool
+    server: asyncio.Server | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Edge:
+    """What `serve` started.
+
+    smtp, submission  the addresses it listens on, with the ports that the system chose
+    """
+
+    door: Door
+    listeners: list[_Listener] = field(default_factory=list)
+
+    @property
+    def smtp(self) -> tuple[Endpoint, ...]:
+        return tuple(_endpoint(one.socket) for one in self.listeners if one.kind is Smtp)
+
+    @property
+    def submission(self) -> tuple[Endpoint, ...]:
+        return tuple(_endpoint(one.socket) for one in self.listeners if one.kind is Submission)
+
+    async def _open(self, listener: _Listener) -> None:
+        door, kind = self.door, listener.kind
+        listener.server = await asyncio.get_running_loop().create_server(
+            lambda: kind(door),
+            sock=listener.socket.dup(),
+            backlog=BACKLOG,
+            ssl=door.context if listener.implicit_tls else None,
+        )
+
+    async def reload(self, config: Config, context: ssl.SSLContext | None) -> None:
+        """New limits and a new certificate; addresses stay as they are until a restart."""
+        door = self.door
+        door.limits, door.most, door.context = config.limits, config.smtp.max_message_bytes, context
+        door.proxies, door.xclients = config.smtp.proxy_protocol_from, config.smtp.xclient_from
+        door.gate.resize(most=config.limits.connections, most_per_peer=config.limits.connections_per_peer)
+        for listener in self.listeners:
+            if listener.implicit_tls and listener.server is not None:
+                old = listener.server
+                await self._open(listener)
+                old.close()
+
+    def close(self) -> None:
+        """Stop accepting; those who are inside go on."""
+        for listener in self.listeners:
+            if listener.server is not None:
+                listener.server.close()
+            listener.socket.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Idle sessions get 421 now, the others after what they are at; after `seconds` they are cut."""
+        self.close()
+        self.door.closing = True
+        for session in tuple(self.door.sessions):
+            session.dismiss()
+        running = [session.task for session in self.door.sessions if session.task is not None]
+        if running:
+            _, left = await asyncio.wait(running, timeout=seconds)
+            for task in left:
+                task.cancel()
+            if left:
+                log.event("edge.cut", sessions=len(left))
+                await asyncio.wait(left)
+        self.door.threads.shutdown(wait=False)
+
+
+async def serve(
+    config: Config,
+    hooks: Hooks,
+    *,
+    context: ssl.SSLContext | None,
+    smtp_sockets: Iterable[socket.socket] = (),
+    submission_sockets: Iterable[socket.socket] = (),
+    reuse_port: bool = False,
+) -> Edge:
+    """Start both ports.
+
+    context             the server's certificate; None: no TLS, so nobody can submit
+    smtp_sockets        already listening, from systemd; given, the config's addresses are not opened
+    submission_sockets  the same for submission
+    reuse_port          several processes may listen on the same addresses
+
+    Raises `OfficeError` where an address can't be had.
+    """
+    for name in ("mail.log", "mail.debug"):  # aiosmtpd's: they name addresses
+        logging.getLogger(name).disabled = True
+    limits = config.limits
+    door = Door(
+        hostname=config.hostname,
+        limits=limits,
+        most=config.smtp.max_message_bytes,
+        hooks=hooks,
+        gate=Gate(most=limits.connections, most_per_peer=limits.connections_per_peer),
+        context=context,
+        proxies=config.smtp.proxy_protocol_from,
+        xclients=config.smtp.xclient_from,
+        folder=config.data_dir if config.data_dir.is_dir() else None,
+    )
+    edge = Edge(door)
+    try:
+        for one in list(smtp_sockets) or opened(config.smtp.listen, reuse_port=reuse_port):
+            edge.listeners.append(_Listener(one, Smtp, implicit_tls=False))
+        for one in list(submission_sockets) or opened(config.submission.listen, reuse_port=reuse_port):
+            edge.listeners.append(_Listener(one, Submission, implicit_tls=config.submission.tls))
+        if config.submission.tls and context is None:
+            raise OfficeError(
+                "submission.tls = true needs a certificate: set smtp.tls_certificate and tls_key"
+            )
+        for listener in edge.listeners:
+            await edge._open(listener)
+    except BaseException:
+        edge.close()
+        raise
+    return edge
+
+
+def opened(endpoints: Iterable[Endpoint], *, reuse_port: bool = False) -> list[socket.socket]:
+    """Listening sockets for these addresses; raises `OfficeError` and leaves none open."""
+    wanted = tuple(endpoints)
+    sockets: list[socket.socket] = []
+    try:
+        for endpoint in wanted:
+            sockets.extend(_listen(endpoint, wanted, reuse_port=reuse_port))
+    except BaseException:
+        for one in sockets:
+            one.close()
+        raise
+    return sockets
+
+
+def _listen(
+    endpoint: Endpoint, all_of_them: tuple[Endpoint, ...], *, reuse_port: bool
+) -> list[socket.socket]:
+    found: list[socket.socket] = []
+    try:
+        addresses = socket.getaddrinfo(
+            endpoint.host or None, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, kind, protocol, _, address in addresses:
+            one = socket.socket(family, kind, protocol)
+            found.append(one)
+            one.setblocking(False)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                # [::] takes IPv4 too, unless that has a listener of its own.
+                other = any(e.port == endpoint.port and ":" not in e.host for e in all_of_them)
+                one.setsockopt(
+                    socket.IPPROTO_IPV6,
+                    socket.IPV6_V6ONLY,
+                    int(other or address[0] != "::" or not endpoint.host),
+                )
+            one.bind(address)
+            one.listen(BACKLOG)
+    except OSError as error:
+        for one in found:
+            one.close()
+        raise OfficeError(f"can't listen on {endpoint}: {_remedy(error)}") from None
+    return found
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use; stop the program that has it, or change the address in the config"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "ports below 1024 need systemd's socket, CAP_NET_BIND_SERVICE or root"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine has no such address"
+    return error.strerror or "the address can't be used"
+
+
+def _endpoint(one: socket.socket) -> Endpoint:
+    with suppress(OSError):
+        name = one.getsockname()
+        if isinstance(name, tuple):
+            return Endpoint(str(name[0]), int(name[1]))
+    return Endpoint("", 0)

@@ -1,0 +1,313 @@
+"""One SMTP connection: octets in lines, replies in batches, deadlines, TLS; no policy.
+
+aiosmtpd's `SMTP` makes the connection, the session and the STARTTLS layer; its reading loop is
+replaced, because a stranger's octets reach it first (docs/quirks.md says what it would accept)
+and because it writes each reply for itself.
+
+Promise: whatever happens in a command, the peer gets one reply or a closed connection, and the
+daemon lives.  A command is never cancelled because its client went away.
+
+Sources: RFC 5321 §3, §4.1.1, §4.5.3.2; RFC 2920 (pipelining); RFC 3207 (STARTTLS).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, AnyStr, ClassVar, cast
+
+from aiosmtpd.smtp import SMTP, TLSSetupException
+
+from sortingoffice import log
+from sortingoffice.core.model import Peer
+from sortingoffice.edge import replies
+from sortingoffice.edge.door import Door
+from sortingoffice.edge.peer import listed, plain
+from sortingoffice.edge.proxy import proxied
+from sortingoffice.edge.reader import TOO_LONG, Hangup, Reader
+from sortingoffice.mail.reply import Reply
+
+LINE = 2048  # octets of a command line: RFC 5321 §4.5.3.1.4 and its extensions ask for less
+LINGER_SECONDS = 10.0  # how long an unread last reply may hold a closing connection
+HANDSHAKE_SECONDS = 30.0
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+# What an HTTP client, or a proxy that we were not told of, opens with: not worth ten errors.
+_FOREIGN = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"PROXY"})
+
+Command = Callable[[Any, bytes], Awaitable[None]]
+
+
+class Session(SMTP):
+    """What every port has in common; `commands` are the subclass's."""
+
+    commands: ClassVar[Mapping[bytes, Command]] = {}
+    line_limit: ClassVar[int] = LINE
+
+    def __init__(self, door: Door) -> None:
+        # SMTP.__init__ looks through all members of its class for each connection (0.4 ms).  These
+        # are the attributes of it that the methods which we keep use.
+        self.loop = asyncio.get_running_loop()
+        self._unused = asyncio.StreamReader(loop=self.loop)  # SMTP hands octets to it; ours takes them
+        asyncio.StreamReaderProtocol.__init__(self, self._unused, self._cb_client_connected, self.loop)
+        self.hostname = door.hostname
+        self.tls_context = door.context
+        self.transport = None
+        self.session = None
+        self.envelope = None
+        self._timeout_handle = None
+        self._handle_hooks = {}
+        self._tls_handshake_okay = True
+        self._tls_protocol = None
+        self._original_transport = None
+        self._handler_coroutine = None
+
+        self.door = door
+        self.wire: asyncio.Transport | None = None
+        self.reader = Reader(self.loop)
+        self.started = self.loop.time()
+        self.connected = ""  # the connection's own address, whatever a proxy says
+        self.peer = Peer("")
+        self._out: list[bytes] = []
+        self._over = False
+        self._receiving = False
+        self._counted = ""  # the address under which the gate counts us
+        self._commands = self._errors = 0
+
+    # ---- the protocol: called by the transport -----------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.wire = cast(asyncio.Transport, transport)
+        self.reader.connect(self.wire)
+        super().connection_made(transport)
+        peername = transport.get_extra_info("peername")
+        cipher = transport.get_extra_info("cipher")
+        if not self.connected:
+            self.connected = plain(peername[0]) if isinstance(peername, tuple) else "local"
+        self.peer = Peer(ip=self.peer.ip or self.connected, tls=f"{cipher[1]} {cipher[0]}" if cipher else "")
+
+    def data_received(self, data: bytes) -> None:
+        self.reader.feed(data)
+
+    def eof_received(self) -> bool:
+        # What came before the end is still answered (`printf … | nc`); TLS can't be half closed.
+        self.reader.feed_eof()
+        return not self.peer.tls
+
+    def connection_lost(self, error: Exception | None) -> None:
+        # SMTP would cancel the command that runs: it may be between commit and 250.
+        if self._original_transport is not None:
+            self._original_transport.close()
+        asyncio.StreamReaderProtocol.connection_lost(self, None)
+        self.wire = self.transport = None
+        self.reader.feed_eof()
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Each wait has its own limit here."""
+
+    def reset(self) -> None:
+        """No transaction is open (RFC 5321 §4.1.1.5)."""
+        self.envelope = self._create_envelope()
+
+    # ---- replies -----------------------------------------------------------------------------------
+
+    def say(self, reply: Reply) -> None:
+        """Queue a reply; it is written when nothing is left to read (RFC 2920 §3.2)."""
+        self._out.append(bytes(reply))
+        if reply.code == 421:
+            self._over = True
+
+    def fault(self, reply: Reply) -> None:
+        """A reply to what breaks the protocol: too many, and it is over."""
+        self.say(reply)
+        self._errors += 1
+        if self._errors >= self.door.limits.errors_per_session:
+            self.say(replies.TOO_MANY_ERRORS)
+            log.event("session.errors", ip=self.peer.ip, errors=self._errors)
+
+    async def push(self, status: AnyStr) -> None:
+        """What aiosmtpd itself says, which is the reply to STARTTLS; at once, and with the enhanced
+        code that RFC 2034 §4 wants."""
+        text = status if isinstance(status, str) else status.decode("ascii")
+        self.say(Reply(int(text[:3]), f"{text[0]}.0.0", text[4:]))
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._out and self.wire is not None:
+            self.wire.write(b"".join(self._out))
+        self._out.clear()
+
+    async def more(self, seconds: float) -> None:
+        """Write what is queued, then wait for octets; raises `Hangup`."""
+        self._flush()
+        left = self.started + self.door.limits.session_seconds - self.loop.time()
+        if left <= 0:
+            raise Hangup(replies.SESSION_OVER)
+        if self.wire is not None and self.wire.get_write_buffer_size():
+            await self._written(min(seconds, left))
+        await self.reader.wait(min(seconds, left))
+
+    async def _written(self, seconds: float) -> None:
+        """Until a peer that reads slowly has read enough; one that doesn't is cut off."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._writer.drain()
+        except TimeoutError:
+            if self.wire is not None:
+                self.wire.abort()
+            raise Hangup(None) from None
+        except ConnectionError:
+            raise Hangup(None) from None
+
+    # ---- the session -------------------------------------------------------------------------------
+
+    async def _handle_client(self) -> None:
+        """The whole session; replaces aiosmtpd's loop."""
+        self.door.sessions.add(self)
+        try:
+            try:
+                if await self.admit():
+                    await self._converse()
+            except Hangup as end:
+                if end.reply is not None:
+                    self.say(end.reply)
+            except Exception as error:
+                self._answer_for(error)
+            await self._linger()
+        finally:
+            self.door.sessions.discard(self)
+            self._leave()
+            self._hang_up()
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        return self._handler_coroutine
+
+    async def admit(self) -> bool:
+        """Find out who the peer is, count it in and greet it."""
+        if self.door.closing:
+            self.say(replies.SHUTTING_DOWN)
+            return False
+        if listed(self.peer.ip, self.door.proxies):
+            self.peer = replace(self.peer, ip=await proxied(self, self.peer.ip))
+        if not self.door.enter(self.peer.ip, self.loop.time()):
+            self.say(replies.TOO_MANY_CONNECTIONS)
+            log.event("session.refused", ip=self.peer.ip, why="too many connections")
+            return False
+        self._counted = self.peer.ip
+        self.greet()
+        return True
+
+    def greet(self) -> None:
+        self._out.append(f"220 {self.hostname} ESMTP\r\n".encode("ascii"))
+
+    def evict(self) -> None:
+        """Make room for another."""
+        self._leave()
+        self.reader.interrupt(replies.MAKING_ROOM)
+
+    def dismiss(self) -> None:
+        """The office shuts down: whoever waits for a command's line is told so; the rest may end."""
+        if not self.busy:
+            self.reader.interrupt(replies.SHUTTING_DOWN)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command runs, content is on its way, or a line is to be answered."""
+        return not self.reader.waiting or self._receiving
+
+    def _leave(self) -> None:
+        if self._counted:
+            self.door.gate.leave(self._counted)
+            self._counted = ""
+
+    async def _converse(self) -> None:
+        while not self._over:
+            line = self.reader.line(self.line_limit)
+            if line is None:
+                await self.more(self.door.limits.command_seconds)
+                continue
+            self._commands += 1
+            if self._commands > self.door.limits.commands_per_session:
+                self.say(replies.TOO_MANY_COMMANDS)
+                return
+            try:
+                await self._command(line)
+            except (Hangup, TLSSetupException):
+                raise
+            except Exception as error:  # answered 451, logged once
+                self._answer_for(error)
+            if self.door.closing and not self._over:
+                self.say(replies.SHUTTING_DOWN)
+
+    async def _command(self, line: bytes) -> None:
+        text = line[:-2].rstrip(b" \t")  # RFC 5321 §4.1.1: trailing blanks are tolerated
+        if line is TOO_LONG:
+            self.fault(replies.LINE_TOO_LONG)
+        elif not line.endswith(b"\r\n") or _CONTROL.search(text):
+            self.fault(replies.BAD_LINE_END)
+        else:
+            verb, _, argument = text.partition(b" ")
+            command = self.commands.get(verb.upper())
+            if command is not None:
+                await command(self, argument.strip(b" "))
+            elif verb.upper() in _FOREIGN:
+                self.say(replies.NOT_SMTP)
+                self._over = True
+            else:
+                self.fault(replies.UNKNOWN)
+
+    def _answer_for(self, error: Exception) -> None:
+        """451 for what we could not foresee: never 5xx, never 250, never its words."""
+        self.say(replies.LOCAL_ERROR)
+        if isinstance(error, self.door.hooks.unavailable):
+            log.event("session.unavailable", ip=self.peer.ip, why=type(error).__name__)
+        else:
+            log.bug("session.bug", error, ip=self.peer.ip)
+
+    # ---- TLS ---------------------------------------------------------------------------------------
+
+    async def starttls(self, argument: bytes) -> None:
+        if argument:
+            self.fault(replies.NO_ARGUMENT)
+        elif self.peer.tls or self.door.context is None:
+            self.fault(replies.TLS_NOT_OFFERED)
+        elif not self.reader.empty:
+            # Octets that came in the clear must not be read as if TLS had protected them
+            # (RFC 3207 §4.2, CVE-2011-0411).
+            self.say(replies.NOTHING_AFTER_STARTTLS)
+            self._over = True
+        else:
+            self.tls_context = self.door.context
+            try:
+                async with asyncio.timeout(HANDSHAKE_SECONDS):
+                    await self.smtp_STARTTLS("")
+            except (TLSSetupException, TimeoutError) as error:
+                log.debug("session.tls", ip=self.peer.ip, error=error.__cause__ or "timed out")
+                raise Hangup(None) from None
+
+    # ---- the end -----------------------------------------------------------------------------------
+
+    async def _linger(self) -> None:
+        """Let the last reply arrive: closing over unread octets would reset the connection."""
+        self._flush()
+        if self.wire is None or self.reader.arrived == 0 or not self.wire.can_write_eof():
+            return
+        self._leave()
+        self.wire.write_eof()
+        end = self.loop.time() + LINGER_SECONDS
+        with suppress(Hangup):
+            while True:
+                self.reader.take()
+                await self.reader.wait(end - self.loop.time())
+
+    def _hang_up(self) -> None:
+        self._flush()
+        wire, self.wire = self.wire, None
+        if wire is not None:
+            wire.close()
+            if wire.get_write_buffer_size():
+                self.loop.call_later(LINGER_SECONDS, wire.abort)
