@@ -537,7 +537,7 @@ async def test_nothing_injected_before_tls_is_believed(relay: Relay, certificate
 
     async with far_end(serve) as there:
         tried: Tried = await relay.attempt([there], parcel())
-    # The handshake fails on the foreign octets, or they are dropped: the injected SIZE makes no 552.
+
     assert tried.reply.code != 552
 
 
