@@ -299,7 +299,6 @@ reference = _table(
     _at("created"),
     sa.UniqueConstraint("relationship_id", "inside"),
     sa.Index("ix_reference_outside", "outside", "relationship_id"),
-    sa.Index("ix_reference_inside", "inside"),
 )
 
 card = _table(

@@ -148,7 +148,6 @@ def _relationships() -> None:
         sa.UniqueConstraint("relationship_id", "inside"),
     )
     op.create_index("ix_reference_outside", "reference", ["outside", "relationship_id"])
-    op.create_index("ix_reference_inside", "reference", ["inside"])
 
 
 def _spool() -> None:
