@@ -1,4 +1,4 @@
-"""Signed local parts: VERP return paths and loop marks.
+"""Names of ours: signed local parts (VERP return paths), loop marks, and a message's public id.
 
 Promise: delivery_of(key, return_path(key, n)) == n, whatever the case, and for a local part
 that we did not make it is None (but for one chance in 2**80).  The delivery's number is masked, so that
@@ -42,6 +42,11 @@ def delivery_of(key: bytes, local: str) -> int | None:
     if not hmac.compare_digest(mac, _mac(key, b"return path", number)):
         return None
     return int.from_bytes(number, "big")
+
+
+def fresh(octets: bytes) -> str:
+    """A new public id, from random octets: letters and digits, lower case."""
+    return _text(octets)
 
 
 def loop_mark(key: bytes, relationship_id: int) -> str:
