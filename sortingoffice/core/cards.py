@@ -205,6 +205,18 @@ Verdict = Waiting | Refused | None
 Rule = Callable[[Facts], Verdict]
 
 
+def asked(facts: Facts) -> bool:
+    """Whether the message asks for anything.
+
+    What stands in quoted text only, and is the vendor's own line, is its echo and no question; a
+    line in quoted text that no vendor wrote is the person's, misplaced: they want to know.
+    """
+    if any(not sight.quoted for sight in facts.sights):
+        return True
+    lines = [sight.mark.line for sight in facts.sights if isinstance(sight.mark, Ask)]
+    return "*" not in facts.planted and not facts.planted.issuperset(lines)
+
+
 def resolve(facts: Facts, *, confirmed: frozenset[Held] = frozenset()) -> Outcome:
     """The whole resolution but for its last step, which needs the rendered mail.
 

@@ -1,9 +1,7 @@
 """Person → vendor: put the asked cards into a message, or say why not; and write down what left.
 
-Two calls inside the transaction that accepts an outward message:
-
-    outcome = disclose(tx, office, …)          before the gate rewrites the message
-    record(tx, office, outcome, …)             after it was spooled; `Resolved` only
+Two calls inside the transaction that accepts an outward message: `disclose` before the gate
+rewrites it, `record` after it was spooled.
 
 Promise: a `Resolved` message and its ledger lines are committed together; otherwise the
 message as it came goes back to the person, whole.
@@ -12,13 +10,14 @@ message as it came goes back to the person, whole.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sortingoffice.core import body, cards
+from sortingoffice.core.addressing import Problem
 from sortingoffice.core.body import EVERYTHING, Reading
-from sortingoffice.core.cards import Facts, Filled, Granted, Item, Value, Waiting, Wallet
-from sortingoffice.core.directive import Ask, Vocabulary
+from sortingoffice.core.cards import Facts, Filled, Granted, Item, Refused, Value, Waiting, Wallet
+from sortingoffice.core.directive import Vocabulary
 from sortingoffice.core.model import (
     Account,
     Contact,
@@ -42,13 +41,16 @@ from sortingoffice.store.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The message with values where it asked for them.
+    """The message with values where it asked for them; as it came where it asked for none.
 
-    filled  what stands in it now; empty where only an escape was undone
+    filled  what stands in it now; empty where nothing was asked
     """
 
     message: Message
     filled: tuple[Filled, ...]
+    account: Account
+    relationship: Relationship
+    contacts: tuple[Contact, ...]
 
     @property
     def values(self) -> frozenset[str]:
@@ -56,78 +58,51 @@ class Resolved:
         return frozenset(item.value.text for each in self.filled for item in each.items if item.value.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Nothing leaves; the mail goes back to the person with these words.
-
-    rule     of `core.cards`
-    subject  "Not sent: …"
-    lines    what to do
-    """
-
-    rule: str
-    subject: str
-    lines: tuple[str, ...]
-
-
 def disclose(
     tx: Transaction,
     office: Office,
-    *,
-    account: Account,
-    relationships: tuple[Relationship, ...],
-    contacts: tuple[Contact, ...],
-    outsiders: tuple[str, ...] = (),
-    message: Message,
-    authenticated: bool,
-    now: datetime,
-) -> Resolved | Refused | None:
-    """Resolve what an outward message asks for; None where it asks for nothing.
-
-    relationships  those that the recipients belong to, each once
-    contacts       the recipients
-    outsiders      recipients that are nobody's contact, as they may be shown to the person
-    authenticated  the sender is the account's own mailbox, proved
-    """
-    if not authenticated:
-        return None  # rule 1: a stranger's text isn't even parsed
-    found = _read(tx, account, message)
-    if found is None:
-        return None
-    root, reading = found
-    asked = any(not sight.quoted for sight in reading.sights)
-    if isinstance(root, mime.TooComplex):
-        return _returned("readable", f"{root}", "Nothing went out. Send it with fewer parts.")
-    if not asked and not reading.escapes and not reading.sights:
-        return None
-    keys = vaults.open_for(office, account)
-    facts = _facts(tx, keys, account, relationships, reading, outsiders, authenticated, now)
-    if not asked:
-        echoes = all(s.mark.line in facts.planted for s in reading.sights if isinstance(s.mark, Ask))
-        if EVERYTHING in facts.planted or echoes:
-            return _undone(root, reading, message)
-        # A line in quoted text that no vendor wrote is the person's own, misplaced.
-        verdict = cards.exactly_once(facts)
-    else:
-        verdict = None
-    outcome = verdict or cards.resolve(facts)
-    if isinstance(outcome, Granted):
-        return _rendered(root, reading, outcome, facts, account)
-    return _returned(outcome.rule, outcome.what, outcome.hint)
-
-
-def record(
-    tx: Transaction,
-    office: Office,
-    resolved: Resolved,
-    *,
     account: Account,
     relationship: Relationship,
     contacts: tuple[Contact, ...],
-    message_id: int,
+    message: Message,
     now: datetime,
-) -> None:
+) -> Resolved | Problem:
+    """Resolve what an outward message asks for; nothing leaves where it is a `Problem`.
+
+    The caller has proved that the account's own mailbox wrote it, and that all recipients are
+    contacts of this one relationship.
+
+    Raises mime.TooComplex.
+    """
+    untouched = Resolved(message, (), account, relationship, contacts)
+    names = {card.name for card in rows.every(tx, account.id)}
+    names |= {view.name for view in rows.views(tx, account.id)}
+    vocabulary = Vocabulary(account.trigger, frozenset(names))
+    root = mime.parse(message)
+    reading = body.read(root, vocabulary)
+    if not reading.places:
+        return untouched
+    keys = vaults.open_for(office, account)
+    facts = _facts(tx, keys, account, relationship, reading, now)
+    if not cards.asked(facts):
+        return replace(untouched, message=_written(root, reading, {}))
+    outcome = cards.resolve(facts)
+    if not isinstance(outcome, Granted):
+        return _problem(outcome)
+    by_line = {each.ask.line: each for each in outcome.filled}
+    # Rule 11: write, read again, and only then let it go.
+    draft = _written(root, body.without_escapes(reading), by_line)
+    again = body.read(mime.parse(draft), vocabulary)
+    if (remaining := cards.nothing_remains(facts.vendor, again.sights)) is not None:
+        return _problem(remaining)
+    return replace(untouched, message=_written(root, reading, by_line), filled=outcome.filled)
+
+
+def record(tx: Transaction, office: Office, resolved: Resolved, message_id: int, now: datetime) -> None:
     """The ledger lines of a message that was just spooled, and the uses of its grants."""
+    if not resolved.filled:
+        return
+    account, relationship = resolved.account, resolved.relationship
     keys = vaults.open_for(office, account)
     purposes = {grant.id: grant.purpose for grant in rows.grants(tx, relationship.id)}
     lines: dict[tuple[str, Via, int | None], dict[str, Item]] = {}
@@ -136,22 +111,20 @@ def record(
             key = (each.ask.form, each.ask.via, item.grant_id)
             lines.setdefault(key, {})[item.value.named] = item
     for (form, via, grant_id), items in lines.items():
-        for contact in contacts:
-            written = ledger.add(
-                tx,
-                Disclosure(
-                    id=0,
-                    account_id=account.id,
-                    relationship_id=relationship.id,
-                    contact_id=contact.id,
-                    grant_id=grant_id,
-                    message_id=message_id,
-                    at=now,
-                    form=form,
-                    via=via,
-                    purpose=purposes.get(grant_id, "") if grant_id is not None else "",
-                ),
+        for contact in resolved.contacts:
+            line = Disclosure(
+                id=0,
+                account_id=account.id,
+                relationship_id=relationship.id,
+                contact_id=contact.id,
+                grant_id=grant_id,
+                message_id=message_id,
+                at=now,
+                form=form,
+                via=via,
+                purpose=purposes.get(grant_id, "") if grant_id is not None else "",
             )
+            written = ledger.add(tx, line)
             for item in items.values():
                 add_item(tx, keys, written.id, item.value)
     for used in {grant_id for _, _, grant_id in lines if grant_id is not None}:
@@ -227,45 +200,29 @@ def _alias(tx: Transaction, keys: Vault, relationship: Relationship) -> Value | 
     return Value("", "email", FieldType.EMAIL, Sensitivity.OPEN, address, mac=mac, own=True)
 
 
-def _read(
-    tx: Transaction, account: Account, message: Message
-) -> tuple[mime.Entity | mime.TooComplex, Reading] | None:
-    """The tree and its marks; None where the octets can't hold any."""
-    names = {card.name for card in rows.every(tx, account.id)}
-    names |= {view.name for view in rows.views(tx, account.id)}
-    try:
-        root = mime.parse(message)
-    except mime.TooComplex as error:
-        return error, Reading((), frozenset(), ())
-    return root, body.read(root, Vocabulary(account.trigger, frozenset(names)))
-
-
 def _facts(
     tx: Transaction,
     keys: Vault,
     account: Account,
-    recipients: tuple[Relationship, ...],
+    relationship: Relationship,
     reading: Reading,
-    outsiders: tuple[str, ...],
-    authenticated: bool,
     now: datetime,
 ) -> Facts:
-    first = recipients[0]
     lines = {sight.mark.line for sight in reading.sights} | {EVERYTHING}
     macs = {keys.line_mac(line): line for line in lines}
-    planted = {macs[mac] for each in recipients for mac in rows.inbound(tx, each.id, frozenset(macs))}
+    planted = rows.inbound(tx, relationship.id, frozenset(macs))
     return Facts(
-        authenticated=authenticated,
+        authenticated=True,
         sights=reading.sights,
         unread=tuple(str(path) for path in reading.unread),
-        planted=frozenset(planted),
-        vendors=tuple(each.name for each in recipients),
-        slug=first.slug,
-        outsiders=outsiders,
-        state=first.state,
-        wallet=wallet(tx, keys, account, now, first),
-        grants=rows.grants(tx, first.id),
-        held=ledger.held(tx, first.id),
+        planted=frozenset(macs[mac] for mac in planted),
+        vendors=(relationship.name,),
+        slug=relationship.slug,
+        outsiders=(),
+        state=relationship.state,
+        wallet=wallet(tx, keys, account, now, relationship),
+        grants=rows.grants(tx, relationship.id),
+        held=ledger.held(tx, relationship.id),
         tls_verified=False,
         now=now,
         kinds=reading.kinds,
@@ -276,29 +233,9 @@ def _facts(
 # ---- the outcome ----------------------------------------------------------------------------------
 
 
-def _rendered(
-    root: mime.Entity, reading: Reading, granted: Granted, facts: Facts, account: Account
-) -> Resolved | Refused:
-    """Rule 11: write, read again, and only then let it go."""
-    by_line = {each.ask.line: each for each in granted.filled}
-    vocabulary = Vocabulary(account.trigger, frozenset(facts.wallet.names))
-    kept = body.without_escapes(reading)
-    again = body.read(mime.parse(Message.parse(bytes(body.write(root, kept, by_line)))), vocabulary)
-    remaining = cards.nothing_remains(facts.vendor, again.sights)
-    if remaining is not None:
-        return _returned(remaining.rule, remaining.what, remaining.hint)
-    return Resolved(Message.parse(bytes(body.write(root, reading, by_line))), granted.filled)
+def _written(root: mime.Entity, reading: Reading, by_line: dict[str, Filled]) -> Message:
+    return Message.parse(bytes(body.write(root, reading, by_line)))
 
 
-def _undone(root: mime.Entity, reading: Reading, message: Message) -> Resolved | None:
-    """Nothing is asked; an escape is still undone."""
-    if not reading.escapes:
-        return None
-    return Resolved(Message.parse(bytes(body.write(root, reading, {}))), ())
-
-
-def _returned(rule: str, what: str, hint: str) -> Refused:
-    return Refused(rule, f"Not sent: {what}", (hint,))
-
-
-__all__ = ["Refused", "Resolved", "Waiting", "disclose", "record", "remember_inbound", "wallet"]
+def _problem(outcome: Refused | Waiting) -> Problem:
+    return Problem(outcome.rule, f"Not sent: {outcome.what}", (outcome.hint,))
