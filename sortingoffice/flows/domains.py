@@ -1,0 +1,198 @@
+"""Hosted domains and their signing keys.
+
+A domain has an RSA and an Ed25519 key.  The private halves are files of mode 0600, the
+public halves rows; the file is on disk before the row is committed, so what `admin domain
+dns` tells people to publish can sign.
+
+A rotation has two steps, because DNS needs time: `new_keys` makes the next pair beside the
+one that signs, `rotate` lets it sign and retires the old one.
+
+Sources: RFC 6376 §3.1, §3.6.2; RFC 8463; M3AAWG's DKIM key rotation practices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sortingoffice.core.model import DkimKey, Domain
+from sortingoffice.core.records import Record, records
+from sortingoffice.errors import NotThere, OfficeError
+from sortingoffice.flows import accounts
+from sortingoffice.flows.office import Office, key_folder, write_private
+from sortingoffice.mail import address as addresses
+from sortingoffice.mail.keys import generate_ed25519, generate_rsa
+from sortingoffice.store import domains as rows
+from sortingoffice.store import events
+from sortingoffice.store.database import Transaction
+
+# (algorithm, beginning of its selectors, how a key is made)
+_KINDS: tuple[tuple[str, str, Callable[[], tuple[bytes, str]]], ...] = (
+    ("rsa-sha256", "rsa", generate_rsa),
+    ("ed25519-sha256", "ed", generate_ed25519),
+)
+_NEXT = ".next"  # a key that is published but doesn't sign yet
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A key and whether it signs: "signing", "next", "retired" or "missing" (its file is gone)."""
+
+    key: DkimKey
+    state: str
+
+
+def named(tx: Transaction, name: str) -> Domain:
+    """The domain of that name, or the only one where the name is empty; `NotThere` otherwise."""
+    hosted = rows.every(tx)
+    if not name and len(hosted) == 1:
+        return hosted[0]
+    names = [each.name for each in hosted]
+    if not names:
+        raise NotThere("the office has no domain yet: `sortingoffice admin domain add DOMAIN` first")
+    if not name:
+        raise NotThere(f"say which domain: {', '.join(names)}")
+    found = next((each for each in hosted if each.name == addresses.domain(name)), None)
+    if found is None:
+        hint = accounts.nearest(name, names) or f"; it has {', '.join(names)}"
+        raise NotThere(f'"{name}" is no domain of this office{hint}')
+    return found
+
+
+def parse(text: str) -> str:
+    """A domain to host, in normal form; `OfficeError` where it is none."""
+    name = addresses.domain(text.strip().rstrip("."))
+    if not name or "." not in name or name.startswith("["):
+        raise OfficeError(f'"{text}" is no domain: write it like sort.example')
+    return name
+
+
+def add(office: Office, text: str, *, actor: str) -> tuple[Domain, bool]:
+    """Host a domain, with keys; also whether anything was new."""
+    name = parse(text)
+    domain, fresh = office.db.call(_row, office, name, actor)
+    return domain, make_keys(office, domain, actor=actor) or fresh
+
+
+def _row(tx: Transaction, office: Office, name: str, actor: str) -> tuple[Domain, bool]:
+    found = rows.by_name(tx, name)
+    if found is not None:
+        return found, False
+    made = rows.add(tx, Domain(0, name, office.clock()))
+    events.add(tx, at=office.clock(), actor=actor, what="domain added", detail=name)
+    return made, True
+
+
+# ---- keys ----------------------------------------------------------------------------------------
+
+
+def published(tx: Transaction, office: Office, domain: Domain) -> tuple[Published, ...]:
+    """Every key that the domain ever had, and what it does now."""
+    return tuple(Published(key, _state(office, domain.name, key)) for key in rows.keys(tx, domain.id))
+
+
+def _state(office: Office, domain: str, key: DkimKey) -> str:
+    if key.retired is not None:
+        return "retired"
+    path = _file(office, domain, key.selector)
+    if path.exists():
+        return "signing"
+    return "next" if _waiting(path).exists() else "missing"
+
+
+def make_keys(office: Office, domain: Domain, *, actor: str, waiting: bool = False) -> bool:
+    """A key for each algorithm that has none that signs; with waiting=True the next pair, one that
+    doesn't sign yet.  Whether any was made."""
+    have = office.db.view(published, office, domain)
+    wanted = "next" if waiting else "signing"
+    made = False
+    for algorithm, beginning, generate in _KINDS:
+        of_kind = [each for each in have if each.key.algorithm == algorithm]
+        if any(each.state == wanted for each in of_kind):
+            continue
+        pem, public = generate()
+        selector = f"{beginning}{len(of_kind) + 1}"
+        path = _file(office, domain.name, selector)
+        _write(_waiting(path) if waiting else path, pem)
+        office.db.call(
+            _add_key,
+            office,
+            domain,
+            DkimKey(0, domain.id, selector, algorithm, public, office.clock(), None),
+            actor,
+        )
+        made = True
+    return made
+
+
+def _write(path: Path, pem: bytes) -> None:
+    """A file without a row was never published: a run that stopped half-way left it."""
+    path.unlink(missing_ok=True)
+    write_private(path, pem)
+
+
+def _add_key(tx: Transaction, office: Office, domain: Domain, key: DkimKey, actor: str) -> None:
+    rows.add_key(tx, key)
+    events.add(
+        tx, at=office.clock(), actor=actor, what="key made", detail=f"{key.selector}._domainkey.{domain.name}"
+    )
+
+
+def rotate(office: Office, domain: Domain, *, actor: str) -> tuple[Published, ...]:
+    """Let the next pair sign and retire the one that did; `OfficeError` where there is no next pair."""
+    have = office.db.view(published, office, domain)
+    coming = [each for each in have if each.state == "next"]
+    if not coming:
+        raise OfficeError(
+            f"{domain.name} has no next key: `sortingoffice admin key new --domain {domain.name}` makes it; "
+            "publish its records, wait a day, then rotate"
+        )
+    for each in coming:
+        path = _file(office, domain.name, each.key.selector)
+        _waiting(path).rename(path)
+    old = [each.key for each in have if each.state in ("signing", "missing")]
+    office.db.call(_retire, office, domain, old, actor)
+    for key in old:  # the row first: a signature whose record says "retired" is still valid
+        _file(office, domain.name, key.selector).unlink(missing_ok=True)
+    return office.db.view(published, office, domain)
+
+
+def _retire(tx: Transaction, office: Office, domain: Domain, old: Iterable[DkimKey], actor: str) -> None:
+    now = office.clock()
+    for key in old:
+        rows.retire_key(tx, key.id, now)
+        events.add(
+            tx, at=now, actor=actor, what="key retired", detail=f"{key.selector}._domainkey.{domain.name}"
+        )
+
+
+def _file(office: Office, domain: str, selector: str) -> Path:
+    return key_folder(office.config) / "dkim" / domain / f"{selector}.pem"
+
+
+def _waiting(path: Path) -> Path:
+    return path.with_name(path.name + _NEXT)
+
+
+# ---- what to publish -----------------------------------------------------------------------------
+
+
+def dns(tx: Transaction, office: Office, domain: Domain) -> tuple[Record, ...]:
+    """The records that the domain needs, the next keys' among them."""
+    relayed = office.config.delivery.smarthost is not None
+    return records(domain.name, office.config.hostname, rows.keys(tx, domain.id), smarthost=relayed)
+
+
+def advice(office: Office, domain: Domain) -> tuple[str, ...]:
+    """What no record can say, as sentences for the person."""
+    host, smarthost = office.config.hostname, office.config.delivery.smarthost
+    told = [
+        f"{host} needs an address record (A, AAAA) of this machine, and its PTR should lead back to {host}."
+    ]
+    if smarthost is not None:
+        told.append(
+            f"Mail leaves through {smarthost.host}: add the include: that its operator names "
+            "to both SPF records, before ~all."
+        )
+    return tuple(told)

@@ -1,0 +1,217 @@
+"""`init`: set an office up, step by step, each only if it is missing.
+
+Promise: running it twice changes nothing and says so; a run that was stopped half-way is
+finished by the next one; nothing that exists is ever replaced.
+
+Sources: the design's interface document; RFC 5321 §4.5.1 (the admin gets what postmaster gets).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sortingoffice import config
+from sortingoffice.config import Config
+from sortingoffice.core.model import Account, Domain
+from sortingoffice.errors import OfficeError
+from sortingoffice.flows import accounts, domains
+from sortingoffice.flows.office import KEY_OCTETS, OFFICE_KEY, TOKEN_KEY, Office, key_folder, write_private
+from sortingoffice.flows.office import open as open_office
+from sortingoffice.mail import address as addresses
+from sortingoffice.store import accounts as account_rows
+from sortingoffice.store.database import Database, Transaction
+
+_ACTOR = "init"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """hostname: "" means the config's, or mx.<domain> where there is no config yet."""
+
+    domain: str
+    mailbox: str
+    account: str = ""
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that init looked after: what it is, and whether it was made now."""
+
+    what: str
+    made: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    office: Office
+    domain: Domain
+    steps: tuple[Step, ...]
+
+
+def run(path: Path, wish: Wish) -> Outcome:
+    """Set up the office whose config is at `path`, written where there is none.  Raises `OfficeError`."""
+    domain = domains.parse(wish.domain)
+    mailbox = addresses.parse(wish.mailbox.strip())
+    if mailbox is None:
+        raise OfficeError(f'"{wish.mailbox}" is no mail address: write it like anna@home.example')
+    if mailbox.domain == domain:
+        raise OfficeError(f"the mailbox can't be on {domain} itself: name the one where you read your mail")
+    steps: list[Step] = []
+    read = _config(path, wish, domain, steps)
+    if wish.hostname and read.hostname != wish.hostname.lower().rstrip("."):
+        raise OfficeError(f"{path} says hostname = {read.hostname}: change it there, or leave --hostname out")
+    _data(read, steps)
+    office = open_office(read, "all")
+    name = wish.account or mailbox.local.partition("+")[0]
+    account = _account(office, name, named=bool(wish.account), steps=steps)
+    steps.append(Step(f"mailbox {mailbox.normal}", office.db.call(_mailbox, office, account, str(mailbox))))
+    hosted, fresh = domains.add(office, domain, actor=_ACTOR)
+    steps.append(Step(f"domain {domain} with its DKIM keys", fresh))
+    return Outcome(office, hosted, tuple(steps))
+
+
+def _config(path: Path, wish: Wish, domain: str, steps: list[Step]) -> Config:
+    if not path.exists():
+        hostname = addresses.domain(wish.hostname.strip() or f"mx.{domain}")
+        if not hostname:
+            raise OfficeError(f'"{wish.hostname}" is no host name: write it like mx.{domain}')
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                file.write(_TEMPLATE.format(hostname=hostname))
+        except OSError as error:
+            raise OfficeError(
+                f"{path}: the config file can't be written ({error.strerror}): name another with --config"
+            ) from None
+        steps.append(Step(f"config {path}", True))
+    else:
+        steps.append(Step(f"config {path}", False))
+    return config.load(path)
+
+
+_TEMPLATE = """\
+# Sorting Office.  Every other key, with its default and its reason, is in config.example.toml.
+data_dir = "office"           # database and keys; relative to this file
+hostname = "{hostname}"
+
+[smtp]
+listen = ["127.0.0.1:2525"]   # "0.0.0.0:25" and "[::]:25" for the world
+
+[submission]
+listen = ["127.0.0.1:2587"]   # "0.0.0.0:587" and "[::]:587" for your devices
+"""
+
+
+def _data(read: Config, steps: list[Step]) -> None:
+    """Folder, database and keys."""
+    try:
+        steps.append(Step(f"folder {read.data_dir}", _made(read.data_dir)))
+        for name in (OFFICE_KEY, TOKEN_KEY):
+            path = key_folder(read) / name
+            if not path.exists():
+                _refuse_lost_key(read, path)
+            steps.append(Step(f"key {path}", _key(path)))
+    except OSError as error:
+        raise OfficeError(
+            f"{error.filename or read.data_dir} can't be written ({error.strerror}): "
+            f"mend data_dir in {read.path}, or run this as its owner"
+        ) from None
+    steps.append(Step(f"database {_shown(read)}", _database(read)))
+
+
+def _made(folder: Path) -> bool:
+    if folder.is_dir():
+        return False
+    folder.mkdir(mode=0o700, parents=True)
+    return True
+
+
+def _key(path: Path) -> bool:
+    if path.exists():
+        return False
+    write_private(path, os.urandom(KEY_OCTETS))
+    return True
+
+
+def _refuse_lost_key(read: Config, path: Path) -> None:
+    """A new key beside an old database would leave every card and every bounce unreadable."""
+    file = _sqlite_file(read)
+    if file is not None and file.exists() and _populated(read):
+        raise OfficeError(
+            f"the key {path} is gone but the database has accounts: put the key back from a backup"
+        )
+
+
+def _populated(read: Config) -> bool:
+    db = Database(read.database)
+    try:
+        db.check()
+        return bool(db.view(account_rows.every))
+    except OfficeError:
+        return False  # empty, or of another version: what `upgrade` will say
+    finally:
+        db.close()
+
+
+def _sqlite_file(read: Config) -> Path | None:
+    return Path(read.database[10:]) if read.database.startswith("sqlite:///") else None
+
+
+def _shown(read: Config) -> str:
+    """The database without a password that its URL may hold."""
+    file = _sqlite_file(read)
+    return str(file) if file is not None else read.database.rpartition("@")[2].partition("?")[0]
+
+
+def _database(read: Config) -> bool:
+    """Upgrade to this version's schema; whether that changed anything."""
+    file = _sqlite_file(read)
+    fresh = file is not None and not file.exists()
+    if file is not None and fresh:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600))  # addresses lie in it
+    db = Database(read.database)
+    try:
+        if not fresh and _current(db):
+            return False
+        db.upgrade()
+    finally:
+        db.close()
+    return True
+
+
+def _current(db: Database) -> bool:
+    try:
+        db.check()
+    except OfficeError:
+        return False
+    return True
+
+
+def _account(office: Office, name: str, *, named: bool, steps: list[Step]) -> Account:
+    """The account of that name; where none was named, the one there is."""
+    every = office.db.view(account_rows.every)
+    found = next((each for each in every if each.name == name.lower()), None)
+    if found is None and not named and len(every) == 1:
+        found = every[0]
+    if found is not None:
+        steps.append(Step(f"account {found.name}", False))
+        return found
+    made = office.db.call(_add_account, office, name, not every)
+    steps.append(Step(f"account {made.name}", True))
+    return made
+
+
+def _add_account(tx: Transaction, office: Office, name: str, first: bool) -> Account:
+    return accounts.add(tx, office, name, admin=first, actor=_ACTOR)
+
+
+def _mailbox(tx: Transaction, office: Office, account: Account, text: str) -> bool:
+    normal = accounts.parse_mailbox(tx, office, text)
+    if any(each.address == normal for each in account_rows.mailboxes(tx, account.id)):
+        return False
+    accounts.add_mailbox(tx, office, account, text, verified=True, actor=_ACTOR)
+    return True

@@ -1,0 +1,361 @@
+"""What a person does to a relationship: find and show it, change, allow, pause, revoke, restore.
+
+Each function is one transaction and writes its event there.  What may follow on what is
+`core.relationship`'s table; an action that changes nothing writes nothing.  New addresses are
+`flows.issue`'s.
+
+Sources: the design, "States of a relationship".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sortingoffice.core import naming
+from sortingoffice.core.model import (
+    Account,
+    Alias,
+    AliasState,
+    Binding,
+    DeliveryState,
+    Relationship,
+    RelationshipState,
+    Strangers,
+    VendorKind,
+)
+from sortingoffice.core.relationship import Action, No, after, state_at
+from sortingoffice.core.text import one_line
+from sortingoffice.errors import NotThere, OfficeError
+from sortingoffice.flows import accounts
+from sortingoffice.flows.office import Office
+from sortingoffice.mail import address as addresses
+from sortingoffice.mail.publicsuffix import organizational
+from sortingoffice.store import accounts as account_rows
+from sortingoffice.store import contacts, domains, events, spool
+from sortingoffice.store import relationships as rows
+from sortingoffice.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What `set` changes; None leaves a thing as it is.
+
+    until, max_messages  a value, or the empty text to lift the limit
+    """
+
+    name: str | None = None
+    kind: VendorKind | None = None
+    site: str | None = None
+    strangers: Strangers | None = None
+    mailbox: str | None = None
+    display_name: str | None = None
+    note: str | None = None
+    until: datetime | str | None = None
+    max_messages: int | str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An action's outcome.
+
+    changed   False when it was so already
+    released  held messages that it let go
+    alias     the one alias that was revoked or restored, where it was not the whole relationship
+    """
+
+    relationship: Relationship
+    changed: bool
+    released: int = 0
+    alias: str = ""
+
+
+# ---- finding -------------------------------------------------------------------------------------
+
+
+def find(tx: Transaction, account: Account, text: str) -> Relationship:
+    """By slug, alias or a unique part of the name; `NotThere` with what may have been meant."""
+    try:
+        return rows.find(tx, account.id, text)
+    except NotThere as error:
+        if "several" in str(error) or not text.strip():
+            raise
+        near = accounts.nearest(naming.slug(text), [each.slug for each in rows.every(tx, account.id)])
+        raise NotThere(f"no relationship fits {text!r}{near}") from None if near else error
+
+
+# ---- changing ------------------------------------------------------------------------------------
+
+
+def change(
+    tx: Transaction, office: Office, account: Account, of: Relationship, wish: Change, *, actor: str
+) -> Done:
+    """Apply `set`; naming the vendor of a pocket alias also binds it."""
+    now = office.clock()
+    made = of
+    if wish.name is not None:
+        name = one_line(wish.name, "the name")
+        if not name:
+            raise OfficeError("the name can't be empty")
+        made = replace(made, name=name)
+    if wish.site is not None:
+        made = replace(made, site=parse_site(tx, wish.site))
+    if wish.mailbox is not None:
+        made = replace(made, mailbox_id=_mailbox_id(tx, account, wish.mailbox))
+    if isinstance(wish.until, datetime) and wish.until <= now:
+        raise OfficeError("the end lies in the past: give a later date, or `revoke` it now")
+    if wish.until is not None:
+        made = replace(made, until=wish.until if isinstance(wish.until, datetime) else None)
+    if wish.max_messages is not None:
+        made = replace(made, max_messages=wish.max_messages if isinstance(wish.max_messages, int) else None)
+    if wish.display_name is not None:
+        made = replace(made, display_name=one_line(wish.display_name, "the display name", most=80))
+    if wish.note is not None:
+        made = replace(made, note=one_line(wish.note, "the note", most=1000))
+    made = replace(made, strangers=wish.strangers or made.strangers, kind=wish.kind or made.kind)
+    if made.state is RelationshipState.UNBOUND and (wish.name or wish.site):
+        made = replace(made, state=RelationshipState.ACTIVE)
+    if made == of:
+        return Done(of, changed=False)
+    if made.site != of.site:
+        _rebind_site(tx, office, of, made)
+    rows.update(tx, made)
+    changed = [
+        field for field in Relationship.__dataclass_fields__ if getattr(made, field) != getattr(of, field)
+    ]
+    write_event(tx, office, made, actor, "changed", detail=", ".join(changed))
+    return Done(made, changed=True)
+
+
+def parse_site(tx: Transaction, text: str) -> str:
+    """A vendor's domain, also from a URL pasted whole; "" for none."""
+    if not text.strip():
+        return ""
+    host = text.strip().partition("://")[2] or text.strip()
+    host = host.partition("/")[0].partition(":")[0].rpartition("@")[2].rstrip(".")
+    domain = addresses.domain(host.removeprefix("www."))
+    if not domain or "." not in domain or domain.startswith("["):
+        raise OfficeError(f'"{text}" is no site: write its domain, such as lampshop.example')
+    if domains.by_name(tx, domain) is not None:
+        raise OfficeError(f"{domain} is a domain of this office, not a vendor's site")
+    return domain
+
+
+def _mailbox_id(tx: Transaction, account: Account, text: str) -> int | None:
+    """The mailbox of that address; None (the preferred one) for an empty text."""
+    if not text:
+        return None
+    chosen = accounts.mailbox(tx, account, text)
+    if not chosen.delivers:
+        raise OfficeError(f"{chosen.address} is a sending identity only: nothing is delivered to it")
+    return chosen.id
+
+
+def judge(tx: Transaction, office: Office, of: Relationship, sender: str, *, allow: bool, actor: str) -> str:
+    """Let a sender write to the relationship, or turn it away; returns the identity that was judged."""
+    identity = _identity(sender)
+    how = "accepted" if allow else "refused"
+    if any(each.identity == identity and each.how == how for each in rows.bindings(tx, of.id)):
+        return identity
+    rows.bind(tx, Binding(0, of.id, identity, how, office.clock()))
+    write_event(tx, office, of, actor, "sender allowed" if allow else "sender refused", detail=identity)
+    return identity
+
+
+def _identity(sender: str) -> str:
+    """What binds for an address or a domain.  Raises `OfficeError`."""
+    from sortingoffice.core import binding
+
+    parsed = addresses.parse(sender.strip())
+    if parsed is not None:
+        return binding.identity(parsed)
+    domain = addresses.domain(sender.strip().lstrip("@").removeprefix("www."))
+    if not domain or "." not in domain or domain.startswith("["):
+        raise OfficeError(f'"{sender}" is no sender: write an address or a domain')
+    organisation = organizational(domain) or domain
+    if organisation in binding.PUBLIC_PROVIDERS:
+        raise OfficeError(f"{organisation} is everybody's: name the full address of the one you mean")
+    return organisation
+
+
+def _rebind_site(tx: Transaction, office: Office, of: Relationship, made: Relationship) -> None:
+    """Another site: what was bound for the old one alone is bound no more."""
+    for each in rows.bindings(tx, of.id):
+        if each.how == "site":
+            rows.unbind(tx, of.id, each.identity)
+    if made.site:
+        bind_site(tx, office, made)
+
+
+def bind_site(tx: Transaction, office: Office, of: Relationship) -> None:
+    """Bind the site's organisation; a public mailbox provider is nobody's and binds nothing."""
+    from sortingoffice.core import binding
+
+    organisation = organizational(of.site) or of.site
+    if organisation in binding.PUBLIC_PROVIDERS:
+        return
+    if all(each.identity != organisation for each in rows.bindings(tx, of.id)):
+        rows.bind(tx, Binding(0, of.id, organisation, "site", office.clock()))
+
+
+# ---- states --------------------------------------------------------------------------------------
+
+_PAST = {
+    Action.PAUSE: "paused",
+    Action.RESUME: "resumed",
+    Action.CLOSE: "closing",
+    Action.REVOKE: "revoked",
+    Action.RESTORE: "restored",
+}
+
+
+def act(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    text: str,
+    action: Action,
+    *,
+    actor: str,
+    until: datetime | None = None,
+) -> Done:
+    """Do one thing to the relationship that `text` names.
+
+    An older alias (a rotated one) names itself: revoke and restore then touch it alone.
+    """
+    of = find(tx, account, text)
+    older = _older_alias(tx, of, text)
+    if older is not None and action in (Action.REVOKE, Action.RESTORE):
+        return _act_on_alias(tx, office, of, older, action, actor)
+    now = office.clock()
+    if until is not None and until <= now:
+        raise OfficeError("that time is over already: give a later one, such as 14d")
+    made = after(_as_of(of, now), action, now, until=until)
+    if isinstance(made, No):
+        raise OfficeError(f"{of.name} ({of.slug}) {made.why}")
+    if made == of:
+        return Done(of, changed=False)
+    rows.update(tx, made)
+    released = 0
+    if action in (Action.REVOKE, Action.CLOSE):
+        spool.cancel_relationship(tx, of.id, now)
+    if of.state is RelationshipState.MUTED and made.state is RelationshipState.ACTIVE:
+        released = release_muted(tx, office, of)
+    write_event(
+        tx,
+        office,
+        made,
+        actor,
+        _PAST[action],
+        detail="" if until is None else f"until {until:%Y-%m-%d %H:%M}",
+    )
+    return Done(made, changed=True, released=released)
+
+
+def _as_of(of: Relationship, now: datetime) -> Relationship:
+    """The relationship as the clock has it: an ended one must be restored, whatever its row says."""
+    return replace(of, state=state_at(of, now))
+
+
+def _older_alias(tx: Transaction, of: Relationship, text: str) -> Alias | None:
+    """The alias that the text spells, if it is not the relationship's current one."""
+    canonical = naming.canonical(text.strip().lower()) if "@" in text else ""
+    found = next((each for each in rows.aliases(tx, of.id) if each.canonical == canonical), None)
+    return found if found is not None and found.id != current_alias(tx, of).id else None
+
+
+def _act_on_alias(
+    tx: Transaction, office: Office, of: Relationship, alias: Alias, action: Action, actor: str
+) -> Done:
+    state = AliasState.REVOKED if action is Action.REVOKE else AliasState.ROTATED
+    if alias.state is state:
+        return Done(of, changed=False, alias=alias.address)
+    rows.set_alias(tx, replace(alias, state=state))
+    write_event(tx, office, of, actor, f"alias {_PAST[action]}", detail=alias.address)
+    return Done(of, changed=True, alias=alias.address)
+
+
+def release_muted(tx: Transaction, office: Office, of: Relationship) -> int:
+    """Let go what was held because the relationship was muted; how many."""
+    held = [
+        each
+        for each in spool.queue(tx, account_id=of.account_id, state=DeliveryState.HELD)
+        if each.delivery.relationship_id == of.id and each.delivery.reason == "muted"
+    ]
+    for each in held:
+        spool.release(tx, each.delivery.id, office.clock())
+    return len(held)
+
+
+def current_alias(tx: Transaction, of: Relationship) -> Alias:
+    """The alias that is shown: the live one."""
+    every = rows.aliases(tx, of.id)
+    live = [each for each in every if each.state is AliasState.LIVE]
+    return max(live or every, key=lambda each: each.id)
+
+
+# ---- showing -------------------------------------------------------------------------------------
+
+
+def view(tx: Transaction, office: Office, of: Relationship) -> dict[str, Any]:
+    """A relationship as programs read it: the keys of the interface, and what else `show` tells."""
+    bound = rows.bindings(tx, of.id)
+    every = rows.aliases(tx, of.id)
+    alias = current_alias(tx, of)
+    mailbox = account_rows.mailbox_for(tx, of)
+    return {
+        "relationship": of.slug,
+        "name": of.name,
+        "alias": alias.address,
+        "state": state_at(of, office.clock()).value,
+        "site": of.site,
+        "bindings": [each.identity for each in bound if each.how != "refused"],
+        "created": of.created,
+        "contacts": [
+            {"address": each.written, "name": each.name, "reverse_alias": each.reverse_alias}
+            for each in contacts.every(tx, of.id)
+        ],
+        "kind": of.kind.value,
+        "refused": [each.identity for each in bound if each.how == "refused"],
+        "older_aliases": [
+            {"alias": each.address, "state": each.state.value} for each in every if each.id != alias.id
+        ],
+        "strangers": of.strangers.value,
+        "mailbox": mailbox.address if mailbox is not None else "",
+        "display_name": of.display_name,
+        "received": of.received,
+        "max": of.max_messages,
+        "until": of.until,
+        "paused_until": of.muted_until,
+        "closing_until": of.closing_until,
+        "note": of.note,
+    }
+
+
+def views(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    *,
+    state: RelationshipState | None = None,
+    search: str = "",
+) -> list[dict[str, Any]]:
+    """The account's relationships, in the order in which they were made."""
+    found = [view(tx, office, each) for each in rows.every(tx, account.id, search=search)]
+    return [each for each in found if state is None or each["state"] == state.value]
+
+
+def write_event(
+    tx: Transaction, office: Office, of: Relationship, actor: str, what: str, *, detail: str = ""
+) -> None:
+    events.add(
+        tx,
+        at=office.clock(),
+        actor=actor,
+        what=what,
+        rule="",
+        account_id=of.account_id,
+        relationship_id=of.id,
+        detail=detail,
+    )
