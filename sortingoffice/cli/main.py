@@ -52,6 +52,7 @@ COMMANDS: dict[str, _Room] = {
     "ungrant": _Room("card", "Take a permission back."),
     "who-has": _Room("card", "Say who holds a card or field."),
     "disclosures": _Room("card", "List what was given to whom, and when."),
+    "disclosed": _Room("card", "Write down what you gave in a web form or on paper."),
     "held": _Room("held", "Look at held mail; release or drop it."),
     "trace": _Room("trace", "Follow a message, or an address's mail."),
     "log": _Room("log", "Show what happened."),

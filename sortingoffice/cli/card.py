@@ -1,0 +1,190 @@
+"""Cards of personal data: set, look, select, remove.  What leaves and who has it: `cli.grant`.
+
+Values are shown only with --reveal, or in the answer to a question at the terminal.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from sortingoffice.cli import grant
+from sortingoffice.cli.moment import MOMENT
+from sortingoffice.cli.terminal import Terminal, interactive, say
+from sortingoffice.core import fields
+from sortingoffice.core.model import FieldType, Sensitivity
+from sortingoffice.errors import OfficeError
+from sortingoffice.flows import cards
+from sortingoffice.flows.cards import Assignment
+
+ACTOR = "cli"
+
+
+@click.group()
+def card() -> None:
+    """Keep cards of personal data: name, home, shipping, phone …
+
+    In any mail to a vendor's address of yours, "#card shipping" alone on a line puts the card in.
+    """
+
+
+@card.command("set")
+@click.argument("assignments", nargs=-1, metavar="NAME.FIELD=VALUE …")
+@click.option("--from", "valid_from", type=MOMENT, metavar="DATE", help="From when on it is true.")
+@click.option(
+    "--sensitivity",
+    type=click.Choice([str(each) for each in Sensitivity]),
+    help="Of the whole card: open, normal (the default), sensitive or sealed.",
+)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice([str(each) for each in FieldType]),
+    help="Of the fields named here; else their names suggest it.",
+)
+@click.pass_obj
+def set_(
+    terminal: Terminal,
+    assignments: tuple[str, ...],
+    valid_from: datetime | None,
+    sensitivity: str | None,
+    kind: str | None,
+) -> None:
+    """Give fields a value; a change makes a new version.  Without arguments, asks field by field."""
+    if not assignments:
+        if not interactive():
+            raise click.UsageError('give at least one NAME.FIELD=VALUE, for example shipping.city="Berlin"')
+        chosen = _asked(terminal)
+    else:
+        chosen = [_assignment(text) for text in assignments]
+    if not chosen:
+        say("nothing was set")
+        return
+    rows = terminal.office.db.call(
+        cards.set_fields,
+        terminal.office,
+        terminal.account,
+        chosen,
+        valid_from=valid_from,
+        sensitivity=Sensitivity(sensitivity) if sensitivity else None,
+        type=FieldType(kind) if kind else None,
+        actor=ACTOR,
+    )
+    if terminal.json:
+        terminal.data(rows)
+        return
+    for row in rows:
+        named = f"{row['card']}.{row['field']}"
+        say(f"{named} is version {row['version']}" if row["changed"] else f"{named} is that already")
+
+
+def _assignment(text: str) -> Assignment:
+    named, equals, value = text.partition("=")
+    name, dot, key = named.partition(".")
+    if not equals or not dot:
+        raise click.UsageError(
+            f'{fields.shown(text)}: write NAME.FIELD=VALUE, for example shipping.city="Berlin"'
+        )
+    return Assignment(name, key, value)
+
+
+def _asked(terminal: Terminal) -> list[Assignment]:
+    """Field by field, with what is wrong said at once; an empty answer skips."""
+    name = fields.name(str(click.prompt("Card (for example name, home, shipping, phone)", err=True)))
+    say("An empty answer leaves a field out.")
+    chosen: list[Assignment] = []
+    for key in _SUGGESTED.get(fields.kind_of(name), ()):
+        value = _answer(key)
+        if value:
+            chosen.append(Assignment(name, key, value))
+    while True:
+        key = str(
+            click.prompt("Another field (empty: done)", default="", show_default=False, err=True)
+        ).strip()
+        if not key:
+            return chosen
+        try:
+            key = fields.name(key, "field")
+        except OfficeError as error:
+            say(str(error))
+            continue
+        value = _answer(key)
+        chosen = [each for each in chosen if each.key != key]
+        if value:
+            chosen.append(Assignment(name, key, value))
+
+
+def _answer(key: str) -> str:
+    while True:
+        value = str(click.prompt(fields.label(key), default="", show_default=False, err=True)).strip()
+        if not value:
+            return ""
+        try:
+            fields.normalise(fields.type_of(key), value)
+        except OfficeError as error:
+            say(str(error))
+            continue
+        return value
+
+
+_SUGGESTED = {
+    "name": ("full",),
+    "contact": ("phone", "email"),
+    "postal": ("name", "street", "postcode", "city", "country", "phone"),
+    "payment": ("holder", "iban", "bic"),
+}
+
+
+@card.command("list")
+@click.pass_obj
+def list_(terminal: Terminal) -> None:
+    """List the cards and views, without values."""
+    office = terminal.office
+    rows = office.db.view(cards.listing, terminal.account, office.clock())
+    terminal.rows(
+        rows,
+        ("card", "kind", "sensitivity", "fields"),
+        empty="there are no cards yet: `sortingoffice card set` asks for the first one",
+    )
+
+
+@card.command()
+@click.argument("name")
+@click.option("--reveal", is_flag=True, help="Show the values themselves.")
+@click.pass_obj
+def show(terminal: Terminal, name: str, reveal: bool) -> None:
+    """Show a card's fields and versions."""
+    rows = terminal.office.db.view(cards.show, terminal.office, terminal.account, name, reveal=reveal)
+    terminal.rows(
+        rows, ("field", "value", "version", "from", "provenance"), empty="this card has no fields yet"
+    )
+    if rows and not reveal and not terminal.json:
+        say("--reveal shows the values")
+
+
+@card.command()
+@click.argument("name", metavar="NAME[.FIELD]")
+@click.pass_obj
+def remove(terminal: Terminal, name: str) -> None:
+    """Take away a card, a view, or one field; the ledger keeps what was given."""
+    what = terminal.office.db.call(cards.remove, terminal.office, terminal.account, name, actor=ACTOR)
+    terminal.done(f"{what} is removed", {"removed": what})
+
+
+@card.command()
+@click.argument("selection", metavar="NAME=CARD.FIELD,…")
+@click.pass_obj
+def view(terminal: Terminal, selection: str) -> None:
+    """Name a selection of fields over cards, such as shipping-min=shipping.name,shipping.city."""
+    name, equals, members = selection.partition("=")
+    if not equals:
+        raise click.UsageError("write NAME=CARD.FIELD,CARD.FIELD")
+    chosen = [each for each in members.split(",") if each.strip()]
+    row = terminal.office.db.call(
+        cards.set_view, terminal.office, terminal.account, name, chosen, actor=ACTOR
+    )
+    terminal.done(f"view {row['card']} has {', '.join(row['fields'])}", row)
+
+
+commands: list[click.Command] = [card, *grant.commands]

@@ -1,0 +1,182 @@
+"""Who has what: the ledger as a person asks for it, and what they gave elsewhere.
+
+Promise: nothing here changes a line; a value that a person gave in a web form or on paper gets
+a line of its own, so that `who-has` tells the truth.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sortingoffice.core import fields
+from sortingoffice.core.cards import Value, selection
+from sortingoffice.core.directive import Ask
+from sortingoffice.core.model import Account, Disclosure, Relationship, Via
+from sortingoffice.errors import NotThere, OfficeError
+from sortingoffice.flows import cards as card_flows
+from sortingoffice.flows import disclose
+from sortingoffice.flows import vault as vaults
+from sortingoffice.flows.office import Office
+from sortingoffice.store import cards as rows
+from sortingoffice.store import events, ledger, relationships
+from sortingoffice.store.database import Transaction
+from sortingoffice.store.ledger import Line
+
+_NEVER_LEFT = ("dropped", "held")
+
+
+def who_has(tx: Transaction, account: Account, named: str) -> list[dict[str, Any]]:
+    """Every line about a card, a view, a card's field, or a field of that name on any card."""
+    card, dot, key = named.partition(".")
+    card = fields.name(card)
+    key = fields.name(key, "field") if dot else ""
+    lines: Sequence[Line]
+    views = {view.name: view for view in rows.views(tx, account.id)}
+    if card in views and not dot:
+        members = json.loads(views[card].members)
+        lines = [each for each in ledger.lines(tx, account.id) if f"{each.card}.{each.field}" in members]
+    else:
+        lines = ledger.lines(tx, account.id, card=card, field=key)
+        if not lines and not dot and rows.by_name(tx, account.id, card) is None:
+            lines = ledger.lines(tx, account.id, field=card)
+            if not lines:
+                _known(tx, account, card)
+        elif not lines and dot:
+            _known_field(tx, account, card, key)
+    return [row(each) for each in lines if each.state not in _NEVER_LEFT]
+
+
+def disclosures(tx: Transaction, account: Account, relationship: str) -> list[dict[str, Any]]:
+    """The ledger of one relationship, or with "" of all."""
+    of = relationships.find(tx, account.id, relationship).id if relationship else None
+    return [row(each) for each in ledger.lines(tx, account.id, relationship_id=of)]
+
+
+def disclosed(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    relationship: str,
+    card: str,
+    only: Sequence[str],
+    *,
+    via: Via,
+    purpose: str = "",
+    actor: str,
+) -> list[dict[str, Any]]:
+    """Write down that the person gave a card's values outside of mail."""
+    to = relationships.find(tx, account.id, relationship)
+    given = _values(tx, office, account, to, fields.name(card), tuple(only))
+    return write(tx, office, account, to, given, via=via, purpose=purpose, actor=actor)
+
+
+def write(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    to: Relationship,
+    given: Sequence[Value],
+    *,
+    via: Via,
+    purpose: str = "",
+    actor: str,
+) -> list[dict[str, Any]]:
+    """One ledger line for values that no message of ours carried."""
+    now = office.clock()
+    keys = vaults.open_for(office, account)
+    line = ledger.add(
+        tx,
+        Disclosure(
+            id=0,
+            account_id=account.id,
+            relationship_id=to.id,
+            contact_id=None,
+            grant_id=None,
+            message_id=None,
+            at=now,
+            form="text",
+            via=via,
+            purpose=purpose,
+        ),
+    )
+    for value in given:
+        disclose.add_item(tx, keys, line.id, value)
+    names = ", ".join(value.named for value in given)
+    events.add(
+        tx,
+        at=now,
+        actor=actor,
+        what="disclosed",
+        account_id=account.id,
+        relationship_id=to.id,
+        detail=f"{names} via {via}"[:500],
+    )
+    return [
+        row(each)
+        for each in ledger.lines(tx, account.id, relationship_id=to.id)
+        if each.disclosure_id == line.id
+    ]
+
+
+def row(line: Line) -> dict[str, Any]:
+    """What may be relied on: the interface's keys first."""
+    return {
+        "relationship": line.slug,
+        "card": line.card,
+        "field": line.field,
+        "version": line.number,
+        "at": line.at,
+        "via": str(line.via),
+        "state": line.state,
+        "name": line.vendor,
+        "contact": line.contact,
+        "form": line.form,
+        "purpose": line.purpose,
+        "current": None if line.number is None else line.number == line.latest,
+    }
+
+
+def _values(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    to: Relationship,
+    card: str,
+    only: tuple[str, ...],
+) -> tuple[Value, ...]:
+    """The current values of a card, or of some of its fields; raises OfficeError where one is missing."""
+    keys = vaults.open_for(office, account)
+    wallet = disclose.wallet(tx, keys, account, office.clock(), to)
+    if card not in wallet.names:
+        raise card_flows.unknown(tx, account, card)
+    wanted = tuple(fields.name(key, "field") for key in only)
+    found = selection(wallet, Ask(card, wanted, (), "text", Via.CLI, ""))
+    missing = [key for key in wanted if key not in [value.key for value in found]]
+    missing += [value.key for value in found if value.text is None]
+    if missing:
+        raise NotThere(f'card {card} has no value for "{missing[0]}"')
+    if not found:
+        raise OfficeError(f"card {card} is empty: there is nothing to write down")
+    return found
+
+
+def _known(tx: Transaction, account: Account, name: str) -> None:
+    """Raises NotThere where no card has a field of that name either."""
+    now_any = any(
+        field.key == name for card in rows.every(tx, account.id) for field in rows.fields(tx, card.id)
+    )
+    if not now_any:
+        raise card_flows.unknown(tx, account, name)
+
+
+def _known_field(tx: Transaction, account: Account, card: str, key: str) -> None:
+    found = rows.by_name(tx, account.id, card)
+    if found is None:
+        raise card_flows.unknown(tx, account, card)
+    mine = [field.key for field in rows.fields(tx, found.id)]
+    if key not in mine and key != "email":
+        close = fields.near(key, tuple(mine))
+        hint = f"; did you mean {close}?" if close else f"; it has {', '.join(mine)}" if mine else ""
+        raise NotThere(f"card {card} has no field {fields.shown(key)}{hint}")
