@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sortingoffice.mail.address import Address
-from sortingoffice.mail.dmarc import organizational
+from sortingoffice.mail.publicsuffix import organizational
 
 # Domains at which a mailbox proves nothing about its neighbours.
 PUBLIC_PROVIDERS = frozenset(

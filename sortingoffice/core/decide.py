@@ -55,6 +55,7 @@ class Target(StrEnum):
     REVERSE = "reverse alias"
     RETURN_PATH = "return path"
     RESERVED = "reserved"  # postmaster and the like
+    VERIFICATION = "verification"  # where a mailbox's owner answers our question
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,13 @@ def reserved(facts: RcptFacts) -> Decision | None:
     return Decision(Verdict.ACCEPT, "reserved", _RCPT_OK) if facts.target is Target.RESERVED else None
 
 
+def verification(facts: RcptFacts) -> Decision | None:
+    """Whether its token counts shows after DATA."""
+    if facts.target is Target.VERIFICATION:
+        return Decision(Verdict.ACCEPT, "verification", _RCPT_OK)
+    return None
+
+
 def suspended_account(facts: RcptFacts) -> Decision | None:
     return None if facts.active else _refused("suspended_account", NO_SUCH)
 
@@ -137,11 +145,15 @@ def live(facts: RcptFacts) -> Decision | None:
     return Decision(Verdict.ACCEPT, "live", _RCPT_OK)
 
 
+# Mail to a return path that is neither a bounce nor from anybody who may use it.
+NOT_A_BOUNCE = Decision(Verdict.REFUSE, "not_a_bounce", NO_SUCH)
+
 RCPT_RULES: tuple[RcptRule, ...] = (
     submitted,
     relay_denied,
     unknown_address,
     reserved,
+    verification,
     suspended_account,
     return_path,
     revoked_relationship,
@@ -154,6 +166,50 @@ RCPT_RULES: tuple[RcptRule, ...] = (
 def rcpt(facts: RcptFacts) -> Decision:
     """The answer to one RCPT."""
     return next(decision for rule in RCPT_RULES if (decision := rule(facts)) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFacts:
+    """What is asked of a message before anyone's share in it."""
+
+    header_octets: int
+    most_header_octets: int
+    fields: int
+    froms: int
+    hops: int
+    most_hops: int
+
+
+MessageRule = Callable[[MessageFacts], Decision | None]
+_MOST_FIELDS = 1000
+
+
+def header_too_large(facts: MessageFacts) -> Decision | None:
+    if facts.header_octets > facts.most_header_octets or facts.fields > _MOST_FIELDS:
+        return _refused("header_too_large", Reply(552, "5.3.4", "the message header is too large"))
+    return None
+
+
+def one_from(facts: MessageFacts) -> Decision | None:
+    """RFC 5322 §3.6: exactly one; two are how a reader is shown another author than the one checked."""
+    if facts.froms != 1:
+        return _refused("one_from", Reply(550, "5.6.0", "a message needs exactly one From field (RFC 5322)"))
+    return None
+
+
+def too_many_hops(facts: MessageFacts) -> Decision | None:
+    """RFC 5321 §6.3."""
+    if facts.hops > facts.most_hops:
+        return _refused("too_many_hops", Reply(554, "5.4.6", "too many hops, this message is looping"))
+    return None
+
+
+MESSAGE_RULES: tuple[MessageRule, ...] = (header_too_large, one_from, too_many_hops)
+
+
+def message(facts: MessageFacts) -> Decision | None:
+    """What refuses a message for everybody; None where nothing does."""
+    return next((decision for rule in MESSAGE_RULES if (decision := rule(facts)) is not None), None)
 
 
 class Dmarc(StrEnum):

@@ -1,0 +1,52 @@
+"""One message at the door, with all that was found out about it before the transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from sortingoffice.core.model import Envelope, Peer
+from sortingoffice.mail.authentication import Authentication
+from sortingoffice.mail.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What the transaction decides about.
+
+    token  the message's public id, in our answer, our Received field, logs and `trace`
+    auth   results as we computed them; for submission, where nothing is looked up, all "none"
+    now    time of acceptance
+    """
+
+    peer: Peer
+    envelope: Envelope
+    message: Message
+    size: int
+    auth: Authentication
+    token: str
+    now: datetime
+
+    @property
+    def sender(self) -> str:
+        """The envelope sender in normal form; "" for null."""
+        return "" if self.envelope.sender is None else self.envelope.sender.normal
+
+    def actor(self) -> str:
+        """Who does this, for an event."""
+        return f"smtp {self.peer.ip}" if self.peer.account_id is None else "submission"
+
+    def fingerprint(self, *recipients: str) -> bytes | None:
+        """Equal for the same message to the same recipients, sent again; None without a Message-ID.
+
+        Message-ID, Date, body and envelope; not the trace fields, which differ at each try.
+        """
+        message_id = self.message.value("Message-ID")
+        if not message_id:
+            return None
+        digest = hashlib.sha256()
+        for part in (self.sender.encode(), message_id, self.message.value("Date") or b"", self.message.body):
+            digest.update(len(part).to_bytes(8, "big") + part)
+        digest.update("\n".join(sorted(recipients)).encode())
+        return digest.digest()

@@ -1,0 +1,128 @@
+"""The office → person: a notice put into the spool, in the caller's transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sortingoffice.core import notice
+from sortingoffice.core.model import Delivery, DeliveryState, Direction, Mailbox, MailboxState, SpooledMessage
+from sortingoffice.core.notice import Notice
+from sortingoffice.flows.office import Office
+from sortingoffice.mail import token
+from sortingoffice.mail.address import Address, parse
+from sortingoffice.store import accounts, domains, spool
+from sortingoffice.store.database import Transaction
+
+
+def send(
+    tx: Transaction,
+    office: Office,
+    said: Notice,
+    *,
+    account_id: int,
+    relationship_id: int | None = None,
+    to: str = "",
+    rule: str,
+    now: datetime,
+) -> SpooledMessage | None:
+    """Tell the person; None where the account has no verified mailbox to tell.
+
+    to    normal address of the mailbox to tell, where it is one of the account's verified ones;
+          otherwise the preferred one is told
+    rule  why; stands in `trace` and `log`
+    """
+    mailbox = _mailbox(tx, account_id, to)
+    recipient = parse(mailbox.address) if mailbox is not None else None
+    if recipient is None:
+        return None
+    return put(
+        tx,
+        office,
+        said,
+        to=recipient,
+        author=author(tx, office),
+        account_id=account_id,
+        relationship_id=relationship_id,
+        rule=rule,
+        now=now,
+    )
+
+
+def put(
+    tx: Transaction,
+    office: Office,
+    said: Notice,
+    *,
+    to: Address,
+    author: Address,
+    account_id: int,
+    relationship_id: int | None = None,
+    rule: str,
+    now: datetime,
+) -> SpooledMessage:
+    """Tell this very address, verified or not, as `author`."""
+    name = token.fresh(office.random(10))
+    raw = notice.compose(said, to=to, author=author, token=name, now=now)
+    return spool.put(
+        tx,
+        SpooledMessage(
+            id=0,
+            token=name,
+            direction=Direction.NOTICE,
+            account_id=account_id,
+            relationship_id=relationship_id,
+            sender="",
+            origin="",
+            results="",
+            fingerprint=None,
+            rule=rule,
+            subject=said.subject[:200],
+            bulk=True,
+            authenticated=False,
+            utf8=not to.ascii,
+            size=len(raw),
+            accepted=now,
+            raw=raw,
+        ),
+        (
+            Delivery(
+                id=0,
+                message_id=0,
+                account_id=account_id,
+                relationship_id=relationship_id,
+                contact_id=None,
+                recipient=str(to),
+                destination=to.domain,
+                return_domain="",
+                state=DeliveryState.QUEUED,
+                reason="",
+                attempts=0,
+                due=now,
+                expires=now + office.config.delivery.give_up_after,
+                delay_told=False,
+                lease_node="",
+                lease_until=None,
+                last_reply="",
+                created=now,
+                ended=None,
+            ),
+        ),
+    )
+
+
+def author(tx: Transaction, office: Office) -> Address:
+    """Whom notices come from: postmaster at the first hosted domain, whose DKIM key signs them."""
+    hosted = domains.every(tx)
+    return notice.sender(hosted[0].name if hosted else office.config.hostname)
+
+
+def _mailbox(tx: Transaction, account_id: int, wanted: str) -> Mailbox | None:
+    usable = [
+        each
+        for each in accounts.mailboxes(tx, account_id)
+        if each.delivers and each.state is MailboxState.VERIFIED
+    ]
+    for each in usable:
+        if each.address == wanted:
+            return each
+    return next((each for each in usable if each.preferred), usable[0] if usable else None)

@@ -1,0 +1,472 @@
+"""Person → vendor: prove the author, plan the recipients, rewrite, disclose, guard, spool.
+
+All in the caller's transaction.  Whatever can't be sent safely goes back to the person whole,
+with the reason; nothing is dropped in silence and nothing is half sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from sortingoffice.core import addressing, decide, guard, naming, outward
+from sortingoffice.core.addressing import Kind, Named, Plan, Problem
+from sortingoffice.core.decide import ACCEPTED, AuthorFacts, Decision, Target, Verdict
+from sortingoffice.core.inward import Person
+from sortingoffice.core.model import (
+    Account,
+    AliasState,
+    Contact,
+    Delivery,
+    DeliveryState,
+    Direction,
+    Mailbox,
+    MailboxState,
+    Relationship,
+    SpooledMessage,
+)
+from sortingoffice.core.notice import Notice
+from sortingoffice.flows import disclose, inward, notices, target
+from sortingoffice.flows import relationships as relationships_flow
+from sortingoffice.flows.arrival import Arrival
+from sortingoffice.flows.office import Office
+from sortingoffice.flows.target import Found
+from sortingoffice.mail import classify, headers, mime
+from sortingoffice.mail.address import Address, parse
+from sortingoffice.mail.message import Message
+from sortingoffice.mail.publicsuffix import organizational
+from sortingoffice.mail.reply import Reply
+from sortingoffice.store import accounts, contacts, events, references, relationships, spool
+from sortingoffice.store.database import Transaction
+
+_HOUR = timedelta(hours=1)
+_TOO_MANY = Reply(450, "4.7.1", "too many messages in an hour, try again later")
+_NOT_YOURS = Reply(550, "5.7.1", "the From address is neither a mailbox nor an alias of this account")
+
+
+@dataclass(frozen=True, slots=True)
+class _Author:
+    """Who wrote it.
+
+    address       the From address, normal; "" if it can't be read
+    relationship  set where the From is an alias of the account (submission only)
+    """
+
+    address: str
+    relationship: Relationship | None
+
+
+def author(
+    tx: Transaction, office: Office, arrival: Arrival, account: Account, recipient: Address
+) -> Decision:
+    """Whether this account itself wrote the message (to this reverse alias, alias or return path)."""
+    if arrival.peer.account_id is not None:
+        submission = arrival.peer.account_id == account.id
+        return decide.author(AuthorFacts(submission, False, False, False, False, False, False))
+    mailbox = _own_mailbox(tx, arrival, account)
+    return decide.author(
+        AuthorFacts(
+            submission=False,
+            own_address=mailbox is not None,
+            dkim=arrival.auth.aligned_dkim,
+            dkim_covers_recipient=_covered(arrival, recipient),
+            spf=arrival.auth.aligned_spf,
+            dkim_seen=mailbox is not None and mailbox.dkim_seen is not None,
+            temporary=arrival.auth.temporary,
+        )
+    )
+
+
+def claims_to_be(tx: Transaction, arrival: Arrival, account: Account) -> bool:
+    """Whether the From is a mailbox of this account: then it is the account's mail, or nobody's."""
+    return _own_mailbox(tx, arrival, account) is not None
+
+
+def learn_proof(tx: Transaction, arrival: Arrival, account: Account) -> None:
+    """From the first aligned signature on, SPF alone no longer counts for this mailbox."""
+    mailbox = _own_mailbox(tx, arrival, account)
+    if mailbox is None or arrival.peer.account_id is not None:
+        return
+    proof = "dkim" if arrival.auth.aligned_dkim else "spf"
+    seen = mailbox.dkim_seen or (arrival.now if proof == "dkim" else None)
+    if (proof, seen) != (mailbox.proof, mailbox.dkim_seen):
+        accounts.set_mailbox(tx, replace(mailbox, proof=proof, dkim_seen=seen))
+
+
+def accept(
+    tx: Transaction, office: Office, arrival: Arrival, account: Account, found: tuple[Found, ...], name: str
+) -> Decision:
+    """Send the message on, or back to the person with the reason.
+
+    found  this transaction's recipients; the author is proved already
+    name   the token of the spooled message
+    """
+    who = _written_by(tx, arrival, account)
+    if who is None:
+        return Decision(Verdict.REFUSE, "from_is_not_yours", _NOT_YOURS)
+    limit = office.config.limits.account_messages_per_hour
+    if spool.outward_since(tx, account.id, arrival.now - _HOUR) >= limit:
+        return Decision(Verdict.DEFER, "account_messages_per_hour", _TOO_MANY)
+    fingerprint = arrival.fingerprint(f"account {account.id}", *(each.address.normal for each in found))
+    if fingerprint is not None and spool.same(tx, fingerprint, arrival.now - inward.REPEAT_WINDOW):
+        return Decision(Verdict.ACCEPT, "repeated_message", ACCEPTED)
+    learn_proof(tx, arrival, account)
+    made = addressing.plan(_named(tx, office, arrival, account, who, found))
+    if isinstance(made, Problem):
+        return _back(tx, office, arrival, account, who, None, made)
+    if not made.contacts:  # Reply-all: the copies for the contacts come in transactions of their own
+        _event(tx, arrival, made.relationship, "taken off", "own_copy", "")
+        return Decision(Verdict.ACCEPT, "own_copy", ACCEPTED)
+    return _send(tx, office, arrival, account, who, made, name, fingerprint)
+
+
+def _send(
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    account: Account,
+    who: _Author,
+    made: Plan,
+    name: str,
+    fingerprint: bytes | None,
+) -> Decision:
+    try:
+        asked = disclose.disclose(
+            tx, office, account, made.relationship, made.contacts, arrival.message, arrival.now
+        )
+        if isinstance(asked, Problem):
+            return _back(tx, office, arrival, account, who, made.relationship, asked)
+        facts = _facts(tx, arrival, account, made, asked.message, name)
+        message = outward.rewrite(asked.message, facts)
+        message, leaks = guard.guarded(message, facts)
+    except mime.TooComplex as error:
+        return _back(tx, office, arrival, account, who, made.relationship, _too_complex(error))
+    if leaks:
+        return _back(tx, office, arrival, account, who, made.relationship, _leak(made, leaks))
+    spooled = _spooled(tx, office, arrival, account, made, facts, message, name, fingerprint)
+    references.remember(
+        tx,
+        made.relationship.id,
+        _message_id(arrival.message) or facts.message_id,
+        facts.message_id,
+        arrival.now,
+    )
+    disclose.record(tx, office, asked, spooled.id, arrival.now)
+    _event(tx, arrival, made.relationship, "accepted", "sent_as_alias", "", name)
+    return Decision(Verdict.ACCEPT, "sent_as_alias", ACCEPTED)
+
+
+# ---- facts -------------------------------------------------------------------------------------------
+
+
+def _own_mailbox(tx: Transaction, arrival: Arrival, account: Account) -> Mailbox | None:
+    """The account's verified mailbox or identity that the From is exactly; None if it is none."""
+    written = _from(arrival.message)
+    if not written:
+        return None
+    return next(
+        (
+            each
+            for each in accounts.mailboxes(tx, account.id)
+            if each.address == written and each.state is not MailboxState.PENDING
+        ),
+        None,
+    )
+
+
+def _from(message: Message) -> str:
+    """The one From address, normal; "" where there is none or more than one."""
+    fields = list(message.all("From"))
+    mentions = headers.addresses(fields[0].value) if len(fields) == 1 else ()
+    if len(mentions) != 1 or mentions[0].address is None:
+        return ""
+    return mentions[0].address.normal
+
+
+def _covered(arrival: Arrival, recipient: Address) -> bool:
+    """Whether the recipient stands in a To or Cc that an aligned signature covers: against replay."""
+    wanted = naming.canonical(recipient.normal)
+    for name in ("To", "Cc"):
+        if not any(
+            each.passed
+            and name.lower() in each.signed
+            and organizational(each.domain) == organizational(arrival.auth.from_domain)
+            for each in arrival.auth.dkim
+        ):
+            continue
+        for field in arrival.message.all(name):
+            for mention in headers.addresses(field.value):
+                if mention.address is not None and naming.canonical(mention.address.normal) == wanted:
+                    return True
+    return False
+
+
+def _written_by(tx: Transaction, arrival: Arrival, account: Account) -> _Author | None:
+    """None where the From is neither a mailbox nor (at submission) an alias of the account."""
+    if _own_mailbox(tx, arrival, account) is not None:
+        return _Author(_from(arrival.message), None)
+    address = parse(_from(arrival.message))
+    alias = relationships.alias_by_canonical(tx, naming.canonical(address.normal)) if address else None
+    if alias is None or arrival.peer.account_id is None or alias.state is AliasState.REVOKED:
+        return None
+    relationship = relationships.by_id(tx, alias.relationship_id)
+    if relationship is None or relationship.account_id != account.id:
+        return None
+    return _Author("", relationship)
+
+
+def _named(
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    account: Account,
+    who: _Author,
+    found: tuple[Found, ...],
+) -> tuple[Named, ...]:
+    """Everyone whom the envelope, To and Cc name; the From alias counts as named."""
+    own = {each.address for each in accounts.mailboxes(tx, account.id)}
+    seen: set[str] = set()
+    named: list[Named] = []
+    if who.relationship is not None:
+        named.append(Named(_alias(tx, who.relationship), Kind.ALIAS, who.relationship))
+    for each in found:
+        seen.add(naming.canonical(each.address.normal))
+        named.append(_kind(tx, office, arrival, account, who, own, each, envelope=True))
+    for name in ("To", "Cc"):
+        for field in arrival.message.all(name):
+            for mention in headers.addresses(field.value):
+                address = mention.address
+                if address is None or naming.canonical(address.normal) in seen:
+                    continue
+                seen.add(naming.canonical(address.normal))
+                named.append(
+                    _kind(
+                        tx,
+                        office,
+                        arrival,
+                        account,
+                        who,
+                        own,
+                        target.find(tx, office, address),
+                        envelope=False,
+                    )
+                )
+    return tuple(named)
+
+
+def _kind(
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    account: Account,
+    who: _Author,
+    own: set[str],
+    found: Found,
+    *,
+    envelope: bool,
+) -> Named:
+    address = found.address
+    if address.normal in own:
+        return Named(address, Kind.MAILBOX, envelope=envelope)
+    if found.account is not None and found.account.id == account.id:
+        if found.target is Target.ALIAS:
+            return Named(address, Kind.ALIAS, found.relationship, envelope=envelope)
+        contact = found.contact
+        if found.target is Target.RETURN_PATH and found.delivery is not None and found.delivery.contact_id:
+            contact = contacts.by_id(tx, found.delivery.contact_id)
+        if contact is not None:
+            return Named(address, Kind.CONTACT, found.relationship, contact, envelope)
+    if who.relationship is None:
+        return Named(address, Kind.OUTSIDER, envelope=envelope)
+    # Submitted straight from the alias: to any contact, new ones included.
+    contact = inward.contact(tx, office, who.relationship, Person(address, ""), arrival)
+    return Named(address, Kind.CONTACT, who.relationship, contact, envelope)
+
+
+def _alias(tx: Transaction, relationship: Relationship) -> Address:
+    """The alias that the relationship writes as: its newest live one."""
+    found = parse(relationships_flow.current_alias(tx, relationship).address)
+    assert found is not None, "we issued it"
+    return found
+
+
+def _facts(
+    tx: Transaction, arrival: Arrival, account: Account, made: Plan, message: Message, name: str
+) -> outward.OutwardFacts:
+    alias = _alias(tx, made.relationship)
+    own_id = _message_id(message)
+    known = references.outside_of(
+        tx, made.relationship.id, (*outward.references(message), *((own_id,) if own_id else ()))
+    )
+    return outward.OutwardFacts(
+        alias=alias,
+        display_name=made.relationship.display_name,
+        contacts={
+            each.reverse_canonical: (each.written, each.name)
+            for each in contacts.every(tx, made.relationship.id)
+        },
+        named={each.address: each for each in made.named},
+        mailboxes=frozenset(each.address for each in accounts.mailboxes(tx, account.id)),
+        message_id=known.get(own_id) or f"<{name}@{alias.domain}>",
+        references=known,
+        now=arrival.now,
+    )
+
+
+def _message_id(message: Message) -> str:
+    found = headers.message_ids(message.value("Message-ID") or b"")
+    return found[0] if found else ""
+
+
+# ---- acts --------------------------------------------------------------------------------------------
+
+
+def _spooled(
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    account: Account,
+    made: Plan,
+    facts: outward.OutwardFacts,
+    message: Message,
+    name: str,
+    fingerprint: bytes | None,
+) -> SpooledMessage:
+    raw = bytes(message)
+    # RFC 3834 §3.3, RFC 5321 §4.5.5: nothing may answer what no human sent.
+    automatic = arrival.envelope.sender is None or classify.auto_submitted(arrival.message)
+    return spool.put(
+        tx,
+        SpooledMessage(
+            id=0,
+            token=name,
+            direction=Direction.OUTWARD,
+            account_id=account.id,
+            relationship_id=made.relationship.id,
+            sender=arrival.sender,
+            origin="",
+            results="",
+            fingerprint=fingerprint,
+            rule="sent_as_alias",
+            subject=headers.decode(message.value("Subject") or b"")[:200],
+            bulk=automatic,
+            authenticated=True,
+            utf8=not message.header.isascii(),
+            size=len(raw),
+            accepted=arrival.now,
+            raw=raw,
+        ),
+        tuple(_delivery(office, arrival, account, made, each, facts, automatic) for each in made.contacts),
+    )
+
+
+def _delivery(
+    office: Office,
+    arrival: Arrival,
+    account: Account,
+    made: Plan,
+    contact: Contact,
+    facts: outward.OutwardFacts,
+    automatic: bool,
+) -> Delivery:
+    return Delivery(
+        id=0,
+        message_id=0,
+        account_id=account.id,
+        relationship_id=made.relationship.id,
+        contact_id=contact.id,
+        recipient=contact.written,
+        destination=contact.address.rpartition("@")[2],
+        return_domain="" if automatic else facts.alias.domain,
+        state=DeliveryState.QUEUED,
+        reason="",
+        attempts=0,
+        due=arrival.now,
+        expires=arrival.now + office.config.delivery.give_up_after,
+        delay_told=False,
+        lease_node="",
+        lease_until=None,
+        last_reply="",
+        created=arrival.now,
+        ended=None,
+    )
+
+
+def _back(
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    account: Account,
+    who: _Author,
+    relationship: Relationship | None,
+    problem: Problem,
+) -> Decision:
+    """The whole message to the person, with the reason."""
+    said = Notice(problem.subject, problem.lines, bytes(arrival.message))
+    notices.send(
+        tx,
+        office,
+        said,
+        account_id=account.id,
+        relationship_id=None if relationship is None else relationship.id,
+        to=who.address,
+        rule=problem.rule,
+        now=arrival.now,
+    )
+    events.add(
+        tx,
+        at=arrival.now,
+        actor=arrival.actor(),
+        account_id=account.id,
+        relationship_id=None if relationship is None else relationship.id,
+        message=arrival.token,
+        what="returned",
+        rule=problem.rule,
+        detail=problem.subject,
+    )
+    return Decision(Verdict.ACCEPT, problem.rule, ACCEPTED)
+
+
+def _too_complex(error: mime.TooComplex) -> Problem:
+    return Problem(
+        "too_complex",
+        "Not sent: your mail could not be checked",
+        (
+            f"Nothing went out, because in your mail {error}, more than is looked through for your address.",
+            "Send its attachments in fewer parts, or as one archive.",
+        ),
+    )
+
+
+def _leak(made: Plan, leaks: tuple[guard.Found, ...]) -> Problem:
+    places = "; ".join(dict.fromkeys(f"{each.what} in {each.where}" for each in leaks))
+    return Problem(
+        "leak_guard",
+        f"Not sent: your mail to {made.relationship.name} would have shown your own address",
+        (
+            f"Nothing went to {made.relationship.name}. Found: {places}.",
+            "Take it out and send again.",
+        ),
+    )
+
+
+def _event(
+    tx: Transaction,
+    arrival: Arrival,
+    relationship: Relationship,
+    what: str,
+    rule: str,
+    detail: str,
+    name: str = "",
+) -> None:
+    events.add(
+        tx,
+        at=arrival.now,
+        actor=arrival.actor(),
+        account_id=relationship.account_id,
+        relationship_id=relationship.id,
+        message=name or arrival.token,
+        what=what,
+        rule=rule,
+        detail=detail,
+    )

@@ -1,0 +1,290 @@
+"""Mail arrives: the answer to a RCPT, and the answer to a message.
+
+    gather (I/O) → decide (pure) → act (one transaction) → answer
+
+Promise: `data` answers 250 only after the commit that holds the message, its recipients, the
+rule's name and the disclosures; a refusal only when every recipient refuses.
+
+`explain` runs the same rules for a person who asks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sortingoffice import log
+from sortingoffice.core import decide
+from sortingoffice.core.decide import Decision, MessageFacts, Target, Verdict
+from sortingoffice.core.model import Account, Envelope, Peer, Relationship
+from sortingoffice.flows import inward, outward, relationships, reserved, returned, target, verify
+from sortingoffice.flows.arrival import Arrival
+from sortingoffice.flows.office import Office
+from sortingoffice.flows.target import Found
+from sortingoffice.mail import token, trace
+from sortingoffice.mail.address import Address, parse
+from sortingoffice.mail.authentication import Authentication
+from sortingoffice.mail.message import Message
+from sortingoffice.mail.reply import Reply
+from sortingoffice.net.authenticate import authenticate
+from sortingoffice.store import accounts, events
+from sortingoffice.store.database import Transaction
+
+# ---- RCPT --------------------------------------------------------------------------------------------
+
+
+async def rcpt(office: Office, peer: Peer, sender: Address | None, recipient: Address) -> Reply:
+    """The answer to one RCPT.  `sender` is None for the null reverse-path."""
+    decision, found = await office.db.read(_judge_recipient, office, peer, recipient)
+    if decision.verdict is Verdict.REFUSE:
+        log.event("rcpt-refused", peer=peer.ip, rule=decision.rule)
+        if found.account is not None:
+            # Not awaited by the peer: what was issued and what never was answer in the same time.
+            office.later("note-refusal", office.db.write(_note_refusal, office, peer, found, decision))
+    return decision.reply
+
+
+def _judge_recipient(
+    tx: Transaction, office: Office, peer: Peer, recipient: Address
+) -> tuple[Decision, Found]:
+    found = target.find(tx, office, recipient)
+    facts = found.rcpt_facts(submission=peer.account_id is not None, now=office.clock())
+    return decide.rcpt(facts), found
+
+
+def _note_refusal(tx: Transaction, office: Office, peer: Peer, found: Found, decision: Decision) -> None:
+    events.add(
+        tx,
+        at=office.clock(),
+        actor=f"smtp {peer.ip}",
+        account_id=None if found.account is None else found.account.id,
+        relationship_id=None if found.relationship is None else found.relationship.id,
+        message="",
+        what="refused",
+        rule=decision.rule,
+        detail="",
+    )
+
+
+# ---- DATA --------------------------------------------------------------------------------------------
+
+
+async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Reply:
+    """The answer to a message; 250 means committed."""
+    name = token.fresh(office.random(10))
+    message = Message.parse(raw)
+    early = decide.message(_message_facts(office, message))
+    if early is not None:
+        log.event("refused", message=name, peer=peer.ip, rule=early.rule)
+        return early.reply
+    if peer.account_id is None:
+        auth = await authenticate(office.resolver, peer, envelope.sender, raw, message)
+    else:
+        auth = Authentication()
+    arrival = Arrival(peer, envelope, message, len(raw), auth, name, office.clock())
+    decision = await office.db.write(accept, office, arrival)
+    log.event(
+        decision.verdict.value,
+        message=name,
+        peer=peer.ip,
+        rule=decision.rule,
+        size=len(raw),
+        recipients=len(envelope.recipients),
+    )
+    if decision.verdict in (Verdict.ACCEPT, Verdict.HOLD):
+        office.wake()
+        return Reply(250, "2.0.0", f"queued as {name}")
+    return decision.reply
+
+
+def _message_facts(office: Office, message: Message) -> MessageFacts:
+    limits = office.config.limits
+    return MessageFacts(
+        header_octets=sum(len(field.raw) for field in message.fields),
+        most_header_octets=limits.header_bytes,
+        fields=len(message.fields),
+        froms=sum(1 for _ in message.all("From")),
+        hops=trace.hops(message),
+        most_hops=limits.hops,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One recipient and what will become of it."""
+
+    found: Found
+    decision: Decision
+
+
+def accept(tx: Transaction, office: Office, arrival: Arrival) -> Decision:
+    """The transaction: decide for every recipient, then act; nothing is stored on DEFER or REFUSE."""
+    found = tuple(_reserved(tx, office, each) for each in arrival.envelope.recipients)
+    if arrival.peer.account_id is not None:
+        account = accounts.by_id(tx, arrival.peer.account_id)
+        assert account is not None, "it authenticated"
+        return outward.accept(tx, office, arrival, account, found, arrival.token)
+    judged = tuple(_Judged(each, _judge(tx, office, arrival, each)) for each in found)
+    answer = decide.answer(tuple(each.decision for each in judged))
+    if answer.verdict in (Verdict.REFUSE, Verdict.DEFER):
+        for each in judged:
+            _note(tx, arrival, each, answer)
+        return answer
+    return _act(tx, office, arrival, judged, answer)
+
+
+def _reserved(tx: Transaction, office: Office, address: Address) -> Found:
+    """What the recipient leads to; the reserved names lead to a relationship of the admin's."""
+    found = target.find(tx, office, address)
+    if found.target is not Target.RESERVED:
+        return found
+    relationship = reserved.relationship(tx, office, address)
+    owner = accounts.by_id(tx, relationship.account_id)
+    return replace(found, relationship=relationship, account=owner)
+
+
+def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> Decision:
+    """One recipient's decision; reads only."""
+    if found.target is Target.REVERSE:
+        assert found.account is not None
+        return outward.author(tx, office, arrival, found.account, found.address)
+    if found.target is Target.RETURN_PATH:
+        return Decision(Verdict.ACCEPT, "return_path", decide.ACCEPTED)
+    if found.target is Target.VERIFICATION:
+        return Decision(Verdict.ACCEPT, "verification", decide.ACCEPTED)
+    facts = found.rcpt_facts(submission=False, now=arrival.now)
+    again = decide.rcpt(facts)  # a revoke between RCPT and now holds
+    if again.verdict is not Verdict.ACCEPT or found.relationship is None or found.account is None:
+        return again
+    if outward.claims_to_be(tx, arrival, found.account):
+        return outward.author(tx, office, arrival, found.account, found.address)
+    return inward.judge(tx, office, arrival, found.relationship)
+
+
+def _act(
+    tx: Transaction, office: Office, arrival: Arrival, judged: tuple[_Judged, ...], answer: Decision
+) -> Decision:
+    names = _names(arrival.token)
+    own: dict[int, tuple[Account, list[Found]]] = {}
+    for each in judged:
+        found, decision = each.found, each.decision
+        if found.account is not None and _outward(tx, arrival, each):
+            own.setdefault(found.account.id, (found.account, []))[1].append(found)
+        elif found.target is Target.RETURN_PATH:
+            _returned(tx, office, arrival, found, next(names))
+        elif found.target is Target.VERIFICATION:
+            verify.answered(tx, office, arrival, found.address)
+        elif found.target is Target.REVERSE or (decision.verdict is Verdict.REFUSE and _gone(decision)):
+            _note(tx, arrival, each, decision)  # a stranger at a reverse alias, or an alias that has ended
+        elif found.relationship is not None:
+            alias = _addressed(tx, found, found.relationship)
+            inward.put(tx, office, arrival, found.relationship, alias, decision, next(names))
+    result = answer
+    for account, recipients in own.values():
+        result = outward.accept(tx, office, arrival, account, tuple(recipients), next(names))
+    return result
+
+
+def _gone(decision: Decision) -> bool:
+    return decision.reply is decide.NO_SUCH
+
+
+def _outward(tx: Transaction, arrival: Arrival, judged: _Judged) -> bool:
+    """Whether the account itself wrote to this recipient, as `_judge` found."""
+    if judged.decision.verdict is not Verdict.ACCEPT or judged.found.account is None:
+        return False
+    if judged.found.target is Target.REVERSE:
+        return True
+    return judged.found.target is Target.ALIAS and outward.claims_to_be(tx, arrival, judged.found.account)
+
+
+def _returned(tx: Transaction, office: Office, arrival: Arrival, found: Found, name: str) -> None:
+    """Mail to a return path: a bounce, an automatic answer of the vendor's, or the mailbox's own."""
+    if found.delivery is None or returned.bounce(tx, office, arrival, found.delivery):
+        return
+    if found.account is not None:
+        decision = outward.author(tx, office, arrival, found.account, found.address)
+        if outward.claims_to_be(tx, arrival, found.account) and decision.verdict is Verdict.ACCEPT:
+            outward.accept(tx, office, arrival, found.account, (found,), name)
+            return
+    if found.relationship is None or not returned.towards_vendor(tx, found.delivery):
+        _note(tx, arrival, _Judged(found, decide.NOT_A_BOUNCE), decide.NOT_A_BOUNCE)
+        return
+    alias = _addressed(tx, found, found.relationship)
+    decision = inward.judge(tx, office, arrival, found.relationship)
+    inward.put(tx, office, arrival, found.relationship, alias, decision, name)
+
+
+def _addressed(tx: Transaction, found: Found, relationship: Relationship) -> Address:
+    """The alias that the message came for."""
+    if found.target is Target.ALIAS and found.alias is not None:
+        address = parse(found.alias.address)
+    elif found.target is Target.RESERVED:
+        address = found.address
+    else:
+        address = parse(relationships.current_alias(tx, relationship).address)
+    assert address is not None, "we issued it"
+    return address
+
+
+def _names(first: str) -> _Names:
+    return _Names(first)
+
+
+class _Names:
+    """Tokens for the copies of one arrival: the one in our answer, then numbered."""
+
+    def __init__(self, first: str) -> None:
+        self._first = first
+        self._count = 0
+
+    def __next__(self) -> str:
+        self._count += 1
+        return self._first if self._count == 1 else f"{self._first}-{self._count}"
+
+
+def _note(tx: Transaction, arrival: Arrival, judged: _Judged, decision: Decision) -> None:
+    found = judged.found
+    if found.account is None:
+        return
+    events.add(
+        tx,
+        at=arrival.now,
+        actor=arrival.actor(),
+        account_id=found.account.id,
+        relationship_id=None if found.relationship is None else found.relationship.id,
+        message=arrival.token,
+        what="deferred" if decision.verdict is Verdict.DEFER else "refused",
+        rule=judged.decision.rule,
+        detail=f"from {arrival.sender or '<>'}",
+    )
+
+
+# ---- explain -----------------------------------------------------------------------------------------
+
+
+async def explain(office: Office, sender: Address | None, recipient: Address, ip: str = "") -> Decision:
+    """What would become of a mail from `sender` to `recipient`, by the rules that run on real mail.
+
+    ip  where given, SPF is looked up for it; otherwise the sender is taken as proved
+    """
+    peer = Peer(ip or "192.0.2.1")
+    decision, found = await office.db.read(_judge_recipient, office, peer, recipient)
+    if decision.verdict is not Verdict.ACCEPT or found.target is not Target.ALIAS:
+        return decision
+    raw = f"From: <{sender or ''}>\r\n\r\n".encode()
+    message = Message.parse(raw)
+    auth = await authenticate(office.resolver, peer, sender, raw, message) if ip else proved(sender)
+    envelope = Envelope(sender, (recipient,))
+    arrival = Arrival(peer, envelope, message, len(raw), auth, "explain", office.clock())
+    return await office.db.read(_judge, office, arrival, found)
+
+
+def proved(sender: Address | None) -> Authentication:
+    """The results of mail whose author proves to be who it says."""
+    from sortingoffice.mail.authentication import DmarcResult, Result
+
+    if sender is None:
+        return Authentication()
+    return Authentication(
+        dmarc=DmarcResult(Result.PASS, aligned_spf=True, aligned_dkim=True), from_domain=sender.domain
+    )

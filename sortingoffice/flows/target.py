@@ -1,0 +1,98 @@
+"""What an address of ours leads to, at this moment: the facts of a recipient.
+
+One read, used at RCPT, again after DATA (a revoke in between holds) and by `explain`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sortingoffice.core import naming
+from sortingoffice.core.decide import RcptFacts, Target
+from sortingoffice.core.model import Account, AccountState, Alias, Contact, Delivery, Relationship
+from sortingoffice.flows import accounts as accounts_flow
+from sortingoffice.flows.office import Office
+from sortingoffice.mail import token
+from sortingoffice.mail.address import Address
+from sortingoffice.store import accounts, contacts, domains, relationships, spool
+from sortingoffice.store.database import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A recipient and the rows it leads to; each None where there is none.
+
+    address       as the peer wrote it
+    account       owner of whatever was found
+    alias         for an alias
+    contact       for a reverse alias
+    delivery      for a return path
+    """
+
+    address: Address
+    target: Target
+    account: Account | None = None
+    relationship: Relationship | None = None
+    alias: Alias | None = None
+    contact: Contact | None = None
+    delivery: Delivery | None = None
+
+    def rcpt_facts(self, *, submission: bool, now: datetime) -> RcptFacts:
+        of = self.relationship
+        return RcptFacts(
+            target=self.target,
+            submission=submission,
+            now=now,
+            active=self.account is None or self.account.state is AccountState.ACTIVE,
+            state=None if of is None else of.state,
+            alias_state=None if self.alias is None else self.alias.state,
+            until=None if of is None else of.until,
+            spent=of is not None and of.max_messages is not None and of.received >= of.max_messages,
+        )
+
+
+def find(tx: Transaction, office: Office, address: Address) -> Found:
+    """Look the recipient up.  The same number of look-ups for every address that was never issued and
+    every one that was revoked: timing tells nothing."""
+    ours = address.domain == office.config.hostname or domains.by_name(tx, address.domain) is not None
+    if not ours:
+        return Found(address, Target.ELSEWHERE)
+    if naming.reserved(address.local):
+        return Found(address, Target.RESERVED)
+    if accounts_flow.token_of(address.local):
+        return Found(address, Target.VERIFICATION)
+    canonical = naming.canonical(address.normal)
+    alias = relationships.alias_by_canonical(tx, canonical)
+    contact = contacts.by_reverse(tx, canonical)
+    if alias is not None:
+        return _owned(tx, Found(address, Target.ALIAS, alias=alias), alias.relationship_id)
+    if contact is not None:
+        return _owned(tx, Found(address, Target.REVERSE, contact=contact), contact.relationship_id)
+    return _return_path(tx, office, address) or Found(address, Target.NOTHING)
+
+
+def _return_path(tx: Transaction, office: Office, address: Address) -> Found | None:
+    number = token.delivery_of(office.keys.token, address.local)
+    delivery = spool.delivery_by_id(tx, number) if number is not None else None
+    if delivery is None:
+        return None
+    found = Found(address, Target.RETURN_PATH, delivery=delivery)
+    if delivery.relationship_id is not None:
+        return _owned(tx, found, delivery.relationship_id)
+    owner = accounts.by_id(tx, delivery.account_id) if delivery.account_id is not None else None
+    return Found(address, Target.RETURN_PATH, account=owner, delivery=delivery)
+
+
+def _owned(tx: Transaction, found: Found, relationship_id: int) -> Found:
+    relationship = relationships.by_id(tx, relationship_id)
+    assert relationship is not None, "a foreign key holds it"
+    return Found(
+        found.address,
+        found.target,
+        account=accounts.by_id(tx, relationship.account_id),
+        relationship=relationship,
+        alias=found.alias,
+        contact=found.contact,
+        delivery=found.delivery,
+    )
