@@ -12,7 +12,8 @@ Sources: RFC 5321 §5 (MX, implicit MX, loops), RFC 7505 (null MX), RFC 3463 and
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -53,14 +54,14 @@ class Here:
     """What the route must know of this office.
 
     hostname  our own name: an MX of that name is ourselves
-    own       (address, port) pairs that we listen on
+    own       whether we listen at an address and port ourselves: see `listening`
     port      where MX hosts are called: 25 outside tests
     loopback  whether DNS may send us to this machine; only with a name server of one's own there,
               as in tests: else a stranger's MX record would choose our neighbours
     """
 
     hostname: str
-    own: frozenset[tuple[str, int]] = frozenset()
+    own: Callable[[str, int], bool]
     port: int = 25
     loopback: bool = False
 
@@ -74,9 +75,7 @@ def find(
     ours     the destination is hosted here, so that an MX that is ourselves is right
     """
     if destination.startswith("["):
-        literal = [
-            host for host in _literal(destination, here.port) if (host.address, host.port) not in here.own
-        ]
+        literal = [host for host in _literal(destination, here.port) if not here.own(host.address, host.port)]
         return _allowed(literal, here, destination)
     exchanges = yield from _exchanges(destination, shuffle)
     if isinstance(exchanges, Reply):
@@ -87,7 +86,7 @@ def find(
         addresses, temporary = yield from _addresses(name, shuffle)
         unknown |= temporary
         found = [Host(name, address, here.port) for address in addresses[:MAX_PER_EXCHANGE]]
-        if not ours and (name == here.hostname or any((h.address, h.port) in here.own for h in found)):
+        if not ours and (name == here.hostname or any(here.own(h.address, h.port) for h in found)):
             # RFC 5321 §5.1: ourselves, and whoever is not preferred to us, are left out.
             hosts = [(other, host) for other, host in hosts if other < preference]
             return _allowed([host for _, host in hosts], here, destination)
@@ -95,6 +94,30 @@ def find(
     if not hosts:
         return _none(destination, unknown=unknown)
     return _allowed([host for _, host in hosts], here, destination)
+
+
+def listening(endpoints: Iterable[Endpoint]) -> Callable[[str, int], bool]:
+    """Whether an address and port is one of these; a wildcard stands for every address of this machine."""
+    listed = frozenset((endpoint.host, endpoint.port) for endpoint in endpoints)
+
+    def own(address: str, port: int) -> bool:
+        if (address, port) in listed:
+            return True
+        wildcard = "::" if ":" in address else "0.0.0.0"  # noqa: S104
+        return ((wildcard, port) in listed or ("::", port) in listed) and _of_this_machine(address)
+
+    return own
+
+
+def _of_this_machine(address: str) -> bool:
+    """Only an address of our own can be bound to; nothing is sent."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+        return True
 
 
 def smarthost(endpoint: Endpoint) -> Program[tuple[Host, ...] | Reply]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from sortingoffice.mail.asking import Answer, Outcome, Program, Question, run
 from sortingoffice.mail.reply import Reply
-from sortingoffice.net.route import Here, Host, find, smarthost
+from sortingoffice.net.route import Here, Host, find, listening, smarthost
 from sortingoffice.values import Endpoint
 
-HERE = Here("mx.sort.example", frozenset({("198.51.100.1", 25)}))
+HERE = Here("mx.sort.example", listening([Endpoint("198.51.100.1", 25)]))
 TEMPORARY = Answer(Outcome.TEMPORARY)
 Zone = Mapping[tuple[str, str], Answer | list[object]]
 
@@ -130,7 +131,7 @@ def test_a_stranger_whose_exchange_is_ourselves_is_a_loop(zone: Zone) -> None:
 def test_a_stranger_cannot_send_us_to_our_own_machine() -> None:
     zone: Zone = {("shop.example", "MX"): [(1, "a.example")], ("a.example", "A"): ["127.0.0.1"]}
     assert refusal(zone) == "550 5.4.6"
-    assert hosts(zone, here=Here("mx.sort.example", loopback=True)) == ["a.example 127.0.0.1"]
+    assert hosts(zone, here=replace(HERE, loopback=True)) == ["a.example 127.0.0.1"]
     for address in ("0.0.0.0", "224.0.0.1", "169.254.1.1"):
         assert refusal({("shop.example", "A"): [address]}) == "550 5.4.6"
     for address in ("::1", "::", "fe80::1", "::ffff:127.0.0.1"):
@@ -168,3 +169,10 @@ def test_a_smarthost_that_is_not_found_returns_nobodys_mail() -> None:
     found = resolved(smarthost(Endpoint("smart.example", 587)), {})
     assert isinstance(found, Reply)
     assert found.temporary
+
+
+def test_a_wildcard_is_every_address_of_this_machine() -> None:
+    everywhere = listening([Endpoint("0.0.0.0", 25)])
+    assert everywhere("127.0.0.1", 25)
+    assert not everywhere("127.0.0.1", 26)
+    assert not everywhere("192.0.2.1", 25)
