@@ -1,0 +1,5 @@
+"""`python -m sortingoffice`."""
+
+from sortingoffice.cli.main import main
+
+main()
