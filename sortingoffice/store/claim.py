@@ -1,0 +1,100 @@
+"""The claim's one statement.
+
+Fairness: the deliveries that are due longest are looked at first, but only a window of them.  While
+all that is due fits into the window, that is everything.  When it does not, somebody's backlog is
+in the way, and the index over (destination, due) is walked from one destination to the next, taking the
+first few of each: the cost grows with the number of destinations, never with the backlog.
+
+SQLite writes alone.  On PostgreSQL another node may be at the same rows: SKIP LOCKED passes by
+what it holds, and the conditions are checked again on what is locked.
+
+Sources: PostgreSQL wiki "Loose indexscan"; sqlite.org/lang_with.html (recursive CTE) and
+sqlite.org/partialindex.html.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from sortingoffice.store import schema
+
+WINDOW = 500
+
+_SQL = """
+WITH RECURSIVE
+head AS (
+    SELECT id, destination, due, message_id FROM delivery
+    WHERE state = 'queued' AND due <= :now ORDER BY due LIMIT :window
+),
+walk (destination) AS (
+    SELECT (SELECT destination FROM delivery WHERE state = 'queued' ORDER BY destination LIMIT 1)
+    WHERE (SELECT count(*) FROM head) >= :window
+    UNION ALL
+    SELECT (
+        SELECT next.destination FROM delivery AS next
+        WHERE next.state = 'queued' AND next.destination > walk.destination
+        ORDER BY next.destination LIMIT 1
+    ) FROM walk WHERE walk.destination IS NOT NULL
+),
+waiting AS (
+    SELECT id, destination, due, message_id FROM head
+    UNION
+    {firsts}
+),
+busy AS (
+    SELECT destination, count(*) AS number FROM delivery
+    WHERE lease_node <> '' AND lease_node = :node AND state = 'queued' AND lease_until > :now
+    GROUP BY destination
+),
+ranked AS (
+    SELECT waiting.id, waiting.due, waiting.message_id, coalesce(busy.number, 0) + row_number() OVER (
+        PARTITION BY waiting.destination ORDER BY waiting.due, waiting.id
+    ) AS place
+    FROM waiting LEFT JOIN busy ON busy.destination = waiting.destination
+),
+picked AS (
+    SELECT ranked.id, ranked.due, ranked.place,
+        sum(message.size) OVER (ORDER BY ranked.place, ranked.due, ranked.id) - message.size AS octets_before
+    FROM ranked JOIN message ON message.id = ranked.message_id
+    WHERE ranked.place <= :each
+),
+chosen AS (
+    SELECT delivery.id FROM picked JOIN delivery ON delivery.id = picked.id
+    WHERE picked.octets_before < :octets AND delivery.state = 'queued' AND delivery.due <= :now
+    ORDER BY picked.place, picked.due, picked.id LIMIT :n {lock}
+)
+UPDATE delivery SET lease_node = :node, lease_until = :until, due = :until
+WHERE id IN (SELECT id FROM chosen)
+RETURNING {columns}
+"""
+
+_FIRSTS = {
+    # SQLite knows no LATERAL, but looks up an IN that names the row to its left.
+    "sqlite": """
+    SELECT d.id, d.destination, d.due, d.message_id FROM walk CROSS JOIN delivery AS d
+    WHERE d.id IN (
+        SELECT first.id FROM delivery AS first
+        WHERE first.state = 'queued' AND first.destination = walk.destination AND first.due <= :now
+        ORDER BY first.due LIMIT :each
+    )""",
+    "postgresql": """
+    SELECT f.id, f.destination, f.due, f.message_id FROM walk CROSS JOIN LATERAL (
+        SELECT first.id, first.destination, first.due, first.message_id FROM delivery AS first
+        WHERE first.state = 'queued' AND first.destination = walk.destination AND first.due <= :now
+        ORDER BY first.due LIMIT :each
+    ) AS f""",
+}
+_LOCK = {"sqlite": "", "postgresql": "FOR UPDATE OF delivery SKIP LOCKED"}
+
+
+def _statement(dialect: str) -> sa.Executable:
+    columns = ", ".join(f"delivery.{column.name}" for column in schema.delivery.columns)
+    text = sa.text(_SQL.format(firsts=_FIRSTS[dialect], lock=_LOCK[dialect], columns=columns))
+    typed = text.bindparams(
+        sa.bindparam("now", type_=schema.Instant), sa.bindparam("until", type_=schema.Instant)
+    )
+    return typed.columns(*schema.delivery.columns)
+
+
+# parameters: now, until, node, n, each, octets, window; see `spool.claim`
+STATEMENTS = {dialect: _statement(dialect) for dialect in _FIRSTS}

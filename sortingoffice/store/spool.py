@@ -1,0 +1,423 @@
+"""The spool: messages that we have promised to deliver, one delivery per recipient.
+
+Promise: what was put in leaves only by ending (delivered, returned, dropped), and a delivery is
+claimed by one node at a time.  A leased delivery is due again when its lease ends, so a dead node
+needs no undertaker.  A message's octets stay until its last delivery has ended.
+
+Sources: RFC 5321 §4.5.4 (queueing); sqlite.org/lang_returning.html; PostgreSQL manual, SELECT, "The
+Locking Clause" (SKIP LOCKED).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction, SpooledMessage
+from sortingoffice.store import schema
+from sortingoffice.store.claim import STATEMENTS, WINDOW
+from sortingoffice.store.engine import Transaction
+
+LEASE = timedelta(seconds=30)
+CLAIM_OCTETS = 32 << 20  # of messages that one claim loads; always at least one message
+
+_message, _delivery, _attempt = schema.message, schema.delivery, schema.attempt
+_QUEUED = _delivery.c.state == sa.literal_column("'queued'")  # literal, as the partial indexes have it
+_HELD = _delivery.c.state == sa.literal_column("'held'")
+_WAITING = sa.or_(_QUEUED, _HELD)
+_OF = _delivery.c.id == sa.bindparam("of")
+_IDS: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One delivery with its message."""
+
+    message: SpooledMessage
+    delivery: Delivery
+
+
+def put(tx: Transaction, message: SpooledMessage, deliveries: tuple[Delivery, ...]) -> SpooledMessage:
+    """Store a message with its deliveries; returns it with its id."""
+    stored = schema.insert(tx, message)
+    for delivery in deliveries:
+        tx.execute(_PUT, {**schema.values(delivery), "message_id": stored.id})
+    return stored
+
+
+_PUT = _delivery.insert().inline()
+
+
+# ---- what the deliverer does ---------------------------------------------------------------------
+
+
+def claim(
+    tx: Transaction,
+    now: datetime,
+    node: str,
+    n: int,
+    lease: timedelta = LEASE,
+    *,
+    each: int = 50,
+    octets: int = CLAIM_OCTETS,
+) -> tuple[Claimed, ...]:
+    """Lease up to `n` due deliveries to a node.
+
+    each    of one destination, counting those that the node already holds: a destination that
+            hangs takes no more than this, however much waits for it
+    octets  of messages loaded at once, roughly
+
+    A destination of which the node holds less comes first; within one, what is due longest.
+    """
+    wanted = {
+        "now": now,
+        "until": now + lease,
+        "node": node,
+        "n": n,
+        "each": each,
+        "octets": octets,
+        "window": max(WINDOW, n),
+    }
+    found = schema.every(Delivery, tx.execute(STATEMENTS[tx.dialect.name], wanted))
+    messages = _messages(tx, {delivery.message_id for delivery in found})
+    return tuple(Claimed(messages[delivery.message_id], delivery) for delivery in found)
+
+
+def _messages(tx: Transaction, ids: Collection[int]) -> dict[int, SpooledMessage]:
+    if not ids:
+        return {}
+    found = schema.every(SpooledMessage, tx.execute(_MESSAGES, {"ids": list(ids)}))
+    return {message.id: message for message in found}
+
+
+_MESSAGES = sa.select(_message).where(_message.c.id.in_(_IDS))
+
+
+def renew(tx: Transaction, delivery_ids: Collection[int], node: str, until: datetime) -> tuple[int, ...]:
+    """Prolong leases; the ids that still are this node's.  One that is missing was cancelled or lost."""
+    if not delivery_ids:
+        return ()
+    change = {"ids": list(delivery_ids), "node": node, "lease_until": until, "due": until}
+    return tuple(tx.execute(_RENEW, change).scalars())
+
+
+_RENEW = (
+    _delivery.update()
+    .where(_delivery.c.id.in_(_IDS), _QUEUED, _delivery.c.lease_node == sa.bindparam("node"))
+    .values(lease_until=sa.bindparam("lease_until"), due=sa.bindparam("due"))
+    .returning(_delivery.c.id)
+)
+
+
+def settle(
+    tx: Transaction,
+    delivery: Delivery,
+    attempt: Attempt | None,
+    state: DeliveryState,
+    reason: str,
+    due: datetime,
+    reply: str,
+    now: datetime,
+) -> bool:
+    """Write down how an attempt went, and give the lease back; whether it changed the delivery.
+
+    delivery  as it was claimed; its `delay_told` is stored
+    due       the next attempt, while it stays queued
+
+    An end holds even where the lease was lost meanwhile: what the peer took, it has.  "Later" counts
+    only from the node that holds the lease.  A delivery that was dropped while its attempt ran
+    stays dropped, unless it was delivered after all.
+    """
+    if attempt is not None:
+        schema.insert(tx, attempt)
+    change = {
+        "of": delivery.id,
+        "node": delivery.lease_node,
+        "final": state.final,
+        "taken": state is DeliveryState.DELIVERED,
+        "tried": int(attempt is not None),
+        "new_state": state,
+        "new_reason": reason,
+        "new_due": due,
+        "new_reply": reply,
+        "told": delivery.delay_told,
+        "new_end": now if state.final else None,
+    }
+    changed = bool(tx.execute(_SETTLE, change).rowcount)
+    if changed and state.final:
+        _erase(tx, delivery.message_id)
+    return changed
+
+
+_SETTLE = (
+    _delivery.update()
+    .where(
+        _OF,
+        sa.or_(
+            sa.and_(
+                _QUEUED,
+                sa.or_(
+                    _delivery.c.lease_node == sa.bindparam("node"), sa.bindparam("final", type_=sa.Boolean)
+                ),
+            ),
+            sa.and_(_delivery.c.state == DeliveryState.DROPPED, sa.bindparam("taken", type_=sa.Boolean)),
+        ),
+    )
+    .values(
+        state=sa.bindparam("new_state", type_=_delivery.c.state.type),
+        reason=sa.bindparam("new_reason"),
+        due=sa.bindparam("new_due", type_=schema.Instant),
+        last_reply=sa.bindparam("new_reply"),
+        delay_told=sa.bindparam("told"),
+        ended=sa.bindparam("new_end", type_=schema.Instant),
+        attempts=_delivery.c.attempts + sa.bindparam("tried", type_=sa.Integer),
+        lease_node="",
+        lease_until=None,
+    )
+)
+
+
+def give_back(tx: Transaction, node: str) -> int:
+    """End all leases of a node: it has just started, so what held them is dead.  How many."""
+    return int(tx.execute(_GIVE_BACK, {"node": node}).rowcount)
+
+
+_GIVE_BACK = (
+    _delivery.update()
+    .where(_QUEUED, _delivery.c.lease_node != sa.literal_column("''"))
+    .where(_delivery.c.lease_node == sa.bindparam("node"))
+    .values(lease_node="", lease_until=None, due=_delivery.c.created)
+)
+
+
+def next_due(tx: Transaction) -> datetime | None:
+    """When the next delivery falls due, or a lease ends; None where nothing is queued."""
+    found: datetime | None = tx.execute(_NEXT_DUE).scalar()
+    return found
+
+
+_NEXT_DUE = sa.select(_delivery.c.due).where(_QUEUED).order_by(_delivery.c.due).limit(1)
+
+
+# ---- what a person or a flow decides -------------------------------------------------------------
+
+
+def hold(tx: Transaction, delivery_id: int, reason: str) -> bool:
+    """Queued → held; whether it was queued and nobody is at it."""
+    return bool(tx.execute(_HOLD, {"of": delivery_id, "new_reason": reason}).rowcount)
+
+
+def release(tx: Transaction, delivery_id: int, now: datetime) -> bool:
+    """Held → queued, due at once, with as much time as it had when it was put in; whether it was held."""
+    return bool(tx.execute(_RELEASE, {"of": delivery_id, "now": now}).rowcount)
+
+
+def retry(tx: Transaction, delivery_id: int, now: datetime) -> bool:
+    """Make a queued delivery due now; False where it is not queued, or somebody is at it."""
+    return bool(tx.execute(_RETRY, {"of": delivery_id, "now": now}).rowcount)
+
+
+def drop(tx: Transaction, delivery_id: int, reason: str, now: datetime) -> bool:
+    """Queued or held → dropped; whether it was."""
+    found = tx.execute(_DROP, {"of": delivery_id, "new_reason": reason, "now": now}).scalar()
+    if found is not None:
+        _erase(tx, found)
+    return found is not None
+
+
+def cancel_relationship(
+    tx: Transaction,
+    relationship_id: int,
+    now: datetime,
+    reason: str = "revoked",
+    directions: Collection[Direction] = (Direction.OUTWARD,),
+) -> int:
+    """Drop what still waits in a relationship; how many deliveries.
+
+    By default only what the person sent: what the vendor was answered 250 for still reaches the person.
+    """
+    change = {
+        "of_relationship": relationship_id,
+        "new_reason": reason,
+        "now": now,
+        "directions": [direction.value for direction in directions],
+    }
+    found: list[int] = []
+    for statement in _CANCEL:
+        found += tx.execute(statement, change).scalars()
+    for message_id in set(found):
+        _erase(tx, message_id)
+    return len(found)
+
+
+_NOW = sa.bindparam("now", type_=schema.Instant)
+_REASON = sa.bindparam("new_reason", type_=sa.Text)
+_UNLEASED = _delivery.c.lease_node == sa.literal_column("''")
+_HOLD = _delivery.update().where(_OF, _QUEUED, _UNLEASED).values(state=DeliveryState.HELD, reason=_REASON)
+_RELEASE = (
+    _delivery.update()
+    .where(_OF, _HELD)
+    .values(
+        state=DeliveryState.QUEUED,
+        reason="",
+        due=_NOW,
+        expires=sa.type_coerce(_delivery.c.expires, sa.BigInteger)
+        - sa.type_coerce(_delivery.c.created, sa.BigInteger)
+        + _NOW,
+    )
+)
+_RETRY = _delivery.update().where(_OF, _QUEUED, _UNLEASED).values(due=_NOW)
+_ENDING = _delivery.update().values(state=DeliveryState.DROPPED, reason=_REASON, ended=_NOW)
+_DROP = _ENDING.where(_OF, _WAITING).returning(_delivery.c.message_id)
+_CANCEL = tuple(
+    _ENDING.where(state, _delivery.c.relationship_id == sa.bindparam("of_relationship"))
+    .where(
+        sa.exists().where(
+            _message.c.id == _delivery.c.message_id,
+            _message.c.direction.in_(sa.bindparam("directions", expanding=True, type_=sa.Text)),
+        )
+    )
+    .returning(_delivery.c.message_id)
+    for state in (_QUEUED, _HELD)
+)
+
+
+# ---- what is there -------------------------------------------------------------------------------
+
+
+def by_token(tx: Transaction, token: str) -> SpooledMessage | None:
+    return schema.one(SpooledMessage, tx.execute(_BY_TOKEN, {"token": token}))
+
+
+def by_id(tx: Transaction, message_id: int) -> SpooledMessage | None:
+    return _messages(tx, (message_id,)).get(message_id)
+
+
+def same(tx: Transaction, fingerprint: bytes, since: datetime) -> SpooledMessage | None:
+    """A message with this idempotency key that was accepted since then."""
+    return schema.one(SpooledMessage, tx.execute(_SAME, {"fingerprint": fingerprint, "since": since}))
+
+
+def delivery_by_id(tx: Transaction, delivery_id: int) -> Delivery | None:
+    return schema.one(Delivery, tx.execute(_DELIVERY, {"of": delivery_id}))
+
+
+def deliveries(tx: Transaction, message_id: int) -> tuple[Delivery, ...]:
+    return schema.every(Delivery, tx.execute(_DELIVERIES, {"message_id": message_id}))
+
+
+def attempts(tx: Transaction, delivery_id: int) -> tuple[Attempt, ...]:
+    return schema.every(Attempt, tx.execute(_ATTEMPTS, {"delivery_id": delivery_id}))
+
+
+def outward_since(tx: Transaction, account_id: int, since: datetime) -> int:
+    """How many messages the account has sent since then."""
+    return int(tx.execute(_OUTWARD_SINCE, {"account_id": account_id, "since": since}).scalar_one())
+
+
+def queue(
+    tx: Transaction,
+    *,
+    state: DeliveryState | None = None,
+    account_id: int | None = None,
+    relationship_id: int | None = None,
+    destination: str = "",
+    address: str = "",
+    most: int | None = None,
+) -> tuple[Claimed, ...]:
+    """Deliveries, the latest first, with their messages but without the octets.
+
+    state    None: what waits, queued or held
+    address  sender or recipient, normal form; "" for all
+    """
+    statement = _LISTING.where(_WAITING if state is None else _delivery.c.state == state).limit(most)
+    if account_id is not None:
+        statement = statement.where(_delivery.c.account_id == account_id)
+    if relationship_id is not None:
+        statement = statement.where(_delivery.c.relationship_id == relationship_id)
+    if destination:
+        statement = statement.where(_delivery.c.destination == destination)
+    if address:
+        statement = statement.where(sa.or_(_message.c.sender == address, _delivery.c.recipient == address))
+    width = len(_message.c)
+    return tuple(
+        Claimed(SpooledMessage(*row[:width]), Delivery(*row[width:])) for row in tx.execute(statement)
+    )
+
+
+def census(tx: Transaction) -> dict[DeliveryState, tuple[int, datetime]]:
+    """How many deliveries wait in each state, and since when the oldest does."""
+    found = tx.execute(_CENSUS.where(_QUEUED).union_all(_CENSUS.where(_HELD)))
+    return {DeliveryState(row.state): (row.number, row.oldest) for row in found}
+
+
+_BY_TOKEN = sa.select(_message).where(_message.c.token == sa.bindparam("token"))
+_SAME = (
+    sa.select(_message)
+    .where(
+        _message.c.fingerprint == sa.bindparam("fingerprint"), _message.c.accepted >= sa.bindparam("since")
+    )
+    .limit(1)
+)
+_DELIVERY = sa.select(_delivery).where(_OF)
+_DELIVERIES = (
+    sa.select(_delivery).where(_delivery.c.message_id == sa.bindparam("message_id")).order_by(_delivery.c.id)
+)
+_ATTEMPTS = (
+    sa.select(_attempt).where(_attempt.c.delivery_id == sa.bindparam("delivery_id")).order_by(_attempt.c.id)
+)
+_OUTWARD_SINCE = (
+    sa.select(sa.func.count())
+    .select_from(_message)
+    .where(_message.c.direction == sa.literal_column("'outward'"))
+    .where(_message.c.account_id == sa.bindparam("account_id"), _message.c.accepted >= sa.bindparam("since"))
+)
+_NO_OCTETS: sa.ColumnElement[Any] = sa.literal(b"", sa.LargeBinary)
+_LISTING = (
+    sa.select(*(_NO_OCTETS if column is _message.c.raw else column for column in _message.c), *_delivery.c)
+    .join(_delivery, _delivery.c.message_id == _message.c.id)
+    .order_by(_delivery.c.id.desc())
+)
+_CENSUS = sa.select(
+    _delivery.c.state, sa.func.count().label("number"), sa.func.min(_delivery.c.created).label("oldest")
+).group_by(_delivery.c.state)
+
+
+# ---- forgetting ----------------------------------------------------------------------------------
+
+
+def _erase(tx: Transaction, message_id: int) -> None:
+    """Empty a message's octets once nothing waits for them."""
+    tx.execute(_ERASE, {"of_message": message_id, "nothing": b""})
+
+
+def erase_ended(tx: Transaction, most: int = 1000) -> int:
+    """Empty what `settle` could not see ending: two nodes that ended a message's last two deliveries
+    at one moment.  How many."""
+    return int(tx.execute(_ERASE_ENDED, {"nothing": b"", "most": most}).rowcount)
+
+
+def prune_attempts(tx: Transaction, before: datetime, most: int = 5000) -> int:
+    """Forget attempts older than `before`, the oldest first; how many."""
+    return int(tx.execute(_PRUNE, {"before": before, "most": most}).rowcount)
+
+
+_NOBODY_WAITS = ~sa.exists().where(_delivery.c.message_id == _message.c.id, _WAITING)
+_EMPTIED = _message.update().values(raw=sa.bindparam("nothing", type_=sa.LargeBinary))
+_ERASE = _EMPTIED.where(_message.c.id == sa.bindparam("of_message"), _NOBODY_WAITS)
+_ERASE_ENDED = _EMPTIED.where(
+    _message.c.id.in_(
+        sa.select(_message.c.id)
+        .where(sa.text("length(raw) > 0"), _NOBODY_WAITS)
+        .order_by(_message.c.accepted)
+        .limit(sa.bindparam("most"))
+    )
+)
+_PRUNE = _attempt.delete().where(
+    _attempt.c.id.in_(sa.select(_attempt.c.id).order_by(_attempt.c.id).limit(sa.bindparam("most"))),
+    _attempt.c.at < sa.bindparam("before", type_=schema.Instant),
+)
