@@ -27,7 +27,7 @@ MAX_REMEMBERED = 2000  # lines of one inbound message; beyond, everything is tak
 EVERYTHING = "*"
 
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
-_QUOTED = re.compile(r"[ \t]*[>|\u203a\u00bb]")
+_QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
 _NAMED_BY_OTHERS = ("Subject", "From", "Sender", "Reply-To", "To", "Cc", "Organization", "Date")
 
 Span = tuple[int, int]
@@ -188,15 +188,20 @@ def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
             start = begin
         else:
             whole = text[begin:end]
-            yield Line(whole, begin, None, _QUOTED.match(whole) is not None)
+            yield _unmarked(Line(whole, begin, None, False))
             start = -1
         at = match.end() if match else end
 
 
 def _visual(source: str) -> Iterator[Line]:
     for line in html.visual_lines(source):
-        quoted = line.quoted or line.hidden or _QUOTED.match(line.text) is not None
-        yield Line(line.text, 0, line, quoted)
+        yield _unmarked(Line(line.text, 0, line, line.quoted or line.hidden))
+
+
+def _unmarked(line: Line) -> Line:
+    """A line with quote marks as quoted, without them; such a line is read and never written."""
+    marks = _QUOTED.match(line.text)
+    return line if marks is None else replace(line, text=line.text[marks.end() :], quoted=True)
 
 
 def _shown(entity: Entity) -> Iterator[Entity]:

@@ -138,13 +138,13 @@ def said(text: str) -> Iterator[str]:
     for match in _HASH_WORD.finditer(text):
         window = text[match.start() + 1 : match.start() + 1 + (fields.MAX_NAME + 1) * MAX_WORDS]
         words = [word for word in fold(window).split() if word.strip(">|")]
-        for count, word in enumerate(words[:MAX_WORDS], 1):
-            if not _WORD.fullmatch(word):
-                bare = word.rstrip(_TRAILING)
-                if _WORD.fullmatch(bare):
-                    yield "#" + " ".join([*words[: count - 1], bare])
+        for count, word in enumerate(words[:MAX_WORDS]):
+            name = _WORD.match(word)
+            if name is None:
                 break
-            yield "#" + " ".join(words[:count])
+            yield "#" + " ".join([*words[:count], name[0]])
+            if name[0] != word:
+                break
     for match in _INLINE.finditer(text):
         inner = _INNER.fullmatch(fold(match[1]))
         if inner:

@@ -1,0 +1,257 @@
+"""A person with cards and a vendor, on a real database: what the tests of cards start from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from sortingoffice import config
+from sortingoffice.core import naming
+from sortingoffice.core.addressing import Problem
+from sortingoffice.core.model import (
+    Account,
+    AccountState,
+    Alias,
+    AliasState,
+    Contact,
+    Delivery,
+    DeliveryState,
+    Direction,
+    Relationship,
+    RelationshipState,
+    Sensitivity,
+    SpooledMessage,
+    Strangers,
+    VendorKind,
+)
+from sortingoffice.flows import cards, disclose, ledger
+from sortingoffice.flows.cards import Assignment, Permission
+from sortingoffice.flows.disclose import Resolved
+from sortingoffice.flows.office import Keys, Office
+from sortingoffice.mail import cipher
+from sortingoffice.mail.message import Message
+from sortingoffice.net.resolver import Resolver
+from sortingoffice.store import schema
+from sortingoffice.store.database import Database
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SHIPPING = ("name=Anna Example", "street=Lindenallee 5", "postcode=10115", "city=Berlin", "country=DE")
+
+
+@dataclass
+class Desk:
+    """One account; its clock moves only when told to."""
+
+    db: Database
+    office: Office
+    account: Account
+    shop: Relationship
+    clerk: Contact
+    now: list[datetime] = field(default_factory=lambda: [START])
+
+    # ---- a person's acts
+
+    def set(self, *assignments: str, **options: Any) -> list[dict[str, Any]]:
+        return self.db.call(
+            cards.set_fields, self.office, self.account, assigned(assignments), actor="test", **options
+        )
+
+    def shipping(self, sensitivity: Sensitivity | None = None) -> None:
+        self.set(*(f"shipping.{each}" for each in SHIPPING), sensitivity=sensitivity)
+
+    def grant(self, card: str, relationship: str = "lamp-shop", **options: Any) -> dict[str, Any]:
+        return self.db.call(
+            cards.grant, self.office, self.account, relationship, Permission(card, **options), actor="test"
+        )
+
+    def ungrant(self, card: str, relationship: str = "lamp-shop") -> list[dict[str, Any]]:
+        return self.db.call(cards.ungrant, self.office, self.account, relationship, card, actor="test")
+
+    def view(self, name: str, *members: str) -> dict[str, Any]:
+        return self.db.call(cards.set_view, self.office, self.account, name, members, actor="test")
+
+    def who_has(self, named: str) -> list[dict[str, Any]]:
+        return self.db.view(ledger.who_has, self.account, named)
+
+    def disclosures(self, relationship: str = "") -> list[dict[str, Any]]:
+        return self.db.view(ledger.disclosures, self.account, relationship)
+
+    def later(self, **span: int) -> None:
+        self.now[0] += timedelta(**span)
+
+    # ---- mail
+
+    def ask(self, message: bytes | str, shop: Relationship | None = None) -> Resolved | Problem:
+        """What an outward message becomes, before it is spooled."""
+        return self.db.call(
+            disclose.disclose,
+            self.office,
+            self.account,
+            shop or self.shop,
+            (self.clerk,),
+            Message.parse(octets(message)),
+            self.now[0],
+        )
+
+    def send(
+        self, message: bytes | str, state: DeliveryState = DeliveryState.DELIVERED
+    ) -> Resolved | Problem:
+        """Ask, spool and record, as the outward gate does."""
+        outcome = self.ask(message)
+        if isinstance(outcome, Resolved):
+            self.db.call(self._spool, outcome, state)
+        return outcome
+
+    def _spool(self, tx: sa.Connection, resolved: Resolved, state: DeliveryState) -> None:
+        raw = bytes(resolved.message)
+        now = self.now[0]
+        spooled = schema.insert(
+            tx,
+            SpooledMessage(
+                0,
+                os.urandom(8).hex(),
+                Direction.OUTWARD,
+                self.account.id,
+                self.shop.id,
+                "",
+                "",
+                "",
+                None,
+                "test",
+                "",
+                False,
+                True,
+                False,
+                len(raw),
+                now,
+                raw,
+            ),
+        )
+        for contact in resolved.contacts:
+            schema.insert(tx, delivery(spooled, contact, state, now))
+        disclose.record(tx, self.office, resolved, spooled.id, now)
+
+    def receive(self, message: bytes | str) -> None:
+        """A vendor's message, as far as cards are concerned."""
+        parsed = Message.parse(octets(message))
+        self.db.call(disclose.remember_inbound, self.office, self.shop, parsed, self.now[0])
+
+    def relate(self, name: str, **changes: Any) -> Relationship:
+        return self.db.call(_related, self.account, name, **changes)[0]
+
+
+def assigned(assignments: Sequence[str]) -> list[Assignment]:
+    found = []
+    for each in assignments:
+        named, _, value = each.partition("=")
+        card, _, key = named.partition(".")
+        found.append(Assignment(card, key, value))
+    return found
+
+
+def octets(message: bytes | str) -> bytes:
+    """A text of ours as a message: LF becomes CR LF; without a header, one of plain text is made."""
+    if isinstance(message, bytes):
+        return message
+    if not message.startswith(("Content-", "MIME-", "Subject:", "From:")):
+        message = "Content-Type: text/plain; charset=utf-8\n\n" + message
+    return message.replace("\r\n", "\n").replace("\n", "\r\n").encode()
+
+
+def text(outcome: Resolved | Problem) -> str:
+    """The body of what is sent, LF; fails where nothing is."""
+    assert isinstance(outcome, Resolved), outcome
+    return outcome.message.body.decode().replace("\r\n", "\n")
+
+
+def refusal(outcome: Resolved | Problem) -> str:
+    """Subject and lines of a refusal; fails where something is sent."""
+    assert isinstance(outcome, Problem), bytes(outcome.message)
+    return "\n".join([outcome.subject, *outcome.lines])
+
+
+def open_desk(db: Database, folder: Path) -> Desk:
+    path = folder / "sortingoffice.toml"
+    path.write_text('hostname = "mx.sort.example"\n')
+    now = [START]
+    keys = Keys(os.urandom(32), os.urandom(32), {})
+    office = Office(config.load(path), db, keys, cast(Resolver, None), lambda: now[0], os.urandom)
+    account = db.call(_account, office)
+    shop, clerk = db.call(_related, account, "Lamp Shop")
+    return Desk(db, office, account, shop, clerk, now)
+
+
+def _account(tx: sa.Connection, office: Office) -> Account:
+    made = schema.insert(tx, Account(0, "anna", AccountState.ACTIVE, True, None, "card", START))
+    assert office.keys.card is not None
+    wrapped = cipher.wrap(office.keys.card, os.urandom(32), made.id, os.urandom(12))
+    tx.execute(schema.account.update().where(schema.account.c.id == made.id).values(wrapped_key=wrapped))
+    return replace(made, wrapped_key=wrapped)
+
+
+def _related(tx: sa.Connection, /, account: Account, name: str, **changes: Any) -> tuple[Relationship, Contact]:
+    slug = name.lower().replace(" ", "-")
+    made = Relationship(
+        0,
+        account.id,
+        slug,
+        name,
+        VendorKind.VENDOR,
+        RelationshipState.ACTIVE,
+        "",
+        None,
+        Strangers.LEARN,
+        "",
+        "",
+        START,
+        0,
+        None,
+        None,
+        None,
+        None,
+    )
+    made = schema.insert(tx, replace(made, **changes))
+    address = f"{slug.replace('-', '.')}1234@sort.example"
+    schema.insert(tx, Alias(0, made.id, address, naming.canonical(address), AliasState.LIVE, START))
+    reverse = f"r{slug}5678@sort.example"
+    clerk = Contact(
+        0,
+        made.id,
+        f"clerk@{slug}.example",
+        f"clerk@{slug}.example",
+        "",
+        reverse,
+        naming.canonical(reverse),
+        START,
+    )
+    return made, schema.insert(tx, clerk)
+
+
+def delivery(spooled: SpooledMessage, contact: Contact, state: DeliveryState, now: datetime) -> Delivery:
+    return Delivery(
+        0,
+        spooled.id,
+        spooled.account_id,
+        spooled.relationship_id,
+        contact.id,
+        contact.written,
+        "shop.example",
+        "sort.example",
+        state,
+        "",
+        0,
+        now,
+        now,
+        False,
+        "",
+        None,
+        "",
+        now,
+        now if state.final else None,
+    )
