@@ -1,0 +1,183 @@
+"""Trace: the fields that say which way a message came and what we found out about it.
+
+Promise: every field made here is ASCII, folded below 78 octets wherever a blank allows it, and what a peer
+put into a HELO name or an address can't end a comment, a clause or the field.
+
+Sources: RFC 5321 §4.4 (Received), §6.3 (loops); RFC 3848 and RFC 6531 §3.7.3 (with); RFC 8601 §5 (forged
+results), §2.2 (their grammar).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Protocol
+
+from sortingoffice.mail.authentication import Authentication
+from sortingoffice.mail.message import Field, Message, field
+
+_WIDTH = 76
+_HELO = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:-]{0,253}[A-Za-z0-9_])?")
+_LITERAL = re.compile(r"\[[A-Za-z0-9.:]{1,60}\]")
+_ATOM = re.compile(rb"[^\s;()\"]+")
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+_SPECIAL = re.compile(rb"\\.|[()]", re.DOTALL)
+_BREAK = re.compile(
+    r'"(?:[^"\\]|\\.)*+"|\((?:[^()\\]|\\.)*+\)|(?P<end>; )|(?P<blank> )|[^"(; ]+|.', re.DOTALL
+)
+
+
+class Client(Protocol):
+    """What is known of a connection; `core.model.Peer` is one."""
+
+    @property
+    def ip(self) -> str: ...
+    @property
+    def helo(self) -> str: ...
+    @property
+    def tls(self) -> str: ...
+    @property
+    def account_id(self) -> int | None: ...
+    @property
+    def esmtp(self) -> bool: ...
+
+
+def origin(client: Client) -> str:
+    """Where a message came from, for `received`: "mail.shop.example ([192.0.2.1]) with ESMTPS"."""
+    helo = client.helo
+    name = helo if _HELO.fullmatch(helo) or _LITERAL.fullmatch(helo) else "unknown"
+    protocol = "ESMTP" + ("S" if client.tls else "") + ("A" if client.account_id is not None else "")
+    return f"{name} ({_literal(client.ip)}) with {protocol if client.esmtp else 'SMTP'}"
+
+
+def _literal(ip: str) -> str:
+    """RFC 5321 §4.1.3."""
+    try:
+        address = ipaddress.ip_address(ip.partition("%")[0])
+    except ValueError:
+        return "[unknown]"
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
+
+
+def received(hostname: str, token: str, at: datetime, *, origin: str = "", mark: str = "") -> Field:
+    """Our Received field, with a UTC date and without `for`: recipients are nobody else's business.
+
+    origin  what `origin` told; "" leaves out `from` and `with`, as outward mail must
+    mark    the loop mark of an inward message, which `carries` finds again; "" for none
+    """
+    name, _, protocol = origin.partition(" with ")
+    clauses = [
+        f"from {name}" if name else "",
+        f"by {hostname}",
+        f"with {protocol}" if protocol else "",
+        f"id {token}",
+        f"(mark {mark})" if mark else "",
+    ]
+    lines = _wrapped([*(clause for clause in clauses if clause)], len("Received: "))
+    return field("Received", f"{lines};\r\n\t{format_datetime(at.astimezone(UTC))}")
+
+
+def carries(message: Message, hostname: str, mark: str) -> bool:
+    """Whether a Received field of ours has this mark: it has been here for this relationship."""
+    by, marked = f"by {hostname} ".lower().encode(), f"(mark {mark})".lower().encode()
+    for each in message.all("Received"):
+        text = b" ".join(each.value.lower().split())
+        if marked in text and by in text:
+            return True
+    return False
+
+
+def hops(message: Message) -> int:
+    """How many servers it has passed (RFC 5321 §6.3)."""
+    return sum(1 for _ in message.all("Received"))
+
+
+def authentication_results(authserv_id: str, auth: Authentication) -> Field:
+    return recorded_results(auth.text(authserv_id))
+
+
+def recorded_results(text: str) -> Field:
+    """The Authentication-Results field of a value that `Authentication.text` made, folded."""
+    return field("Authentication-Results", folded(text, len("Authentication-Results: ")))
+
+
+def folded(text: str, used: int) -> str:
+    """A value of results, a result per line; never broken inside a quoted string or a comment."""
+    lines: list[str] = []
+    for result in _results(text):
+        lines.append(_wrapped(result, used if not lines else 8))
+    return ";\r\n\t".join(lines)
+
+
+def _results(text: str) -> Iterator[list[str]]:
+    """The results of a value, each as its words."""
+    words: list[str] = []
+    word = ""
+    for match in _BREAK.finditer(text):
+        if match["end"] or match["blank"]:
+            words.append(word)
+            word = ""
+            if match["end"]:
+                yield words
+                words = []
+        else:
+            word += match[0]
+    yield [*words, word]
+
+
+def _wrapped(words: list[str], used: int) -> str:
+    """Words joined by blanks, or by a fold where the line would grow too long."""
+    text = ""
+    for word in words:
+        if not text:
+            text, used = word, used + len(word)
+        elif used + 1 + len(word) > _WIDTH:
+            text, used = f"{text}\r\n\t{word}", 8 + len(word)
+        else:
+            text, used = f"{text} {word}", used + 1 + len(word)
+    return text
+
+
+def without_forged(message: Message, authserv_id: str) -> Message:
+    """The message without the results that claim to be ours (RFC 8601 §5), however the id is written."""
+    ours = authserv_id.casefold().rstrip(".")
+
+    def kept(each: Field) -> Field | None:
+        if each.is_named("Authentication-Results") and _claimed(each.value) == ours:
+            return None
+        return each
+
+    return message.edit(kept)
+
+
+def _claimed(value: bytes) -> str:
+    """The authserv-id of a field's value, lower case; "" where none can be read."""
+    at = _after_blanks(value, 0)
+    quoted = _QUOTED.match(value, at)
+    found = quoted or _ATOM.match(value, at)
+    if found is None:
+        return ""
+    octets = re.sub(rb"\\(.)", rb"\1", quoted[1], flags=re.DOTALL) if quoted else found[0]
+    return octets.decode("utf-8", "replace").strip().casefold().rstrip(".")
+
+
+def _after_blanks(value: bytes, at: int) -> int:
+    """The offset behind blanks and comments (CFWS, RFC 5322 §3.2.2), nested ones too."""
+    depth = 0
+    while at < len(value):
+        if depth == 0:
+            if value[at : at + 1].isspace():
+                at += 1
+                continue
+            if value[at : at + 1] != b"(":
+                return at
+            depth, at = 1, at + 1
+        special = _SPECIAL.search(value, at)
+        if special is None:
+            return len(value)
+        at = special.end()
+        depth += {b"(": 1, b")": -1}.get(special[0], 0)
+    return at
