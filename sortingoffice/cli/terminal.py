@@ -75,6 +75,14 @@ class Terminal:
         """Print one value as JSON."""
         click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
 
+    def sheet(self, value: Mapping[str, Any]) -> None:
+        """Print one thing, a line for each of its parts, for a person."""
+        width = max((len(name) for name in value), default=0) + 2
+        for name, part in value.items():
+            cells = [_cell(each) for each in part] if isinstance(part, list | tuple) else [_cell(part)]
+            for at, cell in enumerate(cells):
+                click.echo(f"{name.replace('_', ' ') if at == 0 else '':<{width}}{cell}")
+
     def done(self, sentence: str, value: Mapping[str, Any]) -> None:
         """Report what was done: the value as JSON, or a sentence on standard error."""
         if self.json:

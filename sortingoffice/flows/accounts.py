@@ -1,17 +1,15 @@
-"""Accounts, their mailboxes and their app passwords.
+"""Accounts and their mailboxes.
 
 A mailbox that an admin names counts as verified; one that a person adds is verified by a
 mail to it, and the answer also shows what proof the mailbox's mail carries.
 
-Promise: a secret is stored as its hash and shown once; every change writes its event in the
-same transaction.
+Promise: a token is stored as its hash; every change writes its event in the same transaction.
 
-Sources: RFC 9106 §4 (argon2id); OWASP's password storage parameters; RFC 3834 §5.
+Sources: RFC 3834 §5; RFC 4648 §6 (base32).
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import difflib
 import hashlib
@@ -21,9 +19,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sortingoffice.core.model import Account, AccountState, AppPassword, Mailbox, MailboxState
+from sortingoffice.core.model import Account, AccountState, Mailbox, MailboxState
 from sortingoffice.core.notice import Notice
-from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import notices
 from sortingoffice.flows.office import Office
@@ -36,12 +33,8 @@ from sortingoffice.store.database import Transaction
 DEFAULT_TRIGGER = "card"
 VERIFY_WITHIN = timedelta(days=3)
 VERIFY_PREFIX = "verify"
-_LIVE_PASSWORDS = 20  # each is tried at a login
 _TOKEN = re.compile(r"([0-9]{1,18})\.([a-z2-7]{32})")  # a mailbox's number, 160 random bits
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,30}[a-z0-9])?")
-
-# App passwords are 100 random bits: argon2's cost is for the office, not against a dictionary.
-_TIME, _MEMORY_KIB, _LANES = 2, 19456, 1
 
 
 # ---- accounts ------------------------------------------------------------------------------------
@@ -88,6 +81,15 @@ def add(tx: Transaction, office: Office, name: str, *, admin: bool, actor: str) 
     made = replace(made, wrapped_key=wrapped)
     rows.update(tx, made)
     events.add(tx, at=now, actor=actor, what="account added", rule="", account_id=made.id, detail=name)
+    return made
+
+
+def add_with_mailbox(
+    tx: Transaction, office: Office, name: str, mailbox: str | None, *, admin: bool, actor: str
+) -> Account:
+    made = add(tx, office, name, admin=admin, actor=actor)
+    if mailbox is not None:
+        add_mailbox(tx, office, made, mailbox, verified=True, actor=actor)
     return made
 
 
@@ -150,6 +152,24 @@ def add_mailbox(
         tx, at=now, actor=actor, what="mailbox added", rule="", account_id=account.id, detail=f"#{made.id}"
     )
     return made
+
+
+def admit_mailbox(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    text: str,
+    *,
+    delivers: bool,
+    preferred: bool,
+    verify: bool,
+    actor: str,
+) -> Mailbox:
+    """What `admin mailbox add` does, in one transaction."""
+    made = add_mailbox(tx, office, account, text, verified=not verify, delivers=delivers, actor=actor)
+    if preferred:
+        made = prefer_mailbox(tx, office, account, text, actor=actor)
+    return begin_verification(tx, office, made, actor=actor) if verify else made
 
 
 def prefer_mailbox(tx: Transaction, office: Office, account: Account, text: str, *, actor: str) -> Mailbox:
@@ -285,6 +305,25 @@ def confirm(
     return done
 
 
+def ask_mailbox(tx: Transaction, office: Office, account: Account, text: str, *, actor: str) -> Mailbox:
+    return begin_verification(tx, office, mailbox(tx, account, text), actor=actor)
+
+
+def confirm_typed(
+    tx: Transaction, office: Office, account: Account, text: str, token: str, *, actor: str
+) -> Mailbox:
+    """Verify by a token that somebody typed in.  Raises `OfficeError` where it isn't this mailbox's."""
+    chosen = mailbox(tx, account, text)
+    match = _TOKEN.fullmatch(token.strip().lower())
+    done = confirm(tx, office, token, proof="", author="", actor=actor) if match else None
+    if done is None or done.id != chosen.id:
+        raise OfficeError(
+            f"this is no token for {chosen.address}, or it is used up or older than three days: "
+            f"`sortingoffice admin mailbox verify {chosen.address}` sends a new one"
+        )
+    return done
+
+
 def proof_sentence(proof: str) -> str:
     """What a mailbox's proof means to its owner."""
     return {
@@ -294,106 +333,13 @@ def proof_sentence(proof: str) -> str:
     }.get(proof, "What proof its mail carries is not known yet.")
 
 
-# ---- app passwords -------------------------------------------------------------------------------
+# ---- showing -------------------------------------------------------------------------------------
 
 
-def new_password(office: Office, account: Account, label: str, *, actor: str) -> str:
-    """A fresh app password, committed before it is returned: 20 letters and digits in four groups."""
-    from argon2 import PasswordHasher
-
-    letters = base64.b32encode(office.random(15)).decode("ascii").lower()[:20]
-    password = "-".join(letters[at : at + 5] for at in range(0, 20, 5))
-    hashed = PasswordHasher(_TIME, _MEMORY_KIB, _LANES).hash(password)
-    office.db.call(_add_password, office, account, one_line(label, "the label", most=60), hashed, actor)
-    return password
-
-
-def _add_password(
-    tx: Transaction, office: Office, account: Account, label: str, hashed: str, actor: str
-) -> None:
-    if len(live_passwords(tx, account.id)) >= _LIVE_PASSWORDS:
-        raise OfficeError(
-            f"{account.name} has {_LIVE_PASSWORDS} app passwords already: revoke one of them first"
-        )
-    now = office.clock()
-    made = rows.add_password(tx, AppPassword(0, account.id, label, hashed, now, None, None))
-    events.add(
-        tx,
-        at=now,
-        actor=actor,
-        what="password made",
-        rule="",
-        account_id=account.id,
-        detail=f"#{made.id} {label}",
-    )
-
-
-def live_passwords(tx: Transaction, account_id: int) -> tuple[AppPassword, ...]:
-    return tuple(each for each in rows.passwords(tx, account_id) if each.revoked is None)
-
-
-def revoke_password(
-    tx: Transaction, office: Office, account: Account, which: str, *, actor: str
-) -> AppPassword:
-    """Revoke by number or label; `NotThere` where none or several fit."""
-    live = live_passwords(tx, account.id)
-    fit = [each for each in live if which in (str(each.id), each.label)]
-    if len(fit) != 1:
-        why = "is no app password" if not fit else "is the label of several app passwords: give its number"
-        raise NotThere(f'"{which}" {why}; `admin password list` shows them')
-    now = office.clock()
-    rows.revoke_password(tx, fit[0].id, now)
-    events.add(
-        tx,
-        at=now,
-        actor=actor,
-        what="password revoked",
-        rule="",
-        account_id=account.id,
-        detail=f"#{fit[0].id} {fit[0].label}",
-    )
-    return replace(fit[0], revoked=now)
-
-
-async def check_password(office: Office, name: str, password: bytes) -> int | None:
-    """The id of the active account whose app password this is; None otherwise.
-
-    Hashing runs in a thread, and an unknown name costs as much as a wrong password.
-    """
-    found, live = await office.db.read(_live_for, name)
-    used = await asyncio.to_thread(_matching, live, password)
-    if used is None or found is None:
-        return None
-    now = office.clock()
-    if used.last_used is None or now - used.last_used > timedelta(minutes=10):
-        await office.db.write(rows.touch_password, used.id, now)
-    return found.id
-
-
-def _live_for(tx: Transaction, name: str) -> tuple[Account | None, tuple[AppPassword, ...]]:
-    found = rows.by_name(tx, name.strip().lower())
-    if found is None or found.state is not AccountState.ACTIVE:
-        return None, ()
-    return found, live_passwords(tx, found.id)
-
-
-def _matching(live: Sequence[AppPassword], password: bytes) -> AppPassword | None:
-    """The password that fits; a hash is always computed, so that silence takes as long as a no."""
-    from argon2 import PasswordHasher
-    from argon2.exceptions import InvalidHashError, VerificationError
-
-    hasher = PasswordHasher(_TIME, _MEMORY_KIB, _LANES)
-    typed = password.strip().lower()  # a phone's keyboard begins with a capital
-    if not live:
-        hasher.hash(typed)
-    recent_first = sorted(live, key=lambda each: each.last_used or each.created, reverse=True)
-    for each in recent_first:
-        try:
-            hasher.verify(each.hash, typed)
-        except (VerificationError, InvalidHashError):
-            continue
-        return each
-    return None
+def describe_account(each: Account) -> dict[str, object]:
+    """One account as the command line shows it."""
+    state = "removed" if each.wrapped_key is None else each.state.value
+    return {"name": each.name, "state": state, "admin": each.admin, "created": each.created}
 
 
 def describe(each: Mailbox) -> dict[str, object]:

@@ -184,7 +184,7 @@ def dns(tx: Transaction, office: Office, domain: Domain) -> tuple[Record, ...]:
     return records(domain.name, office.config.hostname, rows.keys(tx, domain.id), smarthost=relayed)
 
 
-def advice(office: Office, domain: Domain) -> tuple[str, ...]:
+def advice(office: Office) -> tuple[str, ...]:
     """What no record can say, as sentences for the person."""
     host, smarthost = office.config.hostname, office.config.delivery.smarthost
     told = [

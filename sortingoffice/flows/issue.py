@@ -178,8 +178,9 @@ def _chosen(tx: Transaction, local: str, domain: Domain) -> str:
     return parsed.normal
 
 
-def rotate(tx: Transaction, office: Office, of: Relationship, *, actor: str) -> dict[str, Any]:
+def rotate(tx: Transaction, office: Office, account: Account, text: str, *, actor: str) -> dict[str, Any]:
     """A new alias for the relationship; the old one goes on, flagged, until it is revoked."""
+    of = relationships.find(tx, account, text)
     if state_at(of, office.clock()) in (RelationshipState.REVOKED, RelationshipState.EXPIRED):
         raise OfficeError(f"{of.name} ({of.slug}) takes no mail any more: `restore` it first")
     old = relationships.current_alias(tx, of)
@@ -195,19 +196,20 @@ def rotate(tx: Transaction, office: Office, of: Relationship, *, actor: str) -> 
 
 
 def contact(
-    tx: Transaction, office: Office, account: Account, of: Relationship, text: str, *, actor: str
-) -> Contact:
-    """The contact of that address, with the reverse alias that leads to it.  Raises `OfficeError`."""
-    parsed = addresses.parse(text.strip().removeprefix("<").removesuffix(">"))
+    tx: Transaction, office: Office, account: Account, text: str, address: str, *, actor: str
+) -> tuple[Relationship, Contact]:
+    """A relationship's contact of that address, with the reverse alias that leads to it."""
+    of = relationships.find(tx, account, text)
+    parsed = addresses.parse(address.strip().removeprefix("<").removesuffix(">"))
     if parsed is None:
-        raise OfficeError(f'"{text}" is no mail address: write it like orders@lampshop.example')
+        raise OfficeError(f'"{address}" is no mail address: write it like orders@lampshop.example')
     if account_rows.mailboxes_by_address(tx, parsed.normal):
         raise OfficeError(f"{parsed.normal} is a mailbox of this office, not a vendor's address")
     if state_at(of, office.clock()) in (RelationshipState.REVOKED, RelationshipState.EXPIRED):
         raise OfficeError(f"{of.name} ({of.slug}) is over: `restore` it first")
     found = contacts.by_address(tx, of.id, parsed.normal)
     if found is not None:
-        return found
+        return of, found
     reverse = fresh_reverse(tx, office, of, parsed.normal)
     made = contacts.get_or_add(
         tx,
@@ -215,7 +217,7 @@ def contact(
         Contact(0, of.id, parsed.normal, str(parsed), "", reverse, naming.canonical(reverse), office.clock()),
     )
     relationships.write_event(tx, office, of, actor, "contact added", detail=made.address)
-    return made
+    return of, made
 
 
 def fresh_reverse(tx: Transaction, office: Office, of: Relationship, address: str) -> str:

@@ -196,7 +196,8 @@ def read_private(path: Path) -> bytes:
 
 def write_private(path: Path, octets: bytes) -> None:
     """Create a secret file with mode 0600, on disk before this returns; an existing one is never replaced."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (path.parent.parent, path.parent):  # each by itself: `parents` would forget the mode
+        folder.mkdir(mode=0o700, exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(octets)

@@ -88,12 +88,10 @@ def find(tx: Transaction, account: Account, text: str) -> Relationship:
 # ---- changing ------------------------------------------------------------------------------------
 
 
-def change(
-    tx: Transaction, office: Office, account: Account, of: Relationship, wish: Change, *, actor: str
-) -> Done:
+def change(tx: Transaction, office: Office, account: Account, text: str, wish: Change, *, actor: str) -> Done:
     """Apply `set`; naming the vendor of a pocket alias also binds it."""
     now = office.clock()
-    made = of
+    made = of = find(tx, account, text)
     if wish.name is not None:
         name = one_line(wish.name, "the name")
         if not name:
@@ -152,15 +150,18 @@ def _mailbox_id(tx: Transaction, account: Account, text: str) -> int | None:
     return chosen.id
 
 
-def judge(tx: Transaction, office: Office, of: Relationship, sender: str, *, allow: bool, actor: str) -> str:
-    """Let a sender write to the relationship, or turn it away; returns the identity that was judged."""
+def judge(
+    tx: Transaction, office: Office, account: Account, text: str, sender: str, *, allow: bool, actor: str
+) -> tuple[Done, str]:
+    """Let a sender write to the relationship, or turn it away; also the identity that was judged."""
+    of = find(tx, account, text)
     identity = _identity(sender)
     how = "accepted" if allow else "refused"
     if any(each.identity == identity and each.how == how for each in rows.bindings(tx, of.id)):
-        return identity
+        return Done(of, changed=False), identity
     rows.bind(tx, Binding(0, of.id, identity, how, office.clock()))
     write_event(tx, office, of, actor, "sender allowed" if allow else "sender refused", detail=identity)
-    return identity
+    return Done(of, changed=True), identity
 
 
 def _identity(sender: str) -> str:
@@ -238,7 +239,7 @@ def act(
         return Done(of, changed=False)
     rows.update(tx, made)
     released = 0
-    if action in (Action.REVOKE, Action.CLOSE):
+    if action is Action.REVOKE:
         spool.cancel_relationship(tx, of.id, now)
     if of.state is RelationshipState.MUTED and made.state is RelationshipState.ACTIVE:
         released = release_muted(tx, office, of)
@@ -278,14 +279,9 @@ def _act_on_alias(
 
 def release_muted(tx: Transaction, office: Office, of: Relationship) -> int:
     """Let go what was held because the relationship was muted; how many."""
-    held = [
-        each
-        for each in spool.queue(tx, account_id=of.account_id, state=DeliveryState.HELD)
-        if each.delivery.relationship_id == of.id and each.delivery.reason == "muted"
-    ]
-    for each in held:
-        spool.release(tx, each.delivery.id, office.clock())
-    return len(held)
+    held = spool.queue(tx, state=DeliveryState.HELD, relationship_id=of.id)
+    muted = [each.delivery.id for each in held if each.delivery.reason == "muted"]
+    return sum(spool.release(tx, delivery_id, office.clock()) for delivery_id in muted)
 
 
 def current_alias(tx: Transaction, of: Relationship) -> Alias:
@@ -331,6 +327,11 @@ def view(tx: Transaction, office: Office, of: Relationship) -> dict[str, Any]:
         "closing_until": of.closing_until,
         "note": of.note,
     }
+
+
+def shown(tx: Transaction, office: Office, account: Account, text: str) -> dict[str, Any]:
+    """The view of the relationship that `text` names."""
+    return view(tx, office, find(tx, account, text))
 
 
 def views(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sortingoffice import log
 from sortingoffice.core.model import AccountState, Peer
-from sortingoffice.flows import accounts
+from sortingoffice.flows import passwords
 from sortingoffice.flows.office import Office
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.reply import Reply
@@ -21,7 +21,7 @@ _SUSPENDED = Reply(550, "5.7.1", "this account is suspended, ask the admin of th
 
 async def authenticate(office: Office, peer: Peer, name: str, password: bytes) -> int | None:
     """The account's id, None where name and app password don't fit."""
-    account_id = await accounts.check_password(office, name, password)
+    account_id = await passwords.check(office, name, password)
     log.event("authenticated" if account_id is not None else "authentication-failed", peer=peer.ip)
     return account_id
 

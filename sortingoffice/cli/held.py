@@ -1,0 +1,66 @@
+"""`sortingoffice held`: mail that waits for the person's word."""
+
+from __future__ import annotations
+
+import click
+
+from sortingoffice.cli.terminal import Terminal, printable, say
+from sortingoffice.flows import held as holding
+
+_SHOWN = 4000  # octets of the mail that `show` prints
+
+
+@click.group("held")
+def held() -> None:
+    """Look at held mail; release or drop it."""
+
+
+@held.command("list")
+@click.pass_obj
+def list_(terminal: Terminal) -> None:
+    """List held mail, the latest first."""
+    rows = terminal.office.db.view(holding.every, terminal.account)
+    terminal.rows(
+        rows, ("id", "relationship", "reason", "from", "to", "subject", "since"), empty="No mail is held."
+    )
+
+
+@held.command("show")
+@click.argument("number", type=int)
+@click.pass_obj
+def show(terminal: Terminal, number: int) -> None:
+    """Show one held mail, and the beginning of its text."""
+    found = terminal.office.db.view(holding.one, terminal.account, number)
+    text = found.pop("raw").decode("utf-8", "replace")
+    if terminal.json:
+        terminal.data({**found, "text": text})
+        return
+    terminal.sheet(found)
+    click.echo()
+    for line in text[:_SHOWN].splitlines():
+        click.echo(printable(line))
+    if len(text) > _SHOWN:
+        say("… there is more of it; --json prints all.")
+
+
+@held.command("release")
+@click.argument("number", type=int)
+@click.pass_obj
+def release(terminal: Terminal, number: int) -> None:
+    """Deliver it after all."""
+    office = terminal.office
+    done = office.db.call(holding.release, office, terminal.account, number, actor="cli")
+    terminal.done(f"Released: {done['subject'] or 'mail without a subject'}.", done)
+
+
+@held.command("drop")
+@click.argument("number", type=int)
+@click.pass_obj
+def drop(terminal: Terminal, number: int) -> None:
+    """Never deliver it."""
+    office = terminal.office
+    done = office.db.call(holding.drop, office, terminal.account, number, actor="cli")
+    terminal.done(f"Dropped: {done['subject'] or 'mail without a subject'}.", done)
+
+
+commands: list[click.Command] = [held]
