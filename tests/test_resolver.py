@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 
 import pytest
 
@@ -149,3 +150,26 @@ async def test_a_program_that_asks_too_much_is_answered_temporarily(zone: ZoneSe
     zone.set("a.example", "A", "192.0.2.1")
     outcomes = await _resolver(zone).run(_asks([f"n{n}.example" for n in range(5)] + ["a.example"]), most=5)
     assert outcomes == [Outcome.NO_NAME] * 5 + [Outcome.TEMPORARY]
+
+
+async def test_a_program_may_be_advanced_in_a_thread(zone: ZoneServer) -> None:
+    threads: set[int] = set()
+
+    def program() -> Program[int]:
+        yield Question("a.example", "A")
+        threads.add(threading.get_ident())
+        return 7
+
+    assert await _resolver(zone).run(program(), step=asyncio.to_thread) == 7
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_what_a_program_raises_reaches_the_caller(zone: ZoneServer) -> None:
+    def program() -> Program[int]:
+        yield Question("a.example", "A")
+        raise KeyError("ours")
+
+    for step in (None, asyncio.to_thread):
+        with pytest.raises(KeyError):
+            await _resolver(zone).run(program(), step=step)

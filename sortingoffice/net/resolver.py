@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -39,6 +40,7 @@ NEGATIVE_TTL = 30  # seconds, where an absence came without an SOA
 _FLAGS = dns.flags.RD | dns.flags.AD
 
 Memo = dict[Question, Answer]
+Step = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +88,34 @@ class Resolver:
             task.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(task)  # one who stops waiting must not stop the others
 
-    async def run(self, program: Program[T], *, most: int = 150, memo: Memo | None = None) -> T:
+    async def run(
+        self, program: Program[T], *, most: int = 150, memo: Memo | None = None, step: Step | None = None
+    ) -> T:
         """Drive a program to its end.
 
         most  questions it may ask; what it asks beyond them fails temporarily.  Programs keep
               their own, smaller limits: this is the net below
         memo  answers that programs about one message share, whatever their TTL
+        step  how the program is advanced: asyncio.to_thread for one that computes for long between
+              its questions; None: here
         """
         answers: Memo = {} if memo is None else memo
         asked = 0
+        answer: Answer | None = None
         try:
-            question = next(program)
             while True:
-                answer = answers.get(question)
+                found = _advanced(program, answer) if step is None else await step(_advanced, program, answer)
+                if isinstance(found, _Ended):
+                    result: T = found.result
+                    return result
+                answer = answers.get(found)
                 if answer is None:
                     asked += 1
-                    answer = await self.ask(question) if asked <= most else Answer(Outcome.TEMPORARY)
-                    answers[question] = answer
-                question = program.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+                    answer = await self.ask(found) if asked <= most else Answer(Outcome.TEMPORARY)
+                    answers[found] = answer
         finally:
-            program.close()
+            with suppress(ValueError):  # cancelled while a thread is still at it
+                program.close()
 
     def _ended(self, key: tuple[str, str], task: asyncio.Task[Answer]) -> None:
         if self._under_way.get(key) is task:
@@ -153,6 +160,20 @@ class Resolver:
         while len(self._cache) >= self._bounds.entries:
             del self._cache[next(iter(self._cache))]  # the one that was written first
         self._cache[key] = (asyncio.get_running_loop().time() + ttl, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A program's return; StopIteration can't leave a thread or a coroutine."""
+
+    result: Any
+
+
+def _advanced(program: Program[Any], answer: Answer | None) -> Question | _Ended:
+    try:
+        return next(program) if answer is None else program.send(answer)
+    except StopIteration as stop:
+        return _Ended(stop.value)
 
 
 def _asker(nameservers: tuple[Endpoint, ...], timeout: float) -> dns.asyncresolver.Resolver:
