@@ -44,11 +44,6 @@ def delivery_of(key: bytes, local: str) -> int | None:
     return int.from_bytes(number, "big")
 
 
-def fresh(octets: bytes) -> str:
-    """A new public id, from random octets: letters and digits, lower case."""
-    return _text(octets)
-
-
 def loop_mark(key: bytes, relationship_id: int) -> str:
     """What a message of this relationship carries, so that it never passes it twice; opaque to others."""
     return _text(_mac(key, b"loop", relationship_id.to_bytes(8, "big")))

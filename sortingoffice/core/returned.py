@@ -1,0 +1,207 @@
+"""A delivery has failed for good: who is told, and in which words.
+
+    outward   the person: a plain note with the remote's words and their own mail
+    inward    the vendor: a DSN that knows only the alias; and the person at another mailbox
+    anything of the office's own: nobody
+
+Promise: nobody is told who didn't prove to have written (no backscatter), nor for mail that nobody waits
+for; what goes to a vendor holds no word of the mailbox's server, which would name the mailbox.
+
+Sources: RFC 5321 §6.1; RFC 3464; RFC 3834 §2; RFC 2369 and RFC 2919 lists want no returns to authors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sortingoffice.core.model import DeliveryState, Direction, SpooledMessage
+from sortingoffice.core.notice import Notice
+from sortingoffice.mail.address import Address
+from sortingoffice.mail.dsn import Failure
+from sortingoffice.mail.message import Message
+from sortingoffice.mail.reply import Reply
+
+MOST_ATTACHED = 10 * 1024 * 1024  # octets; of larger mail only the header goes back
+FAILURES = 3  # in a row, and the mailbox counts as failing
+
+# What a vendor may see of its own message: it wrote these, and we kept them octet for octet.
+_KNOWN_BY = ("message-id", "date", "subject")
+
+
+class Told(StrEnum):
+    PERSON = "person"
+    VENDOR = "vendor"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Who, and the rule that says so."""
+
+    whom: Told
+    rule: str
+
+
+Rule = Callable[[SpooledMessage], Telling | None]
+
+
+def outward_mail(message: SpooledMessage) -> Telling | None:
+    if message.direction is Direction.OUTWARD:
+        return Telling(Told.PERSON, "outward_mail")
+    return None
+
+
+def own_mail(message: SpooledMessage) -> Telling | None:
+    """A notice or a DSN of ours: a return of a return is where loops begin."""
+    if message.direction in (Direction.NOTICE, Direction.RETURN):
+        return Telling(Told.NOBODY, "own_mail")
+    return None
+
+
+def null_sender(message: SpooledMessage) -> Telling | None:
+    return None if message.sender else Telling(Told.NOBODY, "null_sender")
+
+
+def bulk_mail(message: SpooledMessage) -> Telling | None:
+    return Telling(Told.NOBODY, "bulk_mail") if message.bulk else None
+
+
+def unproved_sender(message: SpooledMessage) -> Telling | None:
+    """The envelope sender may be forged: a DSN would hit somebody who wrote nothing."""
+    return None if message.authenticated else Telling(Told.NOBODY, "unproved_sender")
+
+
+def proved_sender(message: SpooledMessage) -> Telling | None:
+    return Telling(Told.VENDOR, "proved_sender")
+
+
+RULES: tuple[Rule, ...] = (outward_mail, own_mail, null_sender, bulk_mail, unproved_sender, proved_sender)
+
+
+def whom(message: SpooledMessage) -> Telling:
+    """Who is told that this message failed."""
+    return next(telling for rule in RULES if (telling := rule(message)) is not None)
+
+
+# ---- to the person -----------------------------------------------------------------------------------
+
+
+def failure_note(message: SpooledMessage, *, to: str, reply: Reply, reason: str) -> Notice:
+    """The mail that the person wrote did not arrive.
+
+    to      the contact's address as written
+    reason  "refused", "expired" or "bounced": how the delivery ended
+    """
+    first = {
+        "expired": f"Your mail to {to} could not be delivered, and the office has stopped trying.",
+        "bounced": f"Your mail to {to} was accepted at first, and then came back.",
+    }.get(reason, f"Your mail to {to} was refused.")
+    lines = [first, _what_to_do(reply, reason), "", f"Subject: {message.subject}"]
+    if str(reply):
+        lines += ["", "The other side said:", f"    {reply}"]
+    original = _own_mail(message)
+    if original is not None:
+        lines += ["", "Your mail, as it was sent, is attached."]
+    return Notice(f"Not delivered: {message.subject}", tuple(lines), original)
+
+
+def delay_note(message: SpooledMessage, *, to: str, reply: Reply, hours: int) -> Notice:
+    """The mail that the person wrote still waits."""
+    return Notice(
+        f"Still waiting: {message.subject}",
+        (
+            f"Your mail to {to} has not been delivered yet; the office goes on trying.",
+            f"You need not do anything. If it has not arrived in {max(hours, 1)} hours, you are told.",
+            "",
+            f"Subject: {message.subject}",
+            "",
+            "The last try ended with:",
+            f"    {reply}",
+        ),
+    )
+
+
+def mailbox_note(message: SpooledMessage, *, mailbox: str, reply: Reply, failing: bool) -> Notice:
+    """Mail for the person did not reach one of their mailboxes: told at another one of theirs."""
+    held = (
+        "Mail for it is held from now on: verify the mailbox again, or choose another one, and then release "
+        "what is held."
+    )
+    return Notice(
+        f"Your mailbox {mailbox} did not take a mail",
+        (
+            f"A mail for you could not be delivered to {mailbox}.",
+            held if failing else "Look whether that mailbox is full or closed.",
+            "",
+            f"Subject: {message.subject}",
+            "",
+            "Its server said:",
+            f"    {reply}",
+        ),
+    )
+
+
+def _what_to_do(reply: Reply, reason: str) -> str:
+    """One line for the person, by the enhanced code (RFC 3463)."""
+    subject_detail = reply.status.partition(".")[2]
+    if reason == "expired":
+        return "Try another way to reach them, or send it again later."
+    if subject_detail.startswith("1."):
+        return "The address may be wrong or closed: check it with them."
+    if subject_detail in ("2.2", "3.1"):
+        return "Their mailbox is full: send it again later."
+    if subject_detail in ("2.3", "3.4"):
+        return "It is too large for them: send it without its attachments."
+    return "Read below why, change that, and send it again; or try another way to reach them."
+
+
+def _own_mail(message: SpooledMessage) -> bytes | None:
+    if not message.raw:
+        return None
+    if len(message.raw) <= MOST_ATTACHED:
+        return message.raw
+    return Message.parse(message.raw).header + b"\r\n"
+
+
+# ---- to the vendor -----------------------------------------------------------------------------------
+
+
+def vendor_failure(message: SpooledMessage, alias: Address, reason: str) -> Failure:
+    """What the vendor is told: that the alias did not get it, and nothing more.
+
+    One status for every refusal: "mailbox full" or "no such user" would speak of the mailbox.
+    """
+    original = Message.parse(message.raw)
+    expired = reason == "expired"
+    return Failure(
+        recipient=alias,
+        status="5.4.7" if expired else "5.0.0",
+        words=(
+            "Your mail could not be delivered to",
+            "",
+            f"    {alias}",
+            "",
+            "It was tried for several days." if expired else "It was not taken.",
+            "",
+        ),
+        fields=tuple(f for f in original.fields if f.name.lower().decode("ascii") in _KNOWN_BY),
+    )
+
+
+# ---- the mailbox ---------------------------------------------------------------------------------------
+
+
+def speaks_of_mailbox(reply: Reply) -> bool:
+    """Whether a failure says something about the mailbox, and not about this one message.
+
+    A refusal for what the message is (too large, spam, its form: X.3, X.6, X.7) does not.
+    """
+    subject = reply.status.split(".")[1] if reply.status else ""
+    return subject in ("", "0", "1", "2", "4")
+
+
+def keeps_failing(latest: tuple[DeliveryState, ...]) -> bool:
+    """latest  how the mailbox's last deliveries ended, the newest first"""
+    return len(latest) >= FAILURES and all(state is DeliveryState.RETURNED for state in latest[:FAILURES])

@@ -1,0 +1,274 @@
+"""A delivery failed for good, is late, or came back: whoever should know is told.
+
+In the transaction that settles the delivery, or that accepts the bounce: the end and the telling are
+committed together.  Who is told is `core.returned`'s decision; the events name its rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from sortingoffice.core import returned as words
+from sortingoffice.core.model import (
+    Alias,
+    AliasState,
+    Delivery,
+    DeliveryState,
+    Direction,
+    Mailbox,
+    MailboxState,
+    SpooledMessage,
+)
+from sortingoffice.core.returned import Told
+from sortingoffice.flows import notices
+from sortingoffice.flows.arrival import Arrival
+from sortingoffice.flows.office import Office
+from sortingoffice.mail import arf, dsn, token
+from sortingoffice.mail.address import Address, parse
+from sortingoffice.mail.message import Message
+from sortingoffice.mail.reply import Reply, heard
+from sortingoffice.store import accounts, contacts, events, relationships, spool
+from sortingoffice.store import bounce as bounces
+from sortingoffice.store.database import Transaction
+
+_ACTOR = "queue"
+
+
+def failed(
+    tx: Transaction, office: Office, message: SpooledMessage, delivery: Delivery, reply: Reply, now: datetime
+) -> None:
+    """A final failure.
+
+    message   with its octets, where they are still there
+    delivery  as it has ended: `reason` says how
+    """
+    telling = words.whom(message)
+    if telling.whom is Told.PERSON:
+        _tell_person(tx, office, message, delivery, reply, now)
+    elif telling.whom is Told.VENDOR:
+        _tell_vendor(tx, office, message, delivery, now)
+    if message.direction is Direction.INWARD:
+        _mailbox_failed(tx, office, message, delivery, reply, now)
+    _note(tx, message, delivery, "returned", telling.rule, reply, now)
+
+
+def delayed(
+    tx: Transaction, office: Office, message: SpooledMessage, delivery: Delivery, reply: Reply, now: datetime
+) -> None:
+    """The person's mail still waits: told once."""
+    if message.account_id is None:
+        return
+    hours = round((delivery.expires - now).total_seconds() / 3600)
+    said = words.delay_note(message, to=_written(tx, delivery), reply=reply, hours=hours)
+    notices.send(
+        tx,
+        office,
+        said,
+        account_id=message.account_id,
+        relationship_id=message.relationship_id,
+        rule="delayed",
+        now=now,
+    )
+    _note(tx, message, delivery, "delayed", "delay_notice", reply, now)
+
+
+def bounce(tx: Transaction, office: Office, arrival: Arrival, delivery: Delivery) -> bool:
+    """Mail came to the return path of this delivery; whether it was a report, and so is dealt with."""
+    message = spool.by_id(tx, delivery.message_id)
+    assert message is not None, "a delivery has its message"
+    complaint = arf.read(arrival.message)
+    if complaint is not None:
+        _note(tx, message, delivery, "complained", f"feedback_{complaint.kind}"[:60], None, arrival.now)
+        return True
+    report = dsn.read(arrival.message, null_sender=arrival.envelope.sender is None)
+    if report is None:
+        return False
+    reply = _said(report)
+    if not report.final:
+        _note(tx, message, delivery, report.action.value, "remote_report", reply, arrival.now)
+    elif bounces.bounced(tx, delivery.id, str(reply), arrival.now):
+        ended = replace(
+            delivery, state=DeliveryState.RETURNED, reason="bounced", last_reply=str(reply), ended=arrival.now
+        )
+        failed(tx, office, message, ended, reply, arrival.now)
+    else:
+        _note(tx, message, delivery, "bounced", "bounced_again", reply, arrival.now)
+    return True
+
+
+def towards_vendor(tx: Transaction, delivery: Delivery) -> bool:
+    """Whether the delivery carried the person's mail: what answers it is inward mail."""
+    message = spool.by_id(tx, delivery.message_id)
+    return message is not None and message.direction is Direction.OUTWARD
+
+
+def _said(report: dsn.Report) -> Reply:
+    """The remote's words as a reply; its text is a stranger's, so it is made safe."""
+    status = report.status if report.status[:1] in ("4", "5") else ""
+    code = 450 if status.startswith("4") else 550
+    return heard(code, f"{status} {report.diagnostic}".strip())
+
+
+# ---- who is told -----------------------------------------------------------------------------------
+
+
+def _tell_person(
+    tx: Transaction, office: Office, message: SpooledMessage, delivery: Delivery, reply: Reply, now: datetime
+) -> None:
+    if message.account_id is None:
+        return
+    said = words.failure_note(message, to=_written(tx, delivery), reply=reply, reason=delivery.reason)
+    notices.send(
+        tx,
+        office,
+        said,
+        account_id=message.account_id,
+        relationship_id=message.relationship_id,
+        rule="returned",
+        now=now,
+    )
+
+
+def _written(tx: Transaction, delivery: Delivery) -> str:
+    """Whom the person wrote to, as they know them."""
+    contact = contacts.by_id(tx, delivery.contact_id) if delivery.contact_id is not None else None
+    return contact.written if contact is not None else delivery.recipient
+
+
+def _tell_vendor(
+    tx: Transaction, office: Office, message: SpooledMessage, delivery: Delivery, now: datetime
+) -> None:
+    to = parse(message.sender)
+    alias = _alias(tx, message)
+    if to is None or alias is None:
+        return
+    name = token.fresh(office.random(10))
+    failure = words.vendor_failure(message, alias, delivery.reason)
+    raw = dsn.build(failure, to=to, author=Address("postmaster", alias.domain), token=name, now=now)
+    utf8 = not (to.ascii and alias.ascii)
+    spool.put(
+        tx,
+        replace(
+            message,
+            id=0,
+            token=name,
+            direction=Direction.RETURN,
+            sender="",
+            origin="",
+            results="",
+            fingerprint=None,
+            rule="returned",
+            subject="Undelivered mail returned to its sender",
+            bulk=False,
+            authenticated=False,
+            utf8=utf8,
+            size=len(raw),
+            accepted=now,
+            raw=raw,
+        ),
+        (
+            replace(
+                delivery,
+                id=0,
+                message_id=0,
+                recipient=str(to),
+                destination=to.domain,
+                return_domain="",
+                state=DeliveryState.QUEUED,
+                reason="",
+                attempts=0,
+                due=now,
+                expires=now + office.config.delivery.give_up_after,
+                delay_told=False,
+                lease_node="",
+                lease_until=None,
+                last_reply="",
+                created=now,
+                ended=None,
+            ),
+        ),
+    )
+
+
+def _alias(tx: Transaction, message: SpooledMessage) -> Address | None:
+    """The alias that the vendor wrote to: of several, the one that its message names."""
+    if message.relationship_id is None:
+        return None
+    known = relationships.aliases(tx, message.relationship_id)
+    header = Message.parse(message.raw).header.lower()
+    named = [each for each in known if each.address.encode() in header]
+    live = [each for each in known if each.state is AliasState.LIVE]
+    chosen: Alias | None = next(iter([*named, *live, *known]), None)
+    return None if chosen is None else parse(chosen.address)
+
+
+# ---- the mailbox ---------------------------------------------------------------------------------------
+
+
+def _mailbox_failed(
+    tx: Transaction, office: Office, message: SpooledMessage, delivery: Delivery, reply: Reply, now: datetime
+) -> None:
+    """The person is told at another mailbox; one that keeps failing is marked, and its mail held."""
+    if message.account_id is None:
+        return
+    every = accounts.mailboxes(tx, message.account_id)
+    mailbox = next((each for each in every if each.address == delivery.recipient), None)
+    if mailbox is None:
+        return
+    failing = mailbox.state is MailboxState.FAILING
+    if not failing and words.speaks_of_mailbox(reply):
+        ends = bounces.latest_ends(tx, message.account_id, delivery.recipient, words.FAILURES)
+        failing = words.keeps_failing(ends)
+        if failing:
+            accounts.set_mailbox(tx, replace(mailbox, state=MailboxState.FAILING))
+            _note(tx, message, delivery, "mailbox-failing", "keeps_failing", None, now)
+    other = _another(every, mailbox)
+    if other is not None:
+        said = words.mailbox_note(message, mailbox=mailbox.address, reply=reply, failing=failing)
+        notices.send(
+            tx,
+            office,
+            said,
+            account_id=message.account_id,
+            relationship_id=message.relationship_id,
+            to=other.address,
+            rule="mailbox_failed",
+            now=now,
+        )
+
+
+def _another(every: tuple[Mailbox, ...], failed: Mailbox) -> Mailbox | None:
+    usable = [
+        each
+        for each in every
+        if each.id != failed.id and each.delivers and each.state is MailboxState.VERIFIED
+    ]
+    return next((each for each in usable if each.preferred), usable[0] if usable else None)
+
+
+def _note(
+    tx: Transaction,
+    message: SpooledMessage,
+    delivery: Delivery,
+    what: str,
+    rule: str,
+    reply: Reply | None,
+    now: datetime,
+) -> None:
+    """The event.  The words of a mailbox's server would name the mailbox: of them only the codes stay."""
+    detail = ""
+    if reply is not None:
+        outward = message.direction is Direction.OUTWARD
+        detail = str(reply) if outward else f"{reply.code} {reply.status}".strip()
+    events.add(
+        tx,
+        at=now,
+        actor=_ACTOR,
+        account_id=message.account_id,
+        relationship_id=message.relationship_id,
+        message=message.token,
+        what=what,
+        rule=rule if what != "returned" else f"{delivery.reason}, {rule}",
+        detail=detail,
+    )

@@ -1,0 +1,68 @@
+"""What is added to a message at each attempt: our trace, the results found at receipt, DKIM.
+
+The spool holds the unsigned message, so that the role that faces port 25 needs no signing key.
+The time in what is added is the time of acceptance, so every attempt sends the same octets.
+
+Promise: inward mail gets where it came from and what was proved; outward mail gets neither, only
+`by` and a date in UTC, for a vendor must not learn where the person sits.
+
+Sources: RFC 5321 §4.4 (trace), RFC 8601 (Authentication-Results), RFC 6376, RFC 8463.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from sortingoffice.core.model import Delivery, Direction, SpooledMessage
+from sortingoffice.flows.office import Office
+from sortingoffice.mail import dkim, headers, token, trace
+from sortingoffice.mail.dkim import SigningKey
+from sortingoffice.mail.message import Field, Message
+
+_IN_A_THREAD = 256 * 1024  # octets: hashing more than this would hold the loop for a millisecond
+
+
+async def signed(office: Office, message: SpooledMessage, delivery: Delivery) -> bytes:
+    """The octets that leave: trace and signatures on top, the rest as it was spooled."""
+    keys = signing_keys(office, message, delivery)
+    traces = _traces(office, message)
+    if message.size > _IN_A_THREAD:
+        return await asyncio.to_thread(outgoing, message, traces, keys)
+    return outgoing(message, traces, keys)
+
+
+def outgoing(message: SpooledMessage, traces: Sequence[Field], keys: Sequence[SigningKey]) -> bytes:
+    """Pure: the same message, fields and keys give the same octets."""
+    parsed = Message.parse(message.raw).prepended(*traces)
+    signatures = dkim.sign(parsed, keys, message.accepted) if keys else ()
+    return bytes(parsed.prepended(*signatures))
+
+
+def _traces(office: Office, message: SpooledMessage) -> list[Field]:
+    hostname = office.config.hostname
+    if message.direction is not Direction.INWARD:
+        return [trace.received(hostname, message.token, message.accepted)]
+    mark = ""
+    if message.relationship_id is not None:
+        mark = token.loop_mark(office.keys.token, message.relationship_id)
+    way = trace.received(hostname, message.token, message.accepted, origin=message.origin, mark=mark)
+    return [trace.recorded_results(message.results), way] if message.results else [way]
+
+
+def signing_keys(office: Office, message: SpooledMessage, delivery: Delivery) -> tuple[SigningKey, ...]:
+    """Keys of the From's domain, which DMARC aligns with; else of the return path's; or none."""
+    for domain in (from_domain(message.raw), delivery.return_domain):
+        try:
+            return office.keys.signing[domain]
+        except KeyError:
+            continue
+    return ()
+
+
+def from_domain(raw: bytes) -> str:
+    """The domain of the first address in From; "" if there is none."""
+    value = Message.parse(raw).value("From")
+    mentions = headers.addresses(value) if value is not None else ()
+    author = mentions[0].address if mentions else None
+    return "" if author is None else author.domain

@@ -1,0 +1,250 @@
+"""Delivery status notifications: the one we send, and those that come back.
+
+Promise: `build` makes what RFC 3464 asks for and nothing about anybody but the recipient that it is
+given.  `read` is total and bounded: any message is a `Report` or None, however broken.
+
+What comes back is rarely by the book, so a message without a machine-readable part is still read as a
+bounce where it plainly is one; what only might be one is not.
+
+Sources: RFC 3464 (delivery-status), RFC 6522 (multipart/report), RFC 6533 (internationalised), RFC
+3463 (codes), RFC 3834 §2 (automatic answers are no bounces), RFC 5321 §6.1 (null reverse-path).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from enum import StrEnum
+
+from sortingoffice.mail import headers, mime
+from sortingoffice.mail.address import Address
+from sortingoffice.mail.classify import report_type
+from sortingoffice.mail.message import Field, Message
+
+_MAX_DEPTH = 10
+_MAX_PARTS = 50
+_MAX_STATUS = 64 * 1024  # octets of a delivery-status part, or of a text, that are read
+_STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+_CODE = re.compile(r"(?m)(?:^|[\s:(\[<])([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3})\b)?")
+_STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
+_MAX_WORDS = 500
+
+
+class Action(StrEnum):
+    """RFC 3464 §2.3.3."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    RELAYED = "relayed"
+    EXPANDED = "expanded"
+
+
+_ACTIONS = tuple(action.value for action in Action)  # the worst first
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a DSN of ours says.
+
+    recipient  as the sender wrote it: never where it was forwarded to
+    status     enhanced code
+    words      for a person, ASCII
+    fields     of the sender's own message, by which they know it again
+    """
+
+    recipient: Address
+    status: str
+    words: tuple[str, ...]
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a DSN that came back says; its texts are a stranger's.
+
+    status      "5.1.1"; "" where none was said
+    diagnostic  the remote's words on one line, "" if none
+    recipient   Final-Recipient's or Original-Recipient's address as written, "" if none
+    """
+
+    action: Action
+    status: str = ""
+    diagnostic: str = ""
+    recipient: str = ""
+
+    @property
+    def final(self) -> bool:
+        return self.action is Action.FAILED and not self.status.startswith("2")
+
+
+# ---- ours ----------------------------------------------------------------------------------------
+
+
+def build(failure: Failure, *, to: Address, author: Address, token: str, now: datetime) -> bytes:
+    """The DSN as a message; it leaves with the null reverse-path.
+
+    author  From: postmaster at a domain of ours, which is the Reporting-MTA, too
+    token   unique; makes the Message-ID and the boundary
+    """
+    utf8 = not failure.recipient.ascii
+    boundary = f"=_{token}"
+    kind = "rfc822-headers" if all(f.raw.isascii() for f in failure.fields) else "global-headers"
+    head = [
+        b"From: " + headers.mailbox("Mail Delivery System", author),
+        b"To: " + str(to).encode(),
+        b"Subject: Undelivered mail returned to its sender",
+        b"Date: " + format_datetime(now).encode("ascii"),
+        f"Message-ID: <{token}@{author.domain}>".encode("ascii"),
+        b"Auto-Submitted: auto-replied",  # RFC 3834 §3.1.7
+        b"MIME-Version: 1.0",
+        f'Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="{boundary}"'.encode(),
+    ]
+    text = _part(
+        "text/plain; charset=us-ascii", "\r\n".join(failure.words).encode("ascii", "replace"), "7bit"
+    )
+    status = _status(failure, author.domain, utf8=utf8, now=now)
+    original = b"".join(field.raw for field in failure.fields)
+    parts = [
+        text,
+        _part(_STATUS_TYPES[utf8], status, "8bit" if utf8 else "7bit"),
+        _part(
+            f"{'message' if kind == 'global-headers' else 'text'}/{kind}",
+            original,
+            "8bit" if kind != "rfc822-headers" else "7bit",
+        ),
+    ]
+    mark = b"\r\n--" + boundary.encode()
+    return b"\r\n".join(head) + b"\r\n" + b"".join(mark + b"\r\n" + part for part in parts) + mark + b"--\r\n"
+
+
+def _part(content_type: str, body: bytes, encoding: str) -> bytes:
+    return f"Content-Type: {content_type}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n".encode() + body
+
+
+def _status(failure: Failure, reporting: str, *, utf8: bool, now: datetime) -> bytes:
+    kind = "utf-8" if utf8 else "rfc822"  # RFC 6533 §3
+    lines = [
+        f"Reporting-MTA: dns; {reporting}",
+        "",
+        f"Final-Recipient: {kind}; {failure.recipient}",
+        "Action: failed",
+        f"Status: {failure.status}",
+        f"Last-Attempt-Date: {format_datetime(now)}",
+        "",
+    ]
+    return "\r\n".join(lines).encode()
+
+
+# ---- what came back --------------------------------------------------------------------------------
+
+
+def read(message: Message, *, null_sender: bool) -> Report | None:
+    """The report in a message that came to a return path; None where it is no bounce.
+
+    null_sender  its envelope sender was `<>`: without it only a well-formed report counts, for anybody
+                 can write "delivery failed" in a Subject
+    """
+    reported = report_type(message)
+    if reported and reported not in ("delivery-status", "global-delivery-status"):
+        return None  # a read receipt, a complaint: not about delivery
+    if not reported and not null_sender:
+        return None
+    try:
+        tree = mime.parse(message, _MAX_DEPTH, _MAX_PARTS)
+    except mime.TooComplex:
+        return _human(message) if null_sender and _says_so(message) else None
+    for entity in tree.walk():
+        if entity.content_type in _STATUS_TYPES:
+            found = _machine(entity.octets()[:_MAX_STATUS])
+            if found is not None:
+                return found
+    return _human(_first_text(tree)) if null_sender and _says_so(message) else None
+
+
+def _machine(octets: bytes) -> Report | None:
+    """A delivery-status part: groups of fields with blank lines between; the worst recipient counts."""
+    found: list[Report] = []
+    for group in _groups(octets):
+        action = group.get("action", "").lower().split("(")[0].strip()
+        status = _STATUS.search(group.get("status", ""))
+        code = status[1] if status else ""
+        if action not in _ACTIONS:
+            if not code or "final-recipient" not in group:
+                continue
+            action = "failed" if code.startswith("5") else "delayed"
+        recipient = group.get("final-recipient") or group.get("original-recipient") or ""
+        diagnostic = group.get("diagnostic-code", "")
+        found.append(Report(Action(action), code, _typed(diagnostic), _typed(recipient)))
+    return min(found, key=lambda report: _ACTIONS.index(report.action), default=None)
+
+
+def _groups(octets: bytes) -> Iterator[dict[str, str]]:
+    lines: dict[str, str] = {}
+    name = ""
+    for raw in octets.splitlines():
+        text = raw.decode("utf-8", "replace")
+        if not text.strip():
+            if lines:
+                yield lines
+            lines, name = {}, ""
+        elif text[0] in " \t":
+            if name:
+                lines[name] = f"{lines[name]} {text.strip()}"[:_MAX_WORDS]
+        else:
+            key, colon, value = text.partition(":")
+            name = key.strip().lower() if colon else ""
+            if name:
+                lines.setdefault(name, value.strip()[:_MAX_WORDS])
+    if lines:
+        yield lines
+
+
+def _typed(value: str) -> str:
+    """ "rfc822; anna@home.example" → the address; "smtp; 550 no" → the words."""
+    _, semicolon, rest = value.partition(";")
+    return " ".join((rest if semicolon else value).split())
+
+
+_SUBJECTS = re.compile(
+    r"undeliver|delivery (?:status|failure|has failed|problem)|(?:mail|message) delivery failed|returned mail"
+    r"|return(?:ed)? to sender|failure notice|non.?remis|unzustellbar|could not be delivered"
+    r"|mail system error",
+    re.IGNORECASE,
+)
+_AUTHORS = ("mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon")
+
+
+def _says_so(message: Message) -> bool:
+    """A bounce by its author or subject, and no automatic answer (which RFC 3834 §5 marks)."""
+    auto = (message.value("Auto-Submitted") or b"").lower()
+    mentions = headers.addresses(message.value("From") or b"")
+    author = mentions[0].address.local.lower() if mentions and mentions[0].address else ""
+    subject = bool(_SUBJECTS.search(headers.decode(message.value("Subject") or b"")[:_MAX_WORDS]))
+    daemon = author.startswith(_AUTHORS)
+    vacation = auto.startswith(b"auto-replied") and message.first("In-Reply-To") is not None
+    return (daemon and not vacation) or (subject and not auto.startswith(b"auto-replied"))
+
+
+def _first_text(tree: mime.Entity) -> str:
+    for leaf in tree.leaves():
+        if leaf.content_type in ("text/plain", "text/html"):
+            return (leaf.text() or "")[:_MAX_STATUS]
+    return ""
+
+
+def _human(source: Message | str) -> Report:
+    """A bounce in prose: its code, if there is one, and the line where that stands."""
+    text = source if isinstance(source, str) else source.body[:_MAX_STATUS].decode("utf-8", "replace")
+    for line in text.splitlines():
+        code = _CODE.search(line)
+        status = _STATUS.search(line)
+        if code or status:
+            said = (code[2] if code else "") or (status[1] if status else "") or ""
+            worst = code[1] if code else said
+            action = Action.DELAYED if worst.startswith("4") else Action.FAILED
+            return Report(action, said, " ".join(line.split())[:_MAX_WORDS])
+    return Report(Action.FAILED)

@@ -1,0 +1,45 @@
+"""A delivery that came back after the next hop had taken it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from sortingoffice.core.model import DeliveryState
+from sortingoffice.store import schema
+from sortingoffice.store.engine import Transaction
+
+_delivery = schema.delivery
+
+_BOUNCED = (
+    _delivery.update()
+    .where(_delivery.c.id == sa.bindparam("of"), _delivery.c.state == DeliveryState.DELIVERED)
+    .values(
+        state=DeliveryState.RETURNED,
+        reason="bounced",
+        last_reply=sa.bindparam("said"),
+        ended=sa.bindparam("at", type_=schema.Instant),
+    )
+)
+_LATEST = (
+    sa.select(_delivery.c.state)
+    .where(
+        _delivery.c.account_id == sa.bindparam("account_id"),
+        _delivery.c.recipient == sa.bindparam("recipient"),
+        _delivery.c.state.in_((DeliveryState.DELIVERED, DeliveryState.RETURNED)),
+    )
+    .order_by(_delivery.c.id.desc())
+    .limit(sa.bindparam("most"))
+)
+
+
+def bounced(tx: Transaction, delivery_id: int, reply: str, now: datetime) -> bool:
+    """Delivered → returned; whether it was delivered: the second bounce of one delivery changes nothing."""
+    return bool(tx.execute(_BOUNCED, {"of": delivery_id, "said": reply, "at": now}).rowcount)
+
+
+def latest_ends(tx: Transaction, account_id: int, recipient: str, most: int) -> tuple[DeliveryState, ...]:
+    """How the last deliveries to a mailbox ended, the newest first."""
+    wanted = {"account_id": account_id, "recipient": recipient, "most": most}
+    return tuple(tx.execute(_LATEST, wanted).scalars())
