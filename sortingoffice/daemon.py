@@ -78,7 +78,7 @@ class Daemon:
             self.loops.append((asyncio.create_task(run(stop)), stop))
 
     async def _deliver(self, stop: asyncio.Event) -> None:
-        await deliver.run(self.office, self.node, stop, self.due)
+        await deliver.run(self.office, self.node, stop, wake=self.due, drain=_DRAIN_SECONDS)
 
     async def _keep_house(self, stop: asyncio.Event) -> None:
         await housekeeping.run(self.office, stop)

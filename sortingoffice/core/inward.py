@@ -39,6 +39,8 @@ _LISTED = ("To", "Cc")
 _MAILTO_FIELDS = ("List-Post", "List-Unsubscribe")
 _ID_FIELDS = ("In-Reply-To", "References")
 _MAILTO = re.compile(rb"(?i)mailto:([^?&<>\s,]{1,400})")
+_IN_DISPLAY = re.compile(r"\s*@\s*")
+_NO_BRACKETS = str.maketrans("", "", "<>")
 _CALENDAR = re.compile(rb"(?i)text/calendar")
 _LEADING_COMMA = re.compile(rb"\A(\s*),\s*")
 _OMITTED = "X-Omitted-Recipients"
@@ -171,10 +173,12 @@ def _invited(message: Message, facts: InwardFacts) -> Message:
     return Message.parse(bytes(mime.replaced(root, changes)))
 
 
-def written_as(person_display: str, address: Address) -> str:
-    """The display name of a reverse alias: who it is, without an address that a spam filter trips on."""
+def written_as(display: str, address: Address) -> str:
+    """The display name of a reverse alias: who it is, without an address: that trips spam filters, and a
+    careless client takes it for the address itself."""
     plain = f"{address.local} at {address.domain}"
-    return f"{person_display} - {plain}" if person_display and person_display != str(address) else plain
+    name = _IN_DISPLAY.sub(" at ", display.translate(_NO_BRACKETS)).strip()
+    return f"{name} - {plain}" if name and name != plain else plain
 
 
 # ---- one function per row of the table ---------------------------------------------------------------

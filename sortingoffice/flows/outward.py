@@ -12,7 +12,7 @@ from datetime import timedelta
 from sortingoffice.core import addressing, decide, guard, naming, outward
 from sortingoffice.core.addressing import Kind, Named, Plan, Problem
 from sortingoffice.core.decide import ACCEPTED, AuthorFacts, Decision, Target, Verdict
-from sortingoffice.core.inward import Person
+from sortingoffice.core.inward import Person, written_as
 from sortingoffice.core.model import (
     Account,
     AliasState,
@@ -26,6 +26,7 @@ from sortingoffice.core.model import (
     SpooledMessage,
 )
 from sortingoffice.core.notice import Notice
+from sortingoffice.core.turned import Correspondent
 from sortingoffice.flows import disclose, inward, notices, target
 from sortingoffice.flows import relationships as relationships_flow
 from sortingoffice.flows.arrival import Arrival
@@ -285,9 +286,7 @@ def _kind(
 
 def _alias(tx: Transaction, relationship: Relationship) -> Address:
     """The alias that the relationship writes as: its newest live one."""
-    found = parse(relationships_flow.current_alias(tx, relationship).address)
-    assert found is not None, "we issued it"
-    return found
+    return _parsed(relationships_flow.current_alias(tx, relationship).address)
 
 
 def _facts(
@@ -296,21 +295,31 @@ def _facts(
     alias = _alias(tx, made.relationship)
     own_id = _message_id(message)
     known = references.outside_of(
-        tx, made.relationship.id, (*outward.references(message), *((own_id,) if own_id else ()))
+        tx, made.relationship.id, (*outward.ids(message), *((own_id,) if own_id else ()))
     )
     return outward.OutwardFacts(
         alias=alias,
         display_name=made.relationship.display_name,
         contacts={
-            each.reverse_canonical: (each.written, each.name)
-            for each in contacts.every(tx, made.relationship.id)
+            each.reverse_canonical: _correspondent(each) for each in contacts.every(tx, made.relationship.id)
         },
-        named={each.address: each for each in made.named},
         mailboxes=frozenset(each.address for each in accounts.mailboxes(tx, account.id)),
         message_id=known.get(own_id) or f"<{name}@{alias.domain}>",
         references=known,
         now=arrival.now,
+        aliases=frozenset(each.canonical for each in relationships.aliases(tx, made.relationship.id)),
     )
+
+
+def _correspondent(contact: Contact) -> Correspondent:
+    written = _parsed(contact.written)
+    return Correspondent(written, contact.name, written_as(contact.name, written))
+
+
+def _parsed(written: str) -> Address:
+    found = parse(written)
+    assert found is not None, "it was one when it was stored"
+    return found
 
 
 def _message_id(message: Message) -> str:

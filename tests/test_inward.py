@@ -1,0 +1,197 @@
+"""What the person gets: the named fields rewritten, everything else octet for octet."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sortingoffice.core import inward
+from sortingoffice.core.inward import InwardFacts
+from sortingoffice.mail import headers
+from sortingoffice.mail.address import Address, parse
+from sortingoffice.mail.message import Field, Message
+
+ALIAS = Address("lunar.otter4821", "sort.example")
+MAILBOX = Address("anna", "home.example")
+NAMED = frozenset(
+    "from reply-to sender disposition-notification-to return-receipt-to mail-followup-to mail-reply-to "
+    "x-confirm-reading-to to cc list-post list-unsubscribe in-reply-to references message-id".split()
+)
+
+
+def rewritten(raw: bytes, *, inside: dict[str, str] | None = None, message_id: str = "") -> Message:
+    message = Message.parse(raw)
+    own = frozenset({ALIAS.normal, MAILBOX.normal})
+    reverse = {
+        each.address.normal: Address(f"r{number}", "sort.example")
+        for number, each in enumerate(inward.people(message, own))
+    }
+    return inward.rewrite(
+        message, InwardFacts(reverse, own, ALIAS, MAILBOX, inside=inside or {}, message_id=message_id)
+    )
+
+
+def value(message: Message, name: str) -> str:
+    found = message.value(name)
+    return "" if found is None else found.decode()
+
+
+@pytest.mark.parametrize(
+    "name", ["From", "Reply-To", "Sender", "Disposition-Notification-To", "Mail-Followup-To"]
+)
+def test_every_address_that_a_client_answers_to_becomes_a_reverse_alias(name: str) -> None:
+    got = rewritten(f'{name}: "Lamp Shop" <orders@lampshop.example>\r\n\r\nx'.encode())
+    assert value(got, name) == '"Lamp Shop - orders at lampshop.example" <r0@sort.example>'
+
+
+def test_a_field_that_was_absent_stays_absent() -> None:
+    got = rewritten(b"From: a@x.example\r\n\r\nx")
+    assert [field.name for field in got.fields] == [b"From"]
+
+
+def test_the_alias_stays_as_the_vendor_wrote_it_and_everybody_else_is_reversed() -> None:
+    raw = (
+        b"From: a@x.example\r\n"
+        b"To: Anna <Lunar.Otter4821@SORT.example>,  Bob <bob@other.example>\r\n"
+        b"Cc: anna@home.example, carol@x.example\r\n\r\nx"
+    )
+    got = rewritten(raw)
+    assert b"To: Anna <Lunar.Otter4821@SORT.example>,  " in got.header
+    assert b"bob@other.example" not in got.header
+    assert b"<r1@sort.example>" in got.header
+    assert value(got, "Cc").startswith("anna@home.example, ")
+    assert b"carol@x.example" not in got.header
+
+
+def test_what_a_client_might_read_as_an_address_leaves_to() -> None:
+    got = rewritten(b"From: a@x.example\r\nTo: lunar.otter4821@sort.example, bad@@x.example\r\n\r\nx")
+    assert value(got, "To") == "lunar.otter4821@sort.example"
+    assert value(got, "X-Omitted-Recipients") == "1"
+
+
+def test_at_most_fifty_people_stay_and_the_rest_are_counted() -> None:
+    people = ", ".join(f"p{n}@x.example" for n in range(60))
+    got = rewritten(f"From: a@x.example\r\nTo: {people}, {ALIAS}\r\n\r\nx".encode())
+    assert len(headers.addresses(got.first("To").value)) == 51  # type: ignore[union-attr]
+    assert value(got, "X-Omitted-Recipients") == "10"
+    assert str(ALIAS) in value(got, "To")
+
+
+def test_mailto_leads_to_the_reverse_alias_and_https_stays() -> None:
+    raw = (
+        b"From: a@x.example\r\n"
+        b"List-Unsubscribe: <https://x.example/u?id=1>,\r\n <mailto:leave%40x@x.example?subject=off>, "
+        b"<mailto:leave@x.example?subject=off>\r\n"
+        b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n\r\nx"
+    )
+    got = rewritten(raw)
+    assert "<https://x.example/u?id=1>" in value(got, "List-Unsubscribe")
+    assert "mailto:r1@sort.example?subject=off" in value(got, "List-Unsubscribe")
+    assert "mailto:leave@x.example" not in value(got, "List-Unsubscribe")
+    assert value(got, "List-Unsubscribe-Post") == "List-Unsubscribe=One-Click"
+
+
+def test_references_to_our_ids_become_the_persons_own() -> None:
+    got = rewritten(
+        b"From: a@x.example\r\nReferences: <q@x.example>\r\n <o1@sort.example>\r\n"
+        b"In-Reply-To: <o1@sort.example>\r\n\r\nx",
+        inside={"<o1@sort.example>": "<mine@home.example>"},
+    )
+    assert headers.message_ids(got.first("References").value) == ("<q@x.example>", "<mine@home.example>")  # type: ignore[union-attr]
+    assert value(got, "In-Reply-To") == "<mine@home.example>"
+
+
+def test_a_message_id_is_kept_unless_it_is_mapped() -> None:
+    raw = b"From: a@x.example\r\nMessage-ID: <1@x.example>\r\n\r\nx"
+    assert b"Message-ID: <1@x.example>\r\n" in rewritten(raw).header
+    assert value(rewritten(raw, message_id="<2@sort.example>"), "Message-ID") == "<2@sort.example>"
+
+
+def test_an_invitation_asks_the_mailbox_and_answers_through_the_reverse_alias() -> None:
+    raw = (
+        b"From: Shop <a@x.example>\r\nMIME-Version: 1.0\r\n"
+        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n'
+        b"--b\r\nContent-Type: text/plain\r\n\r\norganizer:boss@x.example\r\n"
+        b'--b\r\nContent-Type: text/calendar; method=REQUEST; charset="utf-8"\r\n\r\n'
+        b"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nBEGIN:VEVENT\r\n"
+        b"ORGANIZER;CN=Boss:mailto:boss@x.exa\r\n mple\r\n"
+        b"ATTENDEE;RSVP=TRUE:mailto:lunar.otter4821@sort.example\r\n"
+        b"ATTENDEE:mailto:bob@other.example\r\nSUMMARY:write to boss@x.example\r\n"
+        b"END:VEVENT\r\nEND:VCALENDAR\r\n--b--\r\n"
+    )
+    body = rewritten(raw).body
+    assert b"ORGANIZER;CN=Boss:mailto:r0@sort.example\r\n" in body
+    assert b"ATTENDEE;RSVP=TRUE:mailto:anna@home.example\r\n" in body
+    assert b"SUMMARY:write to boss@x.example\r\n" in body
+    assert b"\r\norganizer:boss@x.example\r\n" in body
+
+
+_FIELD = st.builds(
+    lambda name, text: f"{name}: {text}\r\n".encode(),
+    st.sampled_from(
+        [
+            "From",
+            "To",
+            "Cc",
+            "Reply-To",
+            "Subject",
+            "X-Odd",
+            "References",
+            "List-Id",
+            "Received",
+            "Message-ID",
+        ]
+    ),
+    st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=80),
+)
+
+
+@given(st.lists(_FIELD, max_size=8), st.binary(max_size=200))
+def test_every_field_that_the_table_does_not_name_and_the_body_are_equal_octet_for_octet(
+    fields: list[bytes], body: bytes
+) -> None:
+    raw = b"".join(fields) + b"\r\n" + body
+    before, after = Message.parse(raw), rewritten(raw)
+
+    def untouched(message: Message) -> list[Field]:
+        return [
+            each
+            for each in message.fields
+            if each.name.decode("latin-1").lower() not in NAMED | {"x-omitted-recipients"}
+        ]
+
+    assert untouched(before) == untouched(after)
+    assert before.body == after.body
+
+
+_LISTED = st.lists(
+    st.sampled_from(
+        [
+            "orders@lampshop.example",
+            '"A, B" <x.y@other.example>',
+            "=?utf-8?q?J=C3=B6rg?= <j@x.example>",
+            "Group: a@g.example, b@g.example;",
+            "lunar.otter4821@sort.example",
+            "(comment) c@x.example (and more)",
+            "broken@@x.example",
+            '"unclosed <u@x.example>',
+            "<@route.example:r@x.example>",
+        ]
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(_LISTED, st.sampled_from(["To", "Cc", "From", "Reply-To"]))
+def test_no_address_of_the_vendors_side_is_left_where_a_reply_all_would_find_it(
+    people: list[str], name: str
+) -> None:
+    got = rewritten(f"{name}: {', '.join(people)}\r\n\r\nx".encode())
+    for field in got.all(name):
+        for mention in headers.addresses(field.value):
+            assert mention.address is None or mention.address.domain in ("sort.example", "home.example")
+        for word in field.value.replace(b"<", b" ").replace(b">", b" ").split():
+            found = parse(word.strip(b",;"))
+            assert found is None or found.domain in ("sort.example", "home.example")
