@@ -87,7 +87,7 @@ _FIRSTS = {
 _LOCK = {"sqlite": "", "postgresql": "FOR UPDATE OF delivery SKIP LOCKED"}
 
 
-def _statement(dialect: str) -> sa.Executable:
+def _statement(dialect: str) -> sa.TextualSelect:
     columns = ", ".join(f"delivery.{column.name}" for column in schema.delivery.columns)
     text = sa.text(_SQL.format(firsts=_FIRSTS[dialect], lock=_LOCK[dialect], columns=columns))
     typed = text.bindparams(
