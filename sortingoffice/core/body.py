@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from sortingoffice.core import directive, render
 from sortingoffice.core.cards import Filled, Sight
 from sortingoffice.core.directive import Ask, Doubt, Escape, Mark, Vocabulary
-from sortingoffice.mail import headers, html, mime
+from sortingoffice.mail import headers, html, mime, quoting
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.mime import Entity
 
@@ -28,6 +28,7 @@ EVERYTHING = "*"
 
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
+_OTHERS_WORDS = frozenset({quoting.Kind.ATTRIBUTION, quoting.Kind.QUOTE, quoting.Kind.FORWARD})
 _NAMED_BY_OTHERS = ("Subject", "From", "Sender", "Reply-To", "To", "Cc", "Organization", "Date")
 
 Span = tuple[int, int]
@@ -177,6 +178,7 @@ def lines(leaf: Entity, text: str) -> Iterator[Line]:
 
 def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
     """Lines of text/plain; soft-broken ones joined (RFC 3676 §4.2)."""
+    quoted = _Quoted(quoting.of_text(text))
     at = 0
     start = -1
     for match in [*_BREAK.finditer(text), None]:
@@ -188,14 +190,28 @@ def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
             start = begin
         else:
             whole = text[begin:end]
-            yield _unmarked(Line(whole, begin, None, False))
+            yield _unmarked(Line(whole, begin, None, quoted.at(begin)))
             start = -1
         at = match.end() if match else end
 
 
 def _visual(source: str) -> Iterator[Line]:
-    for line in html.visual_lines(source):
-        yield _unmarked(Line(line.text, 0, line, line.quoted or line.hidden))
+    seen = html.visual_lines(source)
+    for line, kind in zip(seen, quoting.of_html(seen), strict=True):
+        yield _unmarked(Line(line.text, 0, line, line.quoted or line.hidden or kind in _OTHERS_WORDS))
+
+
+class _Quoted:
+    """Whether an offset stands in somebody else's words; asked in ascending order."""
+
+    def __init__(self, stretches: tuple[quoting.Stretch, ...]) -> None:
+        self._ends = [(each.end, each.kind in _OTHERS_WORDS) for each in stretches]
+        self._next = 0
+
+    def at(self, offset: int) -> bool:
+        while self._next < len(self._ends) and self._ends[self._next][0] <= offset:
+            self._next += 1
+        return self._next < len(self._ends) and self._ends[self._next][1]
 
 
 def _unmarked(line: Line) -> Line:

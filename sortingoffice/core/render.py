@@ -28,8 +28,7 @@ def markup(filled: Filled) -> str:
     if filled.ask.via is Via.INLINE:
         return _escaped(" ".join(_value(each) for each in filled.items))
     rows = "".join(
-        f'<tr><th scope="row" style="text-align:left;padding-right:1em">{_escaped(label)}</th>'
-        f"<td>{_escaped(_value(each))}</td></tr>"
+        f'<tr><th scope="row">{_escaped(label)}</th><td>{_escaped(_value(each))}</td></tr>'
         for label, each in _labelled(filled.items)
     )
     return f"<table>{rows}</table>"

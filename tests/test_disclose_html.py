@@ -1,0 +1,180 @@
+"""Cards in mail as real clients lay it out: text and HTML, quotes, charsets and encodings."""
+
+# ruff: noqa: E501 - mail as clients write it
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from sortingoffice.flows.disclose import Resolved
+from sortingoffice.mail import mime
+from sortingoffice.store.database import Database
+from tests.desk import Desk, open_desk, refusal
+
+TABLE = '<table><tr><th scope="row">City</th><td>Berlin</td></tr></table>'
+QUOTE_TEXT = "On Mon, Mar 2, 2026 at 9:00 AM Shop <r@x.example> wrote:\n\n> hello\n"
+
+
+@pytest.fixture
+def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
+    desk = open_desk(sqlite_db, tmp_path)
+    desk.shipping()
+    desk.grant("shipping")
+    return desk
+
+
+def both(text: str, html: str) -> str:
+    return (
+        "MIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=b\n\npreamble\n"
+        f"--b\nContent-Type: text/plain; charset=utf-8\n\n{text}\n"
+        f"--b\nContent-Type: text/html; charset=utf-8\n\n{html}\n--b--\nepilogue"
+    )
+
+
+def parts(desk: Desk, message: str | bytes) -> list[str]:
+    outcome = desk.ask(message)
+    assert isinstance(outcome, Resolved), outcome
+    found = [leaf.text() for leaf in mime.parse(outcome.message).leaves()]
+    return [(each or "").replace("\r\n", "\n") for each in found]
+
+
+LAYOUTS = {
+    "gmail": (
+        "Hi\n\n#card shipping city\n\n" + QUOTE_TEXT,
+        '<div dir="ltr">Hi<div><br></div><div>#card shipping city</div></div><br><div class="gmail_quote">'
+        '<div dir="ltr" class="gmail_attr">On Mon, Mar 2, 2026 at 9:00 AM Shop &lt;r@x.example&gt; wrote:<br></div>'
+        "<blockquote>hello</blockquote></div>",
+    ),
+    "apple mail": (
+        "Hi\n\n#card shipping city\n\n> On 2. Mar 2026, at 09:00, Shop <r@x.example> wrote:\n> \n> hello\n",
+        '<body style="line-break: after-white-space;">Hi<div><br></div><div>#card shipping&nbsp;city<br><div><br>'
+        '<blockquote type="cite"><div>On 2. Mar 2026, at 09:00, Shop wrote:</div><div>hello</div></blockquote>'
+        "</div></div></body>",
+    ),
+    "outlook with word-split spans": (
+        "Hi\n\n#card shipping city\n\nFrom: Shop\nSent: Monday, March 2, 2026 9:00 AM\nTo: Anna\nSubject: x\n\nhello\n",
+        "<p class=MsoNormal><span lang=EN-US>Hi<o:p></o:p></span></p><p class=MsoNormal><span>#</span>"
+        "<span class=SpellE>card</span><span> shipping&nbsp;city<o:p></o:p></span></p><div><div "
+        "style='border-top:solid'><p class=MsoNormal><b>From:</b> Shop<br><b>Sent:</b> Monday<br><b>To:</b> Anna"
+        "<br><b>Subject:</b> x</p></div></div><p class=MsoNormal>hello</p>",
+    ),
+    "thunderbird, bottom posting": (
+        "On 02.03.26 09:00, Shop wrote:\n> hello\n\n#card shipping city\n",
+        '<div class="moz-cite-prefix">On 02.03.26 09:00, Shop wrote:<br></div><blockquote type="cite" '
+        'cite="mid:1@x">hello</blockquote><p>#card shipping city</p>',
+    ),
+    "german phone": (
+        "Hallo\n#card shipping city\n\nVon meinem iPhone gesendet\n\n"
+        "> Am 02.03.2026 um 09:00 schrieb Shop <r@x.example>:\n> \n> hello\n",
+        "Hallo<div>#card shipping city<br><br><div>Von meinem iPhone gesendet</div><div><br><blockquote "
+        "type=cite>Am 02.03.2026 um 09:00 schrieb Shop:<br><br></blockquote></div><blockquote type=cite>hello"
+        "</blockquote></div>",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_client_s_layout_keeps_everything_but_the_directive(desk: Desk, name: str) -> None:
+    text, html = LAYOUTS[name]
+    plain, rich = parts(desk, both(text, html))
+    assert plain == text.replace("#card shipping city", "City: Berlin")
+    assert TABLE in rich
+    assert "#" not in rich
+    assert rich.startswith(html.split("#", 1)[0])
+    assert rich.rstrip().endswith(html.rpartition("city")[2])
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_same_line_planted_in_the_layout_s_quote_is_refused(desk: Desk, name: str) -> None:
+    text, html = LAYOUTS[name]
+    text, html = text.replace("hello", "#card shipping city"), html.replace("hello", "#card shipping city")
+    assert refusal(desk.ask(both(text, html))).startswith('Not sent: found "#card shipping city" twice')
+    desk.receive("#card shipping city\n")
+    own = text.rindex("#card") if name.endswith("bottom posting") else text.index("#card")
+    alone = text[:own] + "thanks" + text[own + len("#card shipping city") :]
+    outcome = desk.ask(alone)
+    assert isinstance(outcome, Resolved)
+    assert b"Berlin" not in bytes(outcome.message)
+
+
+def test_inline_values_are_written_across_markup(desk: Desk) -> None:
+    [html] = parts(
+        desk, "Content-Type: text/html\n\n<p>Send to {{<b>shipping</b>.city}}, {{ shipping.name }}!</p>"
+    )
+    assert html == "<p>Send to Berlin<b></b>, Anna Example!</p>"
+
+
+def test_a_value_is_escaped_in_html_and_stays_one_row(desk: Desk) -> None:
+    desk.set("note.words=<b>&\"'</td>")
+    desk.grant("note")
+    [html] = parts(desk, "Content-Type: text/html\n\n<div>#card note</div>")
+    assert html == (
+        '<div><table><tr><th scope="row">Words</th><td>&lt;b&gt;&amp;&quot;&#x27;&lt;/td&gt;</td></tr></table></div>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "html", "said"),
+    [
+        ("#card shipping city\n", "<p>hello</p>", "missing in the HTML version"),
+        ("hello\n", "<p>#card shipping city</p>", "missing in the plain-text version"),
+        ("#card shipping city\n", "<p>#card shipping name</p>", "missing in the"),
+        ("#card shipping city\n", "<p>#card shipping city</p><p>#card shipping city</p>", "twice"),
+        (
+            "#card shipping city\n",
+            "<p>#card shipping city</p><blockquote>#card shipping city</blockquote>",
+            "twice (once in quoted text)",
+        ),
+        (
+            "#card shipping city\n",
+            '<p>#card shipping city</p><p style="font-size:0">#card shipping name</p>',
+            "in quoted text",
+        ),
+    ],
+)
+def test_text_and_html_must_ask_for_the_same(desk: Desk, text: str, html: str, said: str) -> None:
+    assert said in refusal(desk.ask(both(text, html)))
+
+
+@pytest.mark.parametrize(
+    "charset", ["utf-8", "utf-16", "utf-16-le", "utf-7", "iso-8859-1", "koi8-r", "iso-2022-jp", "gb18030"]
+)
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+def test_every_charset_and_encoding_is_read_and_kept(desk: Desk, charset: str, encoding: str) -> None:
+    octets = "Hi\r\n#card shipping city\r\n".encode(charset)
+    coded = base64.encodebytes(octets).replace(b"\n", b"\r\n")
+    if encoding == "quoted-printable":
+        coded = "".join(f"={octet:02X}" for octet in octets).encode()
+    head = f"Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+    outcome = desk.ask(head.encode() + coded)
+    assert isinstance(outcome, Resolved), outcome
+    assert bytes(outcome.message).startswith(head.encode())
+    assert mime.parse(outcome.message).text() == "Hi\r\nCity: Berlin\r\n"
+
+
+def test_a_soft_broken_directive_is_one_line(desk: Desk) -> None:
+    head = "Content-Type: text/plain; charset=utf-8; format=flowed\n\n"
+    [text] = parts(desk, head + "Hi\n#card shipping name \ncity\nBye\n")
+    assert text == "Hi\nName: Anna Example\nCity: Berlin\nBye\n"
+
+
+def test_an_attached_text_is_no_body(desk: Desk) -> None:
+    message = (
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nHi\n--b\n"
+        "Content-Type: text/plain\nContent-Disposition: attachment; filename=a.txt\n\n#card shipping\n--b\n"
+        "Content-Type: message/rfc822\n\nSubject: y\n\n#card shipping\n--b--\n"
+    )
+    outcome = desk.ask(message)
+    assert isinstance(outcome, Resolved)
+    assert bytes(outcome.message) == message.replace("\n", "\r\n").encode()
+
+
+def test_an_unreadable_part_beside_a_directive_is_refused(desk: Desk) -> None:
+    message = (
+        "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\n"
+        "#card shipping\n--b\nContent-Type: text/plain; charset=x-unknown\n\nabc\n--b--\n"
+    )
+    assert "can't be read" in refusal(desk.ask(message))
