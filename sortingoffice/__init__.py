@@ -1,5 +1,12 @@
 """Sorting Office: a self-hosted, relationship-specific email proxy."""
 
-from importlib.metadata import version
+from __future__ import annotations
 
-__version__ = version("sortingoffice")
+
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when asked for: it costs a command more than its own work."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sortingoffice")
+    raise AttributeError(name)

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import click
 
-from sortingoffice import __version__
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.errors import OfficeError
 
@@ -143,7 +142,7 @@ def equip(command: click.Command) -> None:
     params=list(_shared(hidden=False)),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="sortingoffice")
+@click.version_option(package_name="sortingoffice", prog_name="sortingoffice")
 def sortingoffice() -> None:
     """A relationship-specific email proxy: one address per vendor, answered with data cards,
     revoked with one command."""
