@@ -73,6 +73,7 @@ class Session(SMTP):
         self.peer = Peer("")
         self._out: list[bytes] = []
         self._over = False
+        self._bye = False
         self._receiving = False
         self._counted = ""  # the address under which the gate counts us
         self._commands = self._errors = 0
@@ -294,12 +295,14 @@ class Session(SMTP):
     async def _linger(self) -> None:
         """Let the last reply arrive: closing over unread octets would reset the connection."""
         self._flush()
-        if self.wire is None or self.reader.arrived == 0 or not self.wire.can_write_eof():
+        if self.wire is None or self.wire.is_closing() or not self.wire.can_write_eof():
             return
+        if self.reader.arrived == 0 or (self.reader.empty and self._bye):
+            return  # nothing is unread, and nothing more will come
         self._leave()
-        self.wire.write_eof()
         end = self.loop.time() + LINGER_SECONDS
-        with suppress(Hangup):
+        with suppress(Hangup, OSError):  # OSError: the peer has reset the connection
+            self.wire.write_eof()
             while True:
                 self.reader.take()
                 await self.reader.wait(end - self.loop.time())
@@ -308,6 +311,7 @@ class Session(SMTP):
         self._flush()
         wire, self.wire = self.wire, None
         if wire is not None:
+            unsent = wire.get_write_buffer_size()
             wire.close()
-            if wire.get_write_buffer_size():
+            if unsent:
                 self.loop.call_later(LINGER_SECONDS, wire.abort)

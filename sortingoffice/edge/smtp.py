@@ -216,13 +216,13 @@ class Smtp(Session):
         self._receiving = True
         begun = self.loop.time()
         while True:
-            octets = self.reader.take()
-            rest = content.feed(octets) if octets else None
+            rest = content.feed(self.reader.take())
             if rest is not None:
                 self.reader.give_back(rest)
                 return
             if content.heavy:
                 await self.loop.run_in_executor(self.door.threads, content.spill)
+                continue  # more may have come meanwhile
             if content.received > 2 * self.door.most + limits.line_bytes:
                 raise Hangup(Reply(421, "4.3.4", "message far beyond the size limit, closing"))
             slowest = (
@@ -285,7 +285,7 @@ class Smtp(Session):
             self.fault(replies.NO_ARGUMENT)
         else:
             self.say(replies.BYE)
-            self._over = True
+            self._over = self._bye = True
 
     commands: ClassVar[Mapping[bytes, Command]] = {
         b"HELO": helo,
