@@ -39,6 +39,7 @@ from sortingoffice.store.spool import Claimed
 
 LEASE = timedelta(seconds=30)
 AT_ONCE = 100  # attempts in flight in this process
+_OCTETS = 64 << 20  # of their messages; each is held twice, as it was spooled and as it leaves
 _HEARTBEAT = 10.0  # seconds between renewals: two may fail before a lease runs out
 _POLL = 1.0  # seconds: what another process queued, and what became due, is seen within this
 
@@ -89,6 +90,7 @@ class _Out:
         self._node = node
         self._wake = wake
         self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._octets = 0  # of the messages under way
         self._each = config.concurrency_per_destination
         self._most = self._each if config.smarthost else AT_ONCE  # a smarthost is one destination
         self._attempting: set[int] = set()  # of those, whose outcome isn't known yet
@@ -106,7 +108,7 @@ class _Out:
         try:
             while not stop.is_set():
                 self._wake.clear()
-                room = self._most - len(self._under_way)
+                room = self._most - len(self._under_way) if self._octets < _OCTETS else 0
                 claimed = await self._claim(room) if room > 0 else 0
                 if claimed < room or room <= 0:
                     await self._something(stopping)
@@ -116,7 +118,10 @@ class _Out:
     async def _claim(self, room: int) -> int:
         try:
             now = self._office.clock()
-            claimed, ours = await self._office.db.write(_claim, now, self._node, room, self._each)
+            octets = min(spool.CLAIM_OCTETS, _OCTETS - self._octets)
+            claimed, ours = await self._office.db.write(
+                _claim, now, self._node, room, each=self._each, octets=octets
+            )
         except Unavailable as problem:
             log.event("spool-unavailable", reason=problem)
             return 0
@@ -142,10 +147,13 @@ class _Out:
         number = claimed.delivery.id
         task = asyncio.create_task(self._one(claimed))
         self._under_way[number] = task
-        task.add_done_callback(lambda _: self._ended(number))
+        size = len(claimed.message.raw)
+        self._octets += size
+        task.add_done_callback(lambda _: self._ended(number, size))
 
-    def _ended(self, number: int) -> None:
+    def _ended(self, number: int, size: int) -> None:
         del self._under_way[number]
+        self._octets -= size
         if self._more:  # its place may be wanted, in all or at its destination
             self._wake.set()
 
@@ -239,10 +247,10 @@ class _Out:
 
 
 def _claim(
-    tx: Transaction, now: datetime, node: str, n: int, each: int
+    tx: Transaction, now: datetime, node: str, n: int, *, each: int, octets: int
 ) -> tuple[tuple[Claimed, ...], frozenset[str]]:
     """What is due, and which domains are ours at this moment."""
-    claimed = spool.claim(tx, now, node, n, LEASE, each=each)
+    claimed = spool.claim(tx, now, node, n, LEASE, each=each, octets=octets)
     return claimed, frozenset(domain.name for domain in domains.every(tx)) if claimed else frozenset()
 
 

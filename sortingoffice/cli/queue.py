@@ -1,0 +1,94 @@
+"""`sortingoffice queue`: the spool of the whole office, for who runs it."""
+
+from __future__ import annotations
+
+import click
+
+from sortingoffice.cli.terminal import Terminal, say
+from sortingoffice.core.model import DeliveryState
+from sortingoffice.errors import OfficeError
+from sortingoffice.flows import queue as queues
+
+_COLUMNS = ("id", "from", "to", "state", "attempts", "next_attempt", "last_reply")
+
+
+@click.group("queue")
+def queue() -> None:
+    """Look at the spool; retry or drop."""
+
+
+@queue.command("list")
+@click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="Only this state.")
+@click.option("--to", "destination", default="", metavar="DOMAIN", help="Only mail for this domain.")
+@click.option("--address", default="", help="Only mail from or to this address.")
+@click.option("--most", type=click.IntRange(1), help="No more rows than this, the latest first.")
+@click.pass_obj
+def list_(terminal: Terminal, state: str | None, destination: str, address: str, most: int | None) -> None:
+    """List what waits, queued or held; with --state also what has ended."""
+    rows = terminal.office.db.view(
+        queues.every,
+        state=None if state is None else DeliveryState(state),
+        destination=destination,
+        address=address,
+        most=most,
+    )
+    terminal.rows(rows, _COLUMNS, empty="Nothing waits.")
+
+
+@queue.command("show")
+@click.argument("number", type=int)
+@click.pass_obj
+def show(terminal: Terminal, number: int) -> None:
+    """Show one delivery and its attempts."""
+    found = terminal.office.db.view(queues.one, number)
+    if terminal.json:
+        terminal.data(found)
+        return
+    tries = found.pop("tries")
+    terminal.sheet(found)
+    click.echo()
+    terminal.rows(tries, ("at", "host", "tls", "reply", "milliseconds"), empty="It was not tried yet.")
+
+
+@queue.command("retry")
+@click.argument("numbers", type=int, nargs=-1)
+@click.option("--to", "destination", default="", metavar="DOMAIN", help="All that waits for this domain.")
+@click.option("--all", "all_", is_flag=True, help="All that waits.")
+@click.pass_obj
+def retry(terminal: Terminal, numbers: tuple[int, ...], destination: str, all_: bool) -> None:
+    """Try deliveries now, instead of when they are due."""
+    office = terminal.office
+    chosen = _chosen(terminal, numbers, destination, all_)
+    done = office.db.call(queues.retry, office, chosen, actor="cli")
+    _done(terminal, done, "due now")
+
+
+@queue.command("drop")
+@click.argument("numbers", type=int, nargs=-1, required=True)
+@click.pass_obj
+def drop(terminal: Terminal, numbers: tuple[int, ...]) -> None:
+    """Never deliver these; nobody is told."""
+    office = terminal.office
+    done = office.db.call(queues.drop, office, numbers, actor="cli")
+    _done(terminal, done, "dropped")
+
+
+def _chosen(terminal: Terminal, numbers: tuple[int, ...], destination: str, all_: bool) -> list[int]:
+    if bool(numbers) + bool(destination) + all_ != 1:
+        raise click.UsageError("say which: numbers, --to DOMAIN, or --all")
+    if numbers:
+        return list(numbers)
+    found = terminal.office.db.view(queues.queued, destination)
+    if not found and destination:
+        raise OfficeError(f"nothing waits for {destination}; `sortingoffice queue list` shows what waits")
+    return found
+
+
+def _done(terminal: Terminal, rows: list[dict[str, object]], what: str) -> None:
+    if terminal.json:
+        terminal.data(rows)
+    else:
+        say(f"{len(rows)} {'delivery' if len(rows) == 1 else 'deliveries'} {what}.")
+
+
+commands: list[click.Command] = [queue]

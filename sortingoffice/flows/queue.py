@@ -1,0 +1,126 @@
+"""The spool as an operator sees it: what waits, why, and a word about it.
+
+Promise: `retry` and `drop` change only what still waits, and write down who did it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sortingoffice.core.model import DeliveryState
+from sortingoffice.errors import NotThere, OfficeError
+from sortingoffice.flows.office import Office
+from sortingoffice.store import events, spool
+from sortingoffice.store.database import Transaction
+from sortingoffice.store.spool import Claimed
+
+
+def every(
+    tx: Transaction,
+    *,
+    state: DeliveryState | None = None,
+    destination: str = "",
+    address: str = "",
+    most: int | None = None,
+) -> list[dict[str, Any]]:
+    """Deliveries, the latest first.  None for `state`: what waits, queued or held."""
+    found = spool.queue(tx, state=state, destination=destination.lower(), address=address.lower(), most=most)
+    return [_row(each) for each in found]
+
+
+def one(tx: Transaction, number: int) -> dict[str, Any]:
+    """One delivery with its attempts.  Raises `NotThere`."""
+    found = _named(tx, number)
+    tried = spool.attempts(tx, number)
+    return {
+        **_row(found),
+        "subject": found.message.subject,
+        "rule": found.message.rule,
+        "size": found.message.size,
+        "expires": None if found.delivery.state.final else found.delivery.expires,
+        "node": found.delivery.lease_node,
+        "tries": [
+            {"at": a.at, "host": a.host, "tls": a.tls, "reply": a.reply, "milliseconds": a.milliseconds}
+            for a in tried
+        ],
+    }
+
+
+def retry(tx: Transaction, office: Office, numbers: Iterable[int], *, actor: str) -> list[dict[str, Any]]:
+    """Make deliveries due now; returns those that are.  Raises where one that was named can't be."""
+    done = []
+    for number in numbers:
+        found = _named(tx, number)
+        if not spool.retry(tx, number, office.clock()):
+            raise OfficeError(_why_not(found, number, "tried again"))
+        _event(tx, office, found, actor, "retried")
+        done.append(_row(_named(tx, number)))
+    return done
+
+
+def drop(tx: Transaction, office: Office, numbers: Iterable[int], *, actor: str) -> list[dict[str, Any]]:
+    """End deliveries without delivering and without telling anybody; returns those that ended so."""
+    done = []
+    for number in numbers:
+        found = _named(tx, number)
+        if not spool.drop(tx, number, "dropped by the operator", office.clock()):
+            raise OfficeError(_why_not(found, number, "dropped"))
+        _event(tx, office, found, actor, "dropped")
+        done.append(_row(_named(tx, number)))
+    return done
+
+
+def queued(tx: Transaction, destination: str = "") -> list[int]:
+    """The numbers of everything that waits for its next try, or of what waits for one destination."""
+    found = spool.queue(tx, state=DeliveryState.QUEUED, destination=destination.lower())
+    return [each.delivery.id for each in found if not each.delivery.lease_node]
+
+
+def _why_not(found: Claimed, number: int, what: str) -> str:
+    delivery = found.delivery
+    if delivery.state is DeliveryState.HELD:
+        return f"{number} is held: `sortingoffice held release {number}` lets it go"
+    if delivery.state.final:
+        return f"{number} can't be {what}: it is {delivery.state.value} already"
+    return f"{number} can't be {what} now: it is just being tried"
+
+
+def _named(tx: Transaction, number: int) -> Claimed:
+    delivery = spool.delivery_by_id(tx, number)
+    message = None if delivery is None else spool.by_id(tx, delivery.message_id)
+    if delivery is None or message is None:
+        raise NotThere(
+            f"nothing in the queue has the number {number}; `sortingoffice queue list` shows what has"
+        )
+    return Claimed(message, delivery)
+
+
+def _row(each: Claimed) -> dict[str, Any]:
+    delivery = each.delivery
+    return {
+        "id": delivery.id,
+        "message": each.message.token,
+        "direction": each.message.direction.value,
+        "from": each.message.sender,
+        "to": delivery.recipient,
+        "state": delivery.state.value,
+        "reason": delivery.reason,
+        "attempts": delivery.attempts,
+        "next_attempt": delivery.due if delivery.state is DeliveryState.QUEUED else None,
+        "last_reply": delivery.last_reply,
+        "since": delivery.created,
+    }
+
+
+def _event(tx: Transaction, office: Office, found: Claimed, actor: str, what: str) -> None:
+    events.add(
+        tx,
+        at=office.clock(),
+        actor=actor,
+        what=what,
+        rule="operator",
+        account_id=found.delivery.account_id,
+        relationship_id=found.delivery.relationship_id,
+        message=found.message.token,
+    )
