@@ -92,7 +92,7 @@ def _answer(stage: Stage, alias: str) -> str:
         body="Please send it here:\r\n\r\n#card shipping\r\n\r\nAnna\r\n\r\n"
         f"On Monday {reverse} wrote:\r\n> Dear Anna,\r\n> where shall we send it?\r\n",
     )
-    stage.vendor.answers["rcpt"] = ["451 4.7.1 greylisted, try again"]
+    stage.vendor.answers["RCPT"] = ["451 4.7.1 greylisted, try again"]
     stage.send(HOME, MAILBOX, reverse, written)
     _say(6, "The Lamp Shop's server greylists; the office keeps the mail and tries again.")
     queue = until(lambda: [row for row in stage.json("queue", "list") if row["attempts"]], "a second attempt")

@@ -1,0 +1,333 @@
+"""Vendor → person through a running office: over real SMTP, with real DNS and signatures."""
+
+from __future__ import annotations
+
+import smtplib
+
+import pytest
+
+from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, VENDOR, until
+from sortingoffice.mail.message import Message
+from tests.office import Office, addresses, written
+
+
+def test_a_vendors_mail_arrives_at_the_mailbox_as_it_was_sent_but_for_the_named_fields(
+    office: Office,
+) -> None:
+    shop = office.fresh("--site", VENDOR)
+    raw = written(
+        f'From: "Lamp Shop" <{ORDERS}>',
+        f"To: Anna <{shop.alias}>",
+        "X-Odd:   folded\r\n\tand odd",
+        f"Message-ID: <i1@{VENDOR}>",
+        "Content-Type: text/plain; charset=utf-8",
+        "Content-Transfer-Encoding: 8bit",
+        subject="inward 1",
+        body="Grüße, ".encode() + b"trailing  \r\n.dot\r\n" + b"x" * 2000 + b"\r\n",
+    )
+    office.from_vendor(shop.alias, raw)
+    got = office.home("inward 1")
+    before = Message.parse(raw)
+    assert got.body == before.body
+    assert addresses(got, "From") == [shop.contact()]
+    assert got.value("From").startswith(b'"Lamp Shop - orders at lampshop.example"')  # type: ignore[union-attr]
+    for field in before.fields:
+        if field.name != b"From":
+            assert field in got.fields, field.raw
+
+
+def test_what_we_add_stands_on_top(office: Office) -> None:
+    shop = office.fresh()
+    forged = f"Authentication-Results: MX.{OFFICE}; dkim=pass header.d=bank.example"
+    office.from_vendor(
+        shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", forged, subject="inward 2")
+    )
+    received = office.arrived(office.stage.home, "inward 2")[0]
+    got = Message.parse(received.octets)
+    assert received.recipients == (MAILBOX,)
+    assert received.sender.endswith(f"@{OFFICE}")
+    assert received.sender != shop.alias
+    results = [each.unfolded for each in got.all("Authentication-Results")]
+    assert len(results) == 1
+    assert results[0].startswith(f"mx.{OFFICE};".encode())
+    assert b"dkim=pass" in results[0]
+    assert b"dmarc=pass" in results[0]
+    assert b"header.d=bank.example" not in results[0]
+    signed = [each.unfolded for each in got.all("DKIM-Signature") if f"d={OFFICE}".encode() in each.unfolded]
+    assert len(signed) == 2, "both algorithms"
+    assert b"mx.sort.example" in (got.value("Received") or b"")
+
+
+def test_the_first_proof_binds_a_relationship_to_its_vendor(office: Office) -> None:
+    shop = office.fresh()
+    office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 3"))
+    office.home("inward 3")
+    assert office.stage.json("show", shop.slug)["bindings"] == [VENDOR]
+
+
+def test_each_recipient_gets_a_copy_of_its_own(office: Office) -> None:
+    one, two = office.fresh(), office.fresh()
+    raw = written(
+        f"From: {ORDERS}", f"To: {one.alias}, {two.alias}", f"Message-ID: <i4@{VENDOR}>", subject="inward 4"
+    )
+    office.from_vendor([one.alias, two.alias], raw)
+    copies = [Message.parse(each.octets) for each in office.arrived(office.stage.home, "inward 4", 2)]
+    assert len({addresses(each, "From")[0] for each in copies}) == 2
+    ids = [each.value("Message-ID") for each in copies]
+    assert len(set(ids)) == 2, "Gmail would drop the second copy with one id"
+    assert f"<i4@{VENDOR}>".encode() in ids
+
+
+def test_the_same_message_sent_again_is_delivered_once(office: Office) -> None:
+    shop = office.fresh()
+    raw = written(f"From: {ORDERS}", f"To: {shop.alias}", f"Message-ID: <i5@{VENDOR}>", subject="inward 5")
+    office.from_vendor(shop.alias, raw)
+    office.from_vendor(shop.alias, raw)
+    office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 5 end"))
+    office.home("inward 5 end")
+    assert len(office.arrived(office.stage.home, "inward 5")) == 1
+    assert "repeated_message" in office.stage.command("log", shop.slug)
+
+
+def test_a_forged_vendor_with_a_reject_policy_is_refused(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    code, text = office.refused(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="no"))
+    assert (code, text[:5]) == (550, "5.7.1")
+    assert HOME not in text
+
+
+def test_a_time_out_of_dns_is_answered_for_now_only(office: Office) -> None:
+    shop = office.fresh()
+    office.stage.zone.set("_dmarc.broken.example", "TXT", "SERVFAIL")
+    office.stage.zone.set("_dmarc.sub.broken.example", "TXT", "SERVFAIL")
+    code, _ = office.refused(
+        shop.alias,
+        written("From: a@broken.example", f"To: {shop.alias}", subject="no"),
+        sender="a@broken.example",
+    )
+    assert code == 451
+
+
+def test_a_revoke_holds_from_the_next_rcpt_on_and_restore_undoes_it(office: Office) -> None:
+    shop = office.fresh()
+    assert office.stage.rcpt(shop.alias)[0] == 250
+    office.stage.command("revoke", shop.slug)
+    assert office.stage.rcpt(shop.alias) == office.stage.rcpt(f"never.issued.7@{OFFICE}")
+    assert office.stage.rcpt(shop.alias)[0] == 550
+    office.stage.command("restore", shop.slug)
+    assert office.stage.rcpt(shop.alias)[0] == 250
+
+
+def test_a_revoke_in_the_middle_of_a_session_holds(office: Office) -> None:
+    shop = office.fresh()
+    with office.stage.client() as client:
+        client.ehlo_or_helo_if_needed()
+        client.mail(ORDERS)
+        assert client.rcpt(shop.alias)[0] == 250
+        office.stage.command("revoke", shop.slug)
+        code, _ = client.data(written(f"From: {ORDERS}", f"To: {shop.alias}", subject="too late"))
+        assert code == 550
+
+
+def test_a_clerks_spelling_still_arrives(office: Office) -> None:
+    shop = office.fresh()
+    local, _, domain = shop.alias.partition("@")
+    spelled = f"{local.replace('.', '-').upper()}@{domain}"
+    office.from_vendor(spelled, written(f"From: {ORDERS}", f"To: {spelled}", subject="inward 6"))
+    office.home("inward 6")
+
+
+def test_muted_mail_is_accepted_held_listed_and_released_by_resume(office: Office) -> None:
+    shop = office.fresh()
+    office.stage.command("pause", shop.slug)
+    office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 7"))
+    held = [row for row in office.stage.json("held", "list") if row["relationship"] == shop.slug]
+    assert [(row["reason"], row["subject"]) for row in held] == [("muted", "inward 7")]
+    office.stage.command("resume", shop.slug)
+    office.home("inward 7")
+    assert not [row for row in office.stage.json("held", "list") if row["relationship"] == shop.slug]
+
+
+def test_a_stranger_is_held_or_locked_out_by_the_relationships_setting(office: Office) -> None:
+    office.stage.publish("stranger.example", "127.0.0.2")
+    shop = office.fresh("--site", VENDOR)
+    raw = written("From: x@stranger.example", f"To: {shop.alias}", subject="inward 8")
+    office.stage.send("stranger.example", "x@stranger.example", shop.alias, raw)
+    office.home("inward 8")
+    office.stage.command("set", shop.slug, "--strangers", "hold")
+    raw = written("From: x@stranger.example", f"To: {shop.alias}", subject="inward 9")
+    office.stage.send("stranger.example", "x@stranger.example", shop.alias, raw)
+    held = [row for row in office.stage.json("held", "list") if row["relationship"] == shop.slug]
+    assert [row["subject"] for row in held] == ["inward 9"]
+    office.stage.command("set", shop.slug, "--strangers", "lock")
+    raw = written("From: x@stranger.example", f"To: {shop.alias}", subject="inward 10")
+    with pytest.raises(smtplib.SMTPDataError) as refusal:
+        office.stage.send("stranger.example", "x@stranger.example", shop.alias, raw)
+    assert refusal.value.smtp_code == 550
+
+
+def test_once_and_max_end_a_relationship_by_themselves(office: Office) -> None:
+    shop = office.fresh("--once")
+    office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 11"))
+    office.home("inward 11")
+    assert office.stage.rcpt(shop.alias)[0] == 550
+
+
+def test_postmaster_reaches_the_admin_also_without_a_domain(office: Office) -> None:
+    for number, to in enumerate(
+        (f"Postmaster@{OFFICE}", f"abuse@{OFFICE}", "postmaster", f"postmaster@mx.{OFFICE}")
+    ):
+        office.from_vendor(to, written(f"From: {ORDERS}", f"To: {to}", subject=f"inward 12 {number}"))
+        office.home(f"inward 12 {number}")
+
+
+def test_a_mailing_that_comes_back_is_stopped(office: Office) -> None:
+    shop = office.fresh()
+    office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 13"))
+    forwarded = office.arrived(office.stage.home, "inward 13")[0].octets
+    code, text = office.refused(shop.alias, forwarded, sender="list@elsewhere.example")
+    assert (code, text[:5]) == (554, "5.4.6")
+
+
+def test_an_alias_in_a_pocket_binds_to_the_first_who_writes(office: Office) -> None:
+    row = office.stage.json("pocket", "1")[0]
+    assert row["state"] == "unbound"
+    office.from_vendor(row["alias"], written(f"From: {ORDERS}", f"To: {row['alias']}", subject="inward 14"))
+    office.home("inward 14")
+    shown = office.stage.json("show", row["relationship"])
+    assert (shown["state"], shown["bindings"]) == ("active", [VENDOR])
+
+
+def test_threads_join_on_both_sides(office: Office) -> None:
+    shop = office.fresh()
+    office.from_vendor(
+        shop.alias,
+        written(f"From: {ORDERS}", f"To: {shop.alias}", f"Message-ID: <t1@{VENDOR}>", subject="thread 1"),
+    )
+    office.home("thread 1")
+    office.from_home(
+        shop.contact(),
+        written(
+            f"From: {MAILBOX}",
+            f"To: {shop.contact()}",
+            f"Message-ID: <t2@{HOME}>",
+            f"In-Reply-To: <t1@{VENDOR}>",
+            f"References: <t1@{VENDOR}> <private@{HOME}>",
+            subject="thread 2",
+        ),
+    )
+    sent = office.vendor("thread 2")
+    ours = (sent.value("Message-ID") or b"").decode()
+    assert HOME not in ours
+    assert sent.value("In-Reply-To") == f"<t1@{VENDOR}>".encode()
+    assert sent.value("References") == f"<t1@{VENDOR}>".encode(), "only ids that the relationship has carried"
+    office.from_vendor(
+        shop.alias,
+        written(
+            f"From: {ORDERS}",
+            f"To: {shop.alias}",
+            f"Message-ID: <t3@{VENDOR}>",
+            f"In-Reply-To: {ours}",
+            f"References: <t1@{VENDOR}>\r\n {ours}",
+            subject="thread 3",
+        ),
+    )
+    got = office.home("thread 3")
+    assert got.value("In-Reply-To") == f"<t2@{HOME}>".encode()
+    assert got.value("References") == f"<t1@{VENDOR}> <t2@{HOME}>".encode()
+
+
+def test_a_mailbox_that_refuses_gives_the_vendor_a_return_that_says_nothing_about_it(office: Office) -> None:
+    shop = office.fresh()
+    office.stage.zone.set(VENDOR, "TXT", "v=spf1 ip4:127.0.0.1 -all")
+    office.stage.home.answers["RCPT"] = [f"550 5.1.1 <{MAILBOX}> unknown at {HOME}"]
+    office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 15"))
+
+    def returned() -> list[bytes]:
+        found = [each for each in tuple(office.stage.vendor.received) if each.recipients == (ORDERS,)]
+        return [each.octets for each in found if b"delivery-status" in each.octets]
+
+    dsn = until(returned, "the return")[0]
+    assert HOME.encode() not in dsn
+    assert shop.alias.encode() in dsn
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    [
+        "<no-brackets",
+        "<a@b@c>",
+        "<>",
+        "<@x:y@sort.example>",
+        "<" + "a" * 65 + "@sort.example>",
+        "<ü@sort.example>",
+        "<a@" + "b" * 300 + ".example>",
+        "<a b@sort.example>",
+        "<a@sort.example\x00>",
+        "<=?utf-8?q?a=40b?=@sort.example>",
+    ],
+)
+def test_a_malformed_recipient_is_refused_and_the_session_goes_on(office: Office, recipient: str) -> None:
+    with office.stage.client() as client:
+        client.ehlo()
+        client.docmd("MAIL FROM:<a@b.example>")
+        client.send(f"RCPT TO:{recipient}\r\n".encode())
+        code, text = client.getreply()
+        assert 500 <= code < 600, text
+        assert client.noop()[0] == 250
+
+
+@pytest.mark.parametrize(
+    ("raw", "codes"),
+    [
+        (b"Subject: no author\r\n\r\nx\r\n", {550}),
+        (b"From: a@x.example\r\nFrom: b@x.example\r\n\r\nx\r\n", {550}),
+        (b"From: a@x.example\r\nSubject: a\nb\r\n\r\nx\r\n", {550, 554, 500, 501}),
+        (b"From: a@x.example\r\nSubject: a\x00b\r\n\r\nx\r\n", {550, 554, 500, 501}),
+        (b"From: a@x.example\r\nSubject: " + b"y" * 2**20 + b"\r\n\r\nx\r\n", {552, 550, 554, 500}),
+        (b"From: a@x.example\r\n" + b"X: y\r\n" * 40000 + b"\r\nx\r\n", {552}),
+        (b"", {550}),
+    ],
+    ids=["no From", "two From", "bare LF", "NUL", "1 MB line", "40,000 fields", "empty"],
+)  # fmt: skip
+def test_a_bad_message_gets_a_clear_answer_and_the_office_lives(
+    office: Office, raw: bytes, codes: set[int]
+) -> None:
+    shop = office.fresh()
+    with office.stage.client() as client:
+        client.ehlo()
+        client.mail("a@x.example")
+        assert client.rcpt(shop.alias)[0] == 250
+        assert client.docmd("DATA")[0] == 354
+        client.send(raw + b"\r\n.\r\n" if not raw.endswith(b"\r\n") else raw + b".\r\n")
+        code, text = client.getreply()
+    assert code in codes, text
+    assert len(text) > 10
+    assert office.alive()
+
+
+_PARTS = b"--b\r\n\r\nx\r\n" * 5000 + b"--b--\r\n"
+_NESTED = b"".join(
+    b'--b%d\r\nContent-Type: multipart/mixed; boundary="b%d"\r\n\r\n' % (n, n + 1) for n in range(500)
+)
+
+
+@pytest.mark.parametrize(
+    ("subject", "head", "body"),
+    [
+        ("odd 8-bit header", "X-Latin: caf\xe9", b"x\r\n"),
+        ("odd 10 MB", "X-Size: large", b"0123456789abcde\r\n" * 620000),
+        ("odd parts", 'Content-Type: multipart/mixed; boundary="b"', _PARTS),
+        ("odd empty lines", "X-Empty: lines", b"\r\n" * (12 * 2**20 + 2**19)),
+        ("odd nesting", 'Content-Type: multipart/mixed; boundary="b0"', _NESTED),
+    ],
+)
+def test_an_odd_message_arrives_octet_for_octet(office: Office, subject: str, head: str, body: bytes) -> None:
+    shop = office.fresh()
+    raw = written(f"From: {ORDERS}", f"To: {shop.alias}", subject=subject, body=body)
+    raw = head.encode("latin-1") + b"\r\n" + raw
+    office.from_vendor(shop.alias, raw)
+    got = office.home(subject)
+    assert got.body == body
+    assert head.encode("latin-1") in got.header
+    assert office.alive()
