@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sortingoffice.core.model import Peer
-from sortingoffice.mail import canonical, dkim, keys
+from sortingoffice.mail import arc, canonical, dkim, keys
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.asking import Answer, Question
 from sortingoffice.mail.authentication import Authentication, Result
@@ -22,6 +22,7 @@ from sortingoffice.values import Endpoint
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEY = keys.SigningKey.from_pem("shop.example", "r1", keys.generate_rsa()[0])
+LISTS = keys.SigningKey.from_pem("lists.example", "s", keys.generate_rsa()[0])
 PEER = Peer("127.0.0.1", "mail.shop.example")
 SENDER = Address("bounce", "shop.example")
 PLAIN = b"From: Shop <sales@shop.example>\r\nTo: a@sort.example\r\nSubject: Hi\r\n\r\nHello.\r\n"
@@ -96,6 +97,14 @@ async def test_a_failed_look_up_beside_a_proof_defers_nothing(shop: ZoneServer) 
     shop.set("_dmarc.shop.example", "TXT", SERVFAIL)
     auth = await _found(shop)
     assert (auth.dmarc.result, auth.passed, auth.temporary) == ("temperror", True, False)
+
+
+async def test_a_forwarders_chain_is_told_with_its_sealer(shop: ZoneServer) -> None:
+    shop.set("s._domainkey.lists.example", "TXT", LISTS.record)
+    sealed = b"".join(f.raw for f in arc.seal(SIGNED, LISTS, "mx.lists.example; arc=none", NOW)) + SIGNED
+    auth = await _found(shop, sealed)
+    assert (auth.arc.result, auth.arc.sealer, auth.arc.instances) == ("pass", "lists.example", 1)
+    assert "arc=pass (i=1 d=lists.example)" in auth.text("mx.sort.example")
 
 
 async def test_the_deadline_holds(shop: ZoneServer) -> None:

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from sortingoffice.mail import address, canonical, tags
-from sortingoffice.mail.asking import Answer, Outcome, Program, Question
+from sortingoffice.mail.asking import Program
 from sortingoffice.mail.authentication import DkimResult, Result
 from sortingoffice.mail.keys import (
-    PublicKey,
     SigningKey,
     Unusable,
     generate_ed25519,
@@ -30,12 +29,20 @@ from sortingoffice.mail.keys import (
     public_key,
 )
 from sortingoffice.mail.message import Field, Message, field
+from sortingoffice.mail.signature import (
+    MAX_HEADER,
+    Bad,
+    BodyHashes,
+    Signature,
+    fold,
+    fold_base64,
+    key_record,
+    read_signature,
+)
 
 __all__ = ["SigningKey", "generate_ed25519", "generate_rsa", "sign", "verify"]
 
 MAX_SIGNATURES = 5
-MAX_HEADER = 131_072  # octets
-ALGORITHMS = ("rsa-sha256", "ed25519-sha256")
 
 # Signed always, and once more than present, so that nobody can add one below our signature
 # (RFC 6376 §8.15).  A relay may add Message-ID and Date where they lack; ours never lack them.
@@ -68,53 +75,6 @@ _IF_PRESENT = (
     "list-unsubscribe-post",
     "feedback-id",
 )
-
-
-class _Bad(Exception):
-    """Why a signature doesn't count: a result and its reason in ASCII, without a peer's octets."""
-
-    def __init__(self, result: Result, reason: str):
-        super().__init__(reason)
-        self.result = result
-        self.reason = reason
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """A DKIM-Signature or ARC-Message-Signature, its tags read and found possible."""
-
-    own: Field
-    algorithm: str
-    domain: str
-    selector: str
-    signed: tuple[bytes, ...]
-    relaxed_header: bool
-    relaxed_body: bool
-    body_hash: bytes
-    octets: bytes
-
-    @property
-    def question(self) -> Question:
-        return Question(f"{self.selector}._domainkey.{self.domain}", "TXT")
-
-    def verified(self, message: Message, key: PublicKey) -> bool:
-        """Whether the fields are what was signed; the body is checked by its hash."""
-        fields = canonical.chosen(message.fields, self.signed)
-        octets = canonical.signed_octets(fields, self.own, relaxed=self.relaxed_header)
-        return key.verifies(self.octets, octets)
-
-
-class BodyHashes:
-    """The hashes of one body, each made once however many signatures ask."""
-
-    def __init__(self, body: bytes):
-        self._body = body
-        self._made: dict[bool, bytes] = {}
-
-    def get(self, *, relaxed: bool) -> bytes:
-        if relaxed not in self._made:
-            self._made[relaxed] = canonical.body_hash(self._body, relaxed=relaxed)
-        return self._made[relaxed]
 
 
 # ---- verifying -----------------------------------------------------------------------------------
@@ -155,24 +115,24 @@ def _one(message: Message, own: Field, hashes: BodyHashes, now: datetime) -> Pro
         Result.NEUTRAL,
         domain=found.get("d", "").lower(),
         selector=found.get("s", ""),
-        algorithm=found.get("a", "").lower(),
+        algorithm=found.get("a", ""),
         identity=found.get("i", "@" + found.get("d", "")),
         signed=tuple(name.lower() for name in tags.words(found.get("h", ""))),
         tag="".join(found.get("b", "").split())[:8],
     )
     try:
         signature = _read(message, own, found, now)
-        record = key_record((yield signature.question))
-        about = replace(about, domain=signature.domain, key=record)
-        key = public_key(record, signature.algorithm)
+        record = key_record((yield signature.signer.question))
+        about = replace(about, domain=signature.signer.domain, key=record)
+        key = public_key(record, signature.signer.algorithm)
         about = replace(about, bits=key.bits, testing=key.testing)
-        if key.exact and "i" in found and _below(found["i"]) != signature.domain:
-            raise _Bad(Result.PERMERROR, "i= is a subdomain, which the key forbids")
+        if key.exact and "i" in found and _below(found["i"]) != signature.signer.domain:
+            raise Bad(Result.PERMERROR, "i= is a subdomain, which the key forbids")
         if hashes.get(relaxed=signature.relaxed_body) != signature.body_hash:
-            raise _Bad(Result.FAIL, "body hash did not verify")
+            raise Bad(Result.FAIL, "body hash did not verify")
         if not signature.verified(message, key):
-            raise _Bad(Result.FAIL, "signature did not verify")
-    except _Bad as bad:
+            raise Bad(Result.FAIL, "signature did not verify")
+    except Bad as bad:
         return replace(about, result=bad.result, reason=bad.reason)
     except Unusable as unusable:
         return replace(about, result=Result.PERMERROR, reason=str(unusable))
@@ -182,51 +142,19 @@ def _one(message: Message, own: Field, hashes: BodyHashes, now: datetime) -> Pro
 def _read(message: Message, own: Field, found: dict[str, str], now: datetime) -> Signature:
     """RFC 6376 §6.1.1, and our policy."""
     if found.get("v") != "1":
-        raise _Bad(Result.PERMERROR, "signature malformed")
+        raise Bad(Result.PERMERROR, "signature malformed")
     if len(list(message.all("From"))) != 1:
-        raise _Bad(Result.PERMERROR, "not exactly one From")
+        raise Bad(Result.PERMERROR, "not exactly one From")
     signature = read_signature(own, found)
     if b"from" not in signature.signed:
-        raise _Bad(Result.PERMERROR, "From not signed")
+        raise Bad(Result.PERMERROR, "From not signed")
     if "l" in found:
-        raise _Bad(Result.POLICY, "l= leaves a part of the body unsigned")
+        raise Bad(Result.POLICY, "l= leaves a part of the body unsigned")
     if found.get("q", "dns/txt").replace(" ", "") != "dns/txt":
-        raise _Bad(Result.PERMERROR, "unknown query method")
-    _check_identity(found.get("i"), signature.domain)
+        raise Bad(Result.PERMERROR, "unknown query method")
+    _check_identity(found.get("i"), signature.signer.domain)
     _check_times(found, now)
     return signature
-
-
-def read_signature(own: Field, found: dict[str, str]) -> Signature:
-    """The tags that DKIM and ARC share.
-
-    Raises _Bad.
-    """
-    algorithm = found.get("a", "").lower()
-    if algorithm == "rsa-sha1":
-        raise _Bad(Result.PERMERROR, "rsa-sha1 proves nothing (RFC 8301)")
-    if algorithm not in ALGORITHMS:
-        raise _Bad(Result.PERMERROR, "unknown algorithm")
-    header, _, body = found.get("c", "simple/simple").lower().partition("/")
-    if header not in ("simple", "relaxed") or (body or "simple") not in ("simple", "relaxed"):
-        raise _Bad(Result.PERMERROR, "unknown canonicalisation")
-    domain = address.domain(found.get("d", ""))
-    selector = address.domain(found.get("s", "") + ".x").removesuffix(".x")  # labels, also a digit alone
-    body_hash = tags.octets(found.get("bh", ""))
-    octets = tags.octets(found.get("b", ""))
-    if not domain or domain.startswith("[") or not selector or not body_hash or not octets:
-        raise _Bad(Result.PERMERROR, "signature malformed")
-    return Signature(
-        own,
-        algorithm,
-        domain,
-        selector,
-        tuple(name.lower().encode("utf-8") for name in tags.words(found.get("h", ""))),
-        header == "relaxed",
-        body == "relaxed",
-        body_hash,
-        octets,
-    )
 
 
 def _check_identity(identity: str | None, domain: str) -> None:
@@ -235,7 +163,7 @@ def _check_identity(identity: str | None, domain: str) -> None:
         return
     below = _below(identity)
     if "@" not in identity or not (below == domain or below.endswith("." + domain)):
-        raise _Bad(Result.PERMERROR, "i= is not within d=")
+        raise Bad(Result.PERMERROR, "i= is not within d=")
 
 
 def _below(identity: str) -> str:
@@ -248,26 +176,9 @@ def _check_times(found: dict[str, str], now: datetime) -> None:
     made = tags.number(found["t"]) if "t" in found else 0
     ends = tags.number(found["x"]) if "x" in found else 10**12
     if made is None or ends is None or ends < made:
-        raise _Bad(Result.PERMERROR, "t= or x= malformed")
+        raise Bad(Result.PERMERROR, "t= or x= malformed")
     if ends < now.timestamp():
-        raise _Bad(Result.FAIL, "signature expired")
-
-
-def key_record(answer: Answer) -> bytes:
-    """The one key record of an answer.
-
-    Raises _Bad: a failed look-up is temporary, an absent key is not (RFC 6376 §6.1.2).
-    """
-    if answer.outcome is Outcome.TEMPORARY:
-        raise _Bad(Result.TEMPERROR, "key not reachable")
-    records = [record for record in answer.records if isinstance(record, bytes)]
-    if len(records) > 1:  # undefined by §3.6.2.2; strays that are no keys are ignored
-        records = [record for record in records if "p" in (tags.parse(record) or {})]
-    if not records:
-        raise _Bad(Result.PERMERROR, "no key")
-    if len(records) > 1:
-        raise _Bad(Result.PERMERROR, "more than one key")
-    return records[0]
+        raise Bad(Result.FAIL, "signature expired")
 
 
 # ---- signing -------------------------------------------------------------------------------------
@@ -281,7 +192,7 @@ def sign(
     One hash of the body serves all keys.  c=relaxed/relaxed: a relay that refolds or trims leaves it whole.
     """
     parsed = Message.parse(message) if isinstance(message, bytes) else message
-    names = _to_sign(parsed)
+    names = fields_to_sign(parsed)
     fields = canonical.chosen(parsed.fields, names)
     body_hash = base64.b64encode(canonical.body_hash(parsed.body, relaxed=True)).decode("ascii")
     octets = canonical.header_octets(fields, relaxed=True)
@@ -291,7 +202,7 @@ def sign(
     )
 
 
-def _to_sign(message: Message) -> list[bytes]:
+def fields_to_sign(message: Message) -> list[bytes]:
     """h=: each name as often as it is present, and once more."""
     present: dict[bytes, int] = {}
     for own in message.fields:
@@ -314,20 +225,3 @@ def _signed(key: SigningKey, at: int, names: str, body_hash: str, octets: bytes)
     emptied = canonical.relaxed_field(b"DKIM-Signature", start.encode("ascii")).removesuffix(b"\r\n")
     signature = base64.b64encode(key.signature(octets + emptied)).decode("ascii")
     return field("DKIM-Signature", start + fold_base64(signature))
-
-
-def fold(text: str, separator: str, used: int, width: int = 76) -> str:
-    """Break a list after its separators so that no line grows beyond the width."""
-    lines, line = [], " " * used
-    for word in text.split(separator):
-        if len(line) + len(word) + 1 > width and line.strip():
-            lines.append(line)
-            line = "\t"
-        line += word + separator
-    return "\r\n".join([*lines, line])[used:].removesuffix(separator)
-
-
-def fold_base64(text: str, width: int = 74) -> str:
-    first = width - 3
-    rest = [text[at : at + width] for at in range(first, len(text), width)]
-    return "\r\n\t".join([text[:first], *rest])

@@ -107,12 +107,12 @@ def recorded_results(text: str) -> Field:
 def folded(text: str, used: int) -> str:
     """A value of results, a result per line; never broken inside a quoted string or a comment."""
     lines: list[str] = []
-    for result in _results(text):
+    for result in results(text):
         lines.append(_wrapped(result, used if not lines else 8))
     return ";\r\n\t".join(lines)
 
 
-def _results(text: str) -> Iterator[list[str]]:
+def results(text: str) -> Iterator[list[str]]:
     """The results of a value, each as its words."""
     words: list[str] = []
     word = ""

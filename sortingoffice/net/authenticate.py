@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from sortingoffice import log
 from sortingoffice.core.model import Peer
-from sortingoffice.mail import dkim, dmarc, spf
+from sortingoffice.mail import arc, dkim, dmarc, spf
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.asking import Program
 from sortingoffice.mail.authentication import (
@@ -52,16 +52,17 @@ async def authenticate(
     at = now or datetime.now(UTC)
     author = dmarc.author_domain(message)
     run = _Runner(resolver, asyncio.get_running_loop().time() + deadline, len(raw))
-    by_spf, by_dkim, _ = await asyncio.gather(
+    by_spf, by_dkim, by_arc, _ = await asyncio.gather(
         run("spf", spf.check(peer.ip, peer.helo, sender, now=at), _no_spf(peer, sender)),
         run(
             "dkim", dkim.verify(message, at), (DkimResult(Result.TEMPERROR, reason="not found out in time"),)
         ),
+        run("arc", arc.validate(message), ArcResult(Result.TEMPERROR, reason="not found out in time")),
         # The policy is looked up while the others ask; its answers wait in the runner's memo.
         run("dmarc", dmarc.evaluate(author, SpfResult(Result.NONE), ()), DmarcResult(Result.NONE)),
     )
     by_dmarc = await run("dmarc", dmarc.evaluate(author, by_spf, by_dkim), DmarcResult(Result.TEMPERROR))
-    return Authentication(by_spf, by_dkim, by_dmarc, ArcResult(Result.NONE), author, peer.ip)
+    return Authentication(by_spf, by_dkim, by_dmarc, by_arc, author, peer.ip)
 
 
 def _no_spf(peer: Peer, sender: Address | None) -> SpfResult:
