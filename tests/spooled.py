@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,6 @@ class Spooled:
     relationship: Relationship
     contact: Contact
     count: int = 0
-    delivered_hook: list[str] = field(default_factory=list)
 
     @property
     def db(self) -> Database:

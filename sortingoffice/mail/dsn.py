@@ -156,13 +156,14 @@ def read(message: Message, *, null_sender: bool) -> Report | None:
     try:
         tree = mime.parse(message, _MAX_DEPTH, _MAX_PARTS)
     except mime.TooComplex:
-        return _human(message) if null_sender and _says_so(message) else None
+        text = message.body[:_MAX_STATUS].decode("utf-8", "replace")
+        return _human(message, text) if null_sender and _says_so(message) else None
     for entity in tree.walk():
         if entity.content_type in _STATUS_TYPES:
             found = _machine(entity.octets()[:_MAX_STATUS])
             if found is not None:
                 return found
-    return _human(_first_text(tree)) if null_sender and _says_so(message) else None
+    return _human(message, _first_text(tree)) if null_sender and _says_so(message) else None
 
 
 def _machine(octets: bytes) -> Report | None:
@@ -215,18 +216,20 @@ _SUBJECTS = re.compile(
     r"|mail system error",
     re.IGNORECASE,
 )
-_AUTHORS = ("mailer-daemon", "postmaster", "mail-daemon", "mailerdaemon")
+_DAEMON = re.compile(rb"(?i)\b(?:mailer-?daemon|mail-daemon|postmaster|mail delivery (?:sub)?system)\b")
+_WARNING = re.compile(r"warning|delay|still being retried", re.IGNORECASE)
 
 
 def _says_so(message: Message) -> bool:
     """A bounce by its author or subject, and no automatic answer (which RFC 3834 §5 marks)."""
-    auto = (message.value("Auto-Submitted") or b"").lower()
-    mentions = headers.addresses(message.value("From") or b"")
-    author = mentions[0].address.local.lower() if mentions and mentions[0].address else ""
-    subject = bool(_SUBJECTS.search(headers.decode(message.value("Subject") or b"")[:_MAX_WORDS]))
-    daemon = author.startswith(_AUTHORS)
-    vacation = auto.startswith(b"auto-replied") and message.first("In-Reply-To") is not None
-    return (daemon and not vacation) or (subject and not auto.startswith(b"auto-replied"))
+    auto = (message.value("Auto-Submitted") or b"").lower().startswith(b"auto-replied")
+    daemon = bool(_DAEMON.search((message.value("From") or b"")[:_MAX_WORDS]))
+    answer = auto and message.first("In-Reply-To") is not None
+    return (daemon and not answer) or (bool(_SUBJECTS.search(_subject(message))) and not auto)
+
+
+def _subject(message: Message) -> str:
+    return headers.decode((message.value("Subject") or b"")[: 2 * _MAX_WORDS])[:_MAX_WORDS]
 
 
 def _first_text(tree: mime.Entity) -> str:
@@ -236,9 +239,8 @@ def _first_text(tree: mime.Entity) -> str:
     return ""
 
 
-def _human(source: Message | str) -> Report:
+def _human(message: Message, text: str) -> Report:
     """A bounce in prose: its code, if there is one, and the line where that stands."""
-    text = source if isinstance(source, str) else source.body[:_MAX_STATUS].decode("utf-8", "replace")
     for line in text.splitlines():
         code = _CODE.search(line)
         status = _STATUS.search(line)
@@ -247,4 +249,4 @@ def _human(source: Message | str) -> Report:
             worst = code[1] if code else said
             action = Action.DELAYED if worst.startswith("4") else Action.FAILED
             return Report(action, said, " ".join(line.split())[:_MAX_WORDS])
-    return Report(Action.FAILED)
+    return Report(Action.DELAYED if _WARNING.search(_subject(message)) else Action.FAILED)
