@@ -424,6 +424,12 @@ def test_for_any_message_ours_and_dkimpys_canonical_forms_agree(
     assert _dkimpy_verifies(_signed(raw, ED), ZONE)
 
 
+def test_a_large_body_has_the_canonical_form_of_its_parts() -> None:
+    line = b"a\t \tb  " + b" " * 40 + b"c \t\r\n"
+    assert canonical.relaxed_body(line * 20_000) == b"a b c\r\n" * 20_000
+    assert canonical.relaxed_body(b"x" * 300_000 + b" " * 300_000 + b"y\t") == b"x" * 300_000 + b" y\r\n"
+
+
 @given(_text)
 def test_an_emptied_b_leaves_every_other_octet(noise: bytes) -> None:
     before, after = b" v=1; bh=" + noise.replace(b";", b"").replace(b"=", b""), b"; d=x\r\n"

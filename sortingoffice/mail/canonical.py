@@ -10,32 +10,54 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sortingoffice.mail.message import Field
 
 CRLF = b"\r\n"
-# Runs that are not already one space; single spaces, the common case, cost nothing.
-_WSP_TO_SHRINK = re.compile(rb"[ \t]{2,}|\t")
+_PIECE = 1 << 18  # octets
 _FWS = re.compile(rb"[ \t\r\n]+")
 
 
 def relaxed_field(name: bytes, value: bytes) -> bytes:
     """RFC 6376 §3.4.2: `value` is what follows the colon, folded; the result ends in CR LF."""
     unfolded = value.replace(CRLF, b"").replace(b"\n", b"")
-    return name.lower() + b":" + _WSP_TO_SHRINK.sub(b" ", unfolded).strip(b" \t\r") + CRLF
+    return name.lower() + b":" + _single_blanks(unfolded).strip(b" \r") + CRLF
 
 
 def relaxed_body(body: bytes) -> bytes:
     """RFC 6376 §3.4.4."""
     if b"\t" in body or b"  " in body:
-        body = _WSP_TO_SHRINK.sub(b" ", body)
+        body = b"".join(_single_blanks(piece) for piece in _pieces(body))
     if b" \r\n" in body:
         body = body.replace(b" \r\n", CRLF)
     if body.endswith(b" "):  # a last line without its end; at most one blank is left of a run
         body = body[:-1]
     body = _without_empty_lines(body)
     return body + CRLF if body else b""
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    """The body in pieces of whole lines, so that no step over a large one holds the interpreter for long."""
+    at = 0
+    while at < len(body):
+        end = body.find(CRLF, at + _PIECE) + 2
+        end = end if end >= 2 else len(body)
+        yield body[at:end]
+        at = end
+
+
+def _single_blanks(octets: bytes) -> bytes:
+    """Each run of blanks as one space; a few whole passes, where a pattern costs 0.2 µs a match."""
+    if b"\t" in octets:
+        octets = octets.replace(b"\t", b" ")
+    if b"  " in octets:
+        if b" " * 16 in octets:  # so that a run of a million takes no more passes than one of a hundred
+            for width in (4096, 64, 8):
+                octets = octets.replace(b" " * width, b" ")
+        while b"  " in octets:
+            octets = octets.replace(b"  ", b" ")
+    return octets
 
 
 def simple_body(body: bytes) -> bytes:
