@@ -103,7 +103,7 @@ class Stage:
         """Write the config; `sections` are TOML lines that are added to a section (`top` to none)."""
         lines = {
             "top": f'hostname = "mx.{OFFICE}"',
-            "smtp": 'listen = ["127.0.0.1:0"]',
+            "smtp": f'listen = ["127.0.0.1:{self.port}"]',  # where our own MX record leads, too
             "submission": 'listen = ["127.0.0.1:0"]',
             "http": 'listen = ""',
             "delivery": f'port = {self.port}\nretry = ["1s"]',
@@ -209,7 +209,7 @@ def opened() -> Iterator[Stage]:
 def _two_mail_servers(vendor: Sink, home: Sink) -> int:
     """Both on one port, as MX hosts are, at two addresses of this machine."""
     for _ in range(20):
-        with socket.create_server(("127.0.0.2", 0)) as probe:
+        with socket.create_server(("127.0.0.1", 0)) as probe:  # the office itself will listen here
             port = int(probe.getsockname()[1])
         try:
             vendor.start_in_thread("127.0.0.2", port)

@@ -297,12 +297,15 @@ def _facts(
     known = references.outside_of(
         tx, made.relationship.id, (*outward.ids(message), *((own_id,) if own_id else ()))
     )
+    correspondents = {
+        each.reverse_canonical: _correspondent(each) for each in contacts.every(tx, made.relationship.id)
+    }
+    for each in made.named:  # submitted from the alias itself, a contact stands there as it is
+        correspondents[naming.canonical(each.address)] = _correspondent(each)
     return outward.OutwardFacts(
         alias=alias,
         display_name=made.relationship.display_name,
-        contacts={
-            each.reverse_canonical: _correspondent(each) for each in contacts.every(tx, made.relationship.id)
-        },
+        contacts=correspondents,
         mailboxes=frozenset(each.address for each in accounts.mailboxes(tx, account.id)),
         message_id=known.get(own_id) or f"<{name}@{alias.domain}>",
         references=known,

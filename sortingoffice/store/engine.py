@@ -99,6 +99,7 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
         "synchronous": 2,  # FULL: NORMAL may lose the last commits in a power cut
         "foreign_keys": 1,
         "recursive_triggers": 1,  # else INSERT OR REPLACE would get past "append only"
+        "secure_delete": 1,  # a message that has left, with the card values in it, leaves the file too
     }
     for name, value in wanted.items():
         connection.execute(f"PRAGMA {name}={value}")
