@@ -166,7 +166,7 @@ def markup(source: str, turn: Turn) -> str:
                 kinds = kinds or quoting.of_html(lines)
                 if kinds[number] is Kind.PROSE:
                     continue
-            changes += _in_source(line, change)
+            changes += in_source(line, change)
     return applied(source, sorted(changes, key=lambda change: change.start)) if changes else source
 
 
@@ -182,8 +182,10 @@ def _in_attributes(source: str, turn: Turn) -> Iterator[Change]:
                 yield Change(each.start, each.end, written, own=False)
 
 
-def _in_source(line: html.Line, change: Change) -> Iterator[Change]:
-    """The first stretch of the source takes the new address, further ones (split by tags) are emptied."""
+def in_source(line: html.Line, change: Change) -> Iterator[Change]:
+    """A change of a visual line's text as changes of the source.
+
+    The first stretch of the source takes the new address, further ones (split by tags) are emptied."""
     new = html.escape(change.new)
     for start, end in line.source(change.start, change.end):
         yield Change(start, end, new, change.own)

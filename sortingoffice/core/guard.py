@@ -1,0 +1,264 @@
+"""The leak guard: reads the finished message as anybody could, and looks for what must not leave.
+
+    guarded(message, facts) == (the message with what could safely be rewritten, what is left)
+
+Every field, part, attached message, archive and encoding within an encoding is read
+(`mail.readings`) and searched (`core.secrets`).  Where the person's mail client put an address, it
+becomes the alias, in place and in the same encoding; in the person's own new prose, in attachments and in
+what is signed nothing is touched: that is found, and told.
+
+Promise: it never fails open (what can't be read within the budget is a finding), and it never mangles.
+
+Sources: the design, "The leak guard"; RFC 1847 (what a signature covers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sortingoffice.core import cleansed, secrets
+from sortingoffice.core.outward import OutwardFacts
+from sortingoffice.core.secrets import Secrets
+from sortingoffice.mail import charset, headers, html, mime, parameters, quoting, readings
+from sortingoffice.mail.message import Field, Message
+from sortingoffice.mail.mime import Entity
+from sortingoffice.mail.quoting import Kind
+from sortingoffice.mail.readings import Budget, Reading
+
+_BUDGET = 1 << 26  # characters read in one message, above what it takes to read it a few times
+_TIMES = 12
+_SEALED = frozenset({"multipart/signed", "multipart/encrypted"})
+_UNREAD = "more than can be searched"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something that must not leave, or that could not be searched.
+
+    where  a phrase for the person: "the text", 'the attachment "a.pdf" (compressed)'
+    what   what was found there, for the person
+    safe   whether `guarded` rewrites it: no word of the person's own changes
+    path   of the entity
+    """
+
+    where: str
+    what: str
+    safe: bool
+    path: mime.Path = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One thing that is read as a whole.
+
+    exact      as in `Reading`
+    encodings  whether encodings within it are undone, too
+    finer      the same in smaller places, looked at only where something was found: they tell where
+    """
+
+    where: str
+    text: str
+    safe: bool
+    path: mime.Path
+    exact: bool = True
+    encodings: bool = True
+    finer: Callable[[], Iterator[_Place]] | None = None
+
+
+def guarded(
+    message: Message, facts: OutwardFacts, others: tuple[secrets.Secret, ...] = ()
+) -> tuple[Message, tuple[Found, ...]]:
+    """The message with safe places rewritten, and what must be told to the person.
+
+    others  private names, and card values that must not leave (beside the account's mailboxes)
+
+    Raises mime.TooComplex.
+    """
+    sought = Secrets((*secrets.addresses(facts.mailboxes), *others))
+    found = scan(message, sought)
+    if not any(each.safe for each in found):
+        return message, found
+    new = cleansed.cleansed(message, sought, facts.alias)
+    return new, tuple(replace(each, safe=False) for each in scan(new, sought))
+
+
+def scan(message: Message, sought: Secrets) -> tuple[Found, ...]:
+    """Everything that is found, each place and secret once.
+
+    Raises mime.TooComplex.
+    """
+    root = mime.parse(message)
+    budget = Budget(_BUDGET + _TIMES * len(message.body))
+    found: dict[tuple[str, str], Found] = {}
+    for place in _places(root, budget):
+        for each in _within(place, sought, budget):
+            found.setdefault((each.where, each.what), each)
+    if budget.spent:
+        found[("", "")] = Found("the message", _UNREAD, safe=False)
+    return tuple(found.values())
+
+
+def _within(place: _Place, sought: Secrets, budget: Budget) -> list[Found]:
+    """What one place holds; said of its smaller places where they show the same."""
+    coarse = list(_search(place, sought, budget))
+    if not coarse or place.finer is None:
+        return coarse
+    fine = [each for smaller in place.finer() for each in _search(smaller, sought, budget)]
+    told = {each.what for each in fine}
+    return [*fine, *(each for each in coarse if each.what not in told)]
+
+
+def _search(place: _Place, sought: Secrets, budget: Budget) -> Iterator[Found]:
+    seen: set[str] = set()
+    whole = (Reading(place.text),)
+    for reading in readings.of_text(place.text, budget) if place.encodings else whole:
+        if reading.text in seen:
+            continue
+        if len(seen) < 100:
+            seen.add(reading.text)
+        where = f"{place.where} ({reading.how})" if reading.how else place.where
+        for hit in sought.hits(reading.text, exact=place.exact and reading.exact):
+            safe = place.safe and not reading.how and hit.end > 0 and hit.secret.kind is secrets.Kind.ADDRESS
+            yield Found(where, hit.secret.label, safe, place.path)
+        if not reading.how and place.exact and sought.spelled_out(reading.text):
+            yield Found(f"{place.where} (spelled out)", "your address", False, place.path)
+
+
+# ---- places --------------------------------------------------------------------------------------
+
+
+def _places(root: Entity, budget: Budget) -> Iterator[_Place]:
+    for entity, sealed, around in _walk(root, sealed=False, around=""):
+        yield from _header(entity, sealed=sealed, around=around)
+        if entity.children:
+            for octets in entity.between:
+                yield _Place(
+                    f"between the parts{around}", octets.decode("latin-1"), safe=False, path=entity.path
+                )
+        else:
+            yield from _leaf(entity, budget, sealed=sealed, around=around)
+
+
+def _walk(entity: Entity, *, sealed: bool, around: str) -> Iterator[tuple[Entity, bool, str]]:
+    """Each entity; whether a signature or encryption covers it; in which attached message it is."""
+    yield entity, sealed, around
+    inner = sealed or entity.content_type in _SEALED
+    if entity.children and not entity.content_type.startswith("multipart/"):
+        around = f" of the attached message{f' {entity.filename}' if entity.filename else ''}"
+    for child in entity.children:
+        yield from _walk(child, sealed=inner, around=around)
+
+
+def _header(entity: Entity, *, sealed: bool, around: str) -> Iterator[_Place]:
+    for each in entity.message.fields:
+        name = each.name.decode("latin-1")
+        where = f"the field {name}{around}" if entity.path else f"the {name}"
+        for text in _field_texts(each):
+            yield _Place(where, text, safe=not sealed, path=entity.path, exact=not _is_id(each))
+
+
+def _is_id(field: Field) -> bool:
+    """An id's left side is anything, so letters before an address don't make it another one."""
+    return field.name.lower() in (b"content-id", b"message-id", b"content-location")
+
+
+def _field_texts(field: Field) -> Iterator[str]:
+    """As it stands, as it is shown, and with its parameters put together."""
+    raw = charset.decode(headers.unfold(field.value), "")
+    yield raw
+    if "=?" in raw:
+        yield headers.decode(field.value)
+    if b";" in field.value:
+        for parameter in parameters.parse(field.value).parameters:
+            yield parameter.value
+            if "=?" in parameter.value:
+                yield headers.decode(parameter.value.encode("utf-8", "replace"))
+
+
+def _leaf(leaf: Entity, budget: Budget, *, sealed: bool, around: str) -> Iterator[_Place]:
+    where = _called(leaf) + around
+    content = leaf.octets()
+    textual = leaf.content_type.startswith(("text/", "message/"))
+    text = leaf.text() if textual else None
+    if leaf.encoding in ("base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue"):
+        # What a decoder passes over stands there all the same.
+        raw = leaf.message.body.decode("latin-1")
+        yield _Place(f"{where} (not decoded)", raw, safe=False, path=leaf.path, encodings=False)
+    if text is None or not _plain(leaf.charset, content):
+        for reading in readings.of_octets(content, budget):
+            yield _Place(
+                f"{where} ({reading.how})" if reading.how else where,
+                reading.text,
+                safe=False,
+                path=leaf.path,
+                exact=reading.exact,
+                encodings=False,
+            )
+    if text is None:
+        return
+    attached = sealed or leaf.disposition == "attachment" or bool(leaf.filename)
+    if leaf.content_type == "text/html":
+        lines = html.visual_lines(text)
+        finer = partial(_markup, text, lines, where, leaf.path, safe=not attached)
+        shown = "\n".join(line.text for line in lines)
+        yield _Place(where, shown, safe=False, path=leaf.path, finer=finer)
+        yield _Place(f"{where}, its source", text, safe=False, path=leaf.path, finer=finer)
+    elif leaf.content_type == "text/plain" and not attached:
+        finer = partial(_plain_text, text, where, leaf.path)
+        yield _Place(where, text, safe=False, path=leaf.path, finer=finer)
+    else:
+        yield _Place(where, text, safe=not sealed and leaf.content_type in cleansed.FORMS, path=leaf.path)
+
+
+def _plain(label: str, content: bytes) -> bool:
+    """Whether the octets read as the text does: then reading them once is enough."""
+    return charset.codec(label) in ("", "utf_8", "ascii", "latin_1", "cp1252") and b"\0" not in content
+
+
+def _called(leaf: Entity) -> str:
+    if leaf.filename or leaf.disposition == "attachment":
+        return f'the attachment "{leaf.filename}"' if leaf.filename else "an attachment"
+    return {
+        "text/plain": "the text",
+        "text/html": "the HTML text",
+        "text/calendar": "the invitation",
+        "application/pgp-signature": "the PGP signature",
+        "application/pgp-keys": "the PGP key",
+        "application/pkcs7-signature": "the S/MIME signature",
+        "application/x-pkcs7-signature": "the S/MIME signature",
+        "application/ms-tnef": "the winmail.dat",
+    }.get(leaf.content_type, f"a part of type {leaf.content_type}")
+
+
+_STRETCHES: Mapping[Kind, str] = {
+    Kind.PROSE: "",
+    Kind.ATTRIBUTION: ", the line above the quoted text",
+    Kind.QUOTE: ", quoted",
+    Kind.SIGNATURE: ", the signature",
+    Kind.FORWARD: ", the forwarded header",
+}
+
+
+def _plain_text(text: str, where: str, path: mime.Path) -> Iterator[_Place]:
+    for each in quoting.of_text(text):
+        stretch = text[each.start : each.end]
+        yield _Place(where + _STRETCHES[each.kind], stretch, each.kind is not Kind.PROSE, path)
+
+
+def _markup(
+    source: str, lines: Sequence[html.Line], where: str, path: mime.Path, *, safe: bool
+) -> Iterator[_Place]:
+    """What is shown, line by line; and what stands in tags, comments and style."""
+    for line, kind in zip(lines, quoting.of_html(lines), strict=True):
+        yield _Place(where + _STRETCHES[kind], line.text, safe and kind is not Kind.PROSE, path)
+    for token in html.tokens(source):
+        octets = source[token.start : token.end]
+        if token.kind is html.Kind.COMMENT:
+            yield _Place(f"{where}, a comment", octets, safe, path)
+        elif token.kind is html.Kind.RAW:
+            yield _Place(f"{where}, its {token.name}", octets, safe, path)
+        else:
+            for each in token.attributes:
+                yield _Place(f"{where}, a link or attribute", each.value, safe, path)

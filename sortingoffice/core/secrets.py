@@ -1,0 +1,212 @@
+"""What must not leave: the account's mailboxes, private names, card values; and how each is recognised.
+
+    a secret is found in any spelling that folds to the same skeleton (`mail.folding`)
+
+Promise: an address is found with its case, dots, plus tags, blanks, look-alikes and invisible characters
+changed, spelled out ("anna at home dot example") or backwards; a longer address that merely ends in the
+same letters is not.  Work is linear in the text for each secret.
+
+Sources: the design, "The leak guard"; RFC 5233 (plus tags); RFC 5890 (both forms of a domain).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import idna
+
+from sortingoffice.mail import folding
+from sortingoffice.mail.folding import Folding
+
+LEAST = 6  # skeleton characters of a card value, below which a word would be found everywhere
+_LEAST_NAME = 4
+_LEAST_LOCAL = 5  # shorter local parts are looked for in binary data only as whole words
+_MOST_HITS = 1000
+_SAME_DOMAINS = {"gmail.com": ("googlemail.com",), "googlemail.com": ("gmail.com",)}
+_AT = re.compile(
+    r"[\[({<|_-]*\s*\b(?:at|ät|arroba|klammeraffe|chiocciola|arobase|apenstaartje)\b\s*[\])}>|_-]*",
+    re.IGNORECASE,
+)
+_DOT = re.compile(r"[\[({<|_-]*\s*\b(?:dot|punkt|point|punto|ponto|punt)\b\s*[\])}>|_-]*", re.IGNORECASE)
+_LETTERS = 0x530  # letters below are Latin, Greek or Cyrillic: above, scripts write without blanks
+
+
+class Kind(StrEnum):
+    ADDRESS = "address"
+    NAME = "name"
+    VALUE = "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One thing that must not leave.
+
+    text   as the person wrote it
+    label  what it is called in a mail to the person: "your address anna@home.example", "card.iban"
+    forms  other spellings of the same: a phone number without its country, a date the other way round
+    """
+
+    kind: Kind
+    text: str
+    label: str
+    forms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A secret in text[start:end]; both are 0 where it has no one place there."""
+
+    secret: Secret
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Needle:
+    """How one secret is looked for in a skeleton."""
+
+    secret: Secret
+    pattern: re.Pattern[str]
+    first: str  # a literal that is there wherever the pattern matches
+    least: bool  # long enough to be looked for within other letters of binary data
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """All secrets of an account, made ready once per message."""
+
+    every: tuple[Secret, ...]
+    _addresses: tuple[_Needle, ...] = field(init=False, repr=False, compare=False)
+    _backwards: tuple[tuple[Secret, str], ...] = field(init=False, repr=False, compare=False)
+    _words: tuple[_Needle, ...] = field(init=False, repr=False, compare=False)
+    _table: Folding = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        addresses: list[_Needle] = []
+        backwards: list[tuple[Secret, str]] = []
+        words: list[_Needle] = []
+        for secret in self.every:
+            if secret.kind is Kind.ADDRESS:
+                needle = _address(secret)
+                addresses.append(needle)
+                backwards.append((secret, folding.skeleton(secret.text)[::-1]))
+            else:
+                words += _spellings(secret)
+        object.__setattr__(self, "_addresses", tuple(addresses))
+        object.__setattr__(self, "_backwards", tuple(backwards))
+        object.__setattr__(self, "_words", tuple(words))
+        object.__setattr__(self, "_table", Folding())
+
+    def hits(self, text: str, *, exact: bool = True) -> tuple[Hit, ...]:
+        """Every secret in a text, in the order of the secrets.
+
+        exact  whether the letters around count (`mail.readings.Reading`)
+        """
+        skeleton = text.translate(self._table)
+        found: list[Hit] = []
+        positions: list[int] | None = None
+        for needle in (*self._addresses, *self._words):
+            if needle.first not in skeleton or needle.pattern.search(skeleton) is None:
+                continue
+            if positions is None:
+                skeleton, positions = folding.mapped(text, self._table)
+            found += _in(text, skeleton, positions, needle, exact=exact)
+        if "@" in skeleton:
+            found += [Hit(secret, 0, 0) for secret, reverse in self._backwards if reverse in skeleton]
+        return tuple(found)
+
+    def spelled_out(self, text: str) -> bool:
+        """Whether an address stands there in words: "anna at home dot example"."""
+        if not self._addresses or _AT.search(text) is None:
+            return False
+        spoken = _DOT.sub(".", _AT.sub("@", text))
+        skeleton = spoken.translate(self._table)
+        if not any(needle.pattern.search(skeleton) for needle in self._addresses):
+            return False
+        skeleton, positions = folding.mapped(spoken, self._table)
+        return any(
+            hit for needle in self._addresses for hit in _in(spoken, skeleton, positions, needle, exact=True)
+        )
+
+
+def addresses(mailboxes: Iterable[str]) -> tuple[Secret, ...]:
+    """The account's mailboxes as secrets."""
+    return tuple(Secret(Kind.ADDRESS, each, f"your address {each}") for each in sorted(mailboxes))
+
+
+# ---- needles -------------------------------------------------------------------------------------
+
+
+def _address(secret: Secret) -> _Needle:
+    """The local part with any plus tag, and the domain in every form."""
+    local, _, domain = secret.text.rpartition("@")
+    base = local.partition("+")[0] or local
+    domains = {domain, *_SAME_DOMAINS.get(domain, ())}
+    for each in tuple(domains):
+        try:
+            domains.add(idna.decode(each))
+        except (idna.IDNAError, UnicodeError):
+            continue
+    folded = sorted({folding.skeleton(each) for each in domains})
+    either = "|".join(re.escape(each) for each in folded)
+    letters = folding.skeleton(base)
+    pattern = re.compile(rf"{re.escape(letters)}(?:\+[^@]{{0,64}})?@(?:{either})")
+    return _Needle(secret, pattern, letters, len(letters) >= _LEAST_LOCAL)
+
+
+def _spellings(secret: Secret) -> Iterator[_Needle]:
+    least = _LEAST_NAME if secret.kind is Kind.NAME else LEAST
+    forms = [secret.text, *secret.forms]
+    if secret.kind is Kind.NAME:
+        words = secret.text.split()
+        forms.append(" ".join([*words[1:], *words[:1]]))
+    seen: set[str] = set()
+    for form in forms:
+        letters = folding.skeleton(form).lstrip("+")
+        if len(letters) >= least and letters not in seen:
+            seen.add(letters)
+            yield _Needle(secret, re.compile(re.escape(letters)), letters, True)
+
+
+# ---- what stands around --------------------------------------------------------------------------
+
+
+def _in(text: str, skeleton: str, positions: list[int], needle: _Needle, *, exact: bool) -> Iterator[Hit]:
+    whole = exact or not needle.least
+    for count, match in enumerate(needle.pattern.finditer(skeleton)):
+        if count == _MOST_HITS:
+            return
+        start, end = positions[match.start()], positions[match.end() - 1] + 1
+        if not whole or (_begins(text, start) and _ends(text, end)):
+            yield Hit(needle.secret, start, end)
+
+
+def _begins(text: str, at: int) -> bool:
+    """Whether nothing before makes it a longer address or word."""
+    if at == 0:
+        return True
+    last = text[at - 1]
+    before = text[at - 2 : at - 1]
+    if _letter(last):
+        return before == "\\" and last in "nrtbfv"  # an escaped line break
+    if last in "._-":
+        return not _letter(before)
+    return True
+
+
+def _ends(text: str, at: int) -> bool:
+    last, after = text[at : at + 1], text[at + 1 : at + 2]
+    if _letter(last):
+        return False
+    if last == "-":
+        return not _letter(after)
+    if last == ".":
+        return not (_letter(after) and (after.islower() or after.isdigit()))
+    return True
+
+
+def _letter(character: str) -> bool:
+    return character.isalnum() and ord(character) < _LETTERS

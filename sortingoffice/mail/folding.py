@@ -1,0 +1,55 @@
+"""Text without its disguises: what is left when spelling, spacing and look-alikes are taken off.
+
+    skeleton("Ａnna . P@HOME.example") == skeleton("аnna.p@home​.example") == "annap@homeexample"
+
+Letters and digits, "@" and "+" stay; case, accents, width, blanks, dots, dashes, zero-width and
+control characters go; Cyrillic and Greek letters that look Latin become Latin.
+
+Promise: `mapped` leads each character of the skeleton back to the character it came from.
+
+Sources: Unicode Standard Annex 15 (NFKD); Unicode Technical Standard 39 (confusables), the letters that
+an address can be written in.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+KEPT = frozenset("@+")
+# Look-alikes after NFKD and casefolding, one letter each.
+_LOOK_ALIKES = {
+    **dict(zip("аьсԁеɡһіјкӏмոорԛгѕтυνԝхуᴢʐвпн", "abcdeghijklmnopqrstuvwxyzzbnh", strict=True)),
+    **dict(zip("αβεηικνορτυχγωϲϳ", "abenikvoptuxywcj", strict=True)),
+    **dict(zip("ɑʙᴄᴅᴇꜰɢʜɪıᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏłøđħŧɩսօքցհզ", "abcdefghiijklmnoprstuvwylodhtiuofghq", strict=True)),
+}
+
+
+class Folding(dict[int, str]):
+    """A table for str.translate that fills itself; one per scan."""
+
+    def __missing__(self, code: int) -> str:
+        folded = "".join(
+            _LOOK_ALIKES.get(each, each)
+            for each in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", chr(code)).casefold())
+            if each.isalnum() or each in KEPT
+        )
+        self[code] = folded
+        return folded
+
+
+def skeleton(text: str, table: Folding | None = None) -> str:
+    return text.translate(Folding() if table is None else table)
+
+
+def mapped(text: str, table: Folding) -> tuple[str, list[int]]:
+    """The skeleton, and for each of its characters the index in the text."""
+    pieces: list[str] = []
+    positions: list[int] = []
+    for index, character in enumerate(text):
+        folded = table[ord(character)]
+        pieces.append(folded)
+        if len(folded) == 1:
+            positions.append(index)
+        else:
+            positions += [index] * len(folded)
+    return "".join(pieces), positions

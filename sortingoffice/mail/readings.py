@@ -1,0 +1,334 @@
+"""Every way in which octets can be read: encodings within encodings, archives, metadata.
+
+A reader of mail undoes these layers without being asked, or with one click; so does the leak guard.
+Nothing here decides anything.
+
+Promise: of_octets and of_text never fail, and what they give stays within the budget; where the budget
+ends before the octets do, `Budget.spent` says so.
+
+Sources: RFC 2045 §6, RFC 2047, RFC 2152, RFC 3986 §2.1, RFC 5890; WHATWG HTML §13.5; CSS Syntax 3 §4.3.7;
+PDF 32000-1 §7.3.4; MS-OXRTFCP (compressed RTF); PKWARE APPNOTE 6.3; RFC 1950, RFC 1952.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+
+import idna
+
+from sortingoffice.mail import charset, headers, html, transfer
+
+MAX_LAYERS = 4
+_MAX_ENTRIES = 500
+_MAX_STREAMS = 500
+_LONG_RUN = 1 << 17
+
+_PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+_QP = re.compile(r"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)")
+_ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,32};?")
+_ESCAPE = re.compile(
+    r"\\u\{?([0-9A-Fa-f]{1,6})\}?|\\x([0-9A-Fa-f]{2})|\\'([0-9A-Fa-f]{2})|\\u(\d{2,5})\??|\\([0-7]{3})|"
+    r"\\([0-9A-Fa-f]{2,6})\s?"
+)
+# UTF-16 of ASCII begins so in base64.
+_UTF7 = re.compile(r"\+A[A-H][A-Za-z0-9+/]++-?")
+_TAG = re.compile(r"<[^<>]*+>")
+_RTF_WORD = re.compile(r"\\[a-zA-Z]{1,32}-?\d{0,10} ?|[{}]|\\\n|\r?\n")
+_PDF_GAP = re.compile(r"\)\s*+-?[\d.]*+\s*+\(")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}+(?:[ \t]*\r?\n[ \t>]*[A-Za-z0-9+/_-]{4,}+)*+={0,2}")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,]?){8,}")
+_PUNYCODE = re.compile(r"(?i)\bxn--[a-z0-9-]{1,59}")
+_UU = re.compile(r"(?m)^begin [0-7]{3,4} [^\n]*\n((?:[ -`]{1,62}\r?\n)+)")
+_ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
+_TEXTUAL = bytes(set(range(0x20, 0x7F)) | {9, 10, 12, 13} | set(range(0x80, 0x100)))
+
+
+@dataclass(slots=True)
+class Budget:
+    """Characters that may still be read in one message."""
+
+    left: int
+    spent: bool = False
+
+    def take(self, size: int) -> bool:
+        if size > self.left:
+            self.spent = True
+            return False
+        self.left -= size
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read a place.
+
+    how    "" as it stands, else a phrase: "in base64", "percent-encoded"
+    exact  whether characters stand as a reader sees them, so that the letter before an address means
+           that it is another one; in binary data it may be a length
+    """
+
+    text: str
+    how: str = ""
+    exact: bool = True
+
+
+def of_text(text: str, budget: Budget, layer: int = 0) -> Iterator[Reading]:
+    """The text and all that is encoded in it."""
+    if not budget.take(len(text)):
+        return
+    yield Reading(text)
+    found: list[str] = [text]
+    for trigger, how, undo in _LAYERS:
+        if trigger(text):
+            new = undo(text)
+            if new != text and budget.take(len(new)):
+                found.append(new)
+                yield Reading(new, how)
+    if len(found) > 2 or (len(found) == 2 and any(trigger(found[1]) for trigger, _, _ in _LAYERS)):
+        yield from _peeled(text, budget)
+    if layer < MAX_LAYERS:
+        for each in found:
+            yield from _embedded(each, budget, layer)
+
+
+def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading]:
+    """The octets as text, and what archives and streams in them hold."""
+    if not budget.take(len(octets)):
+        return
+    if octets.translate(None, _TEXTUAL) == b"":
+        yield from of_text(charset.decode(octets, ""), budget, layer)
+    else:
+        for each in of_text(octets.replace(b"\0", b"").decode("latin-1"), budget, MAX_LAYERS):
+            yield Reading(each.text, each.how, exact=False)
+        if octets[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            yield from of_text(charset.decode(octets, "utf-16"), budget, layer)
+    if layer >= MAX_LAYERS:
+        return
+    for inside in _inside(octets, budget):
+        for each in of_octets(inside, budget, layer + 1):
+            yield Reading(each.text, each.how or "compressed", each.exact)
+    if octets.startswith((b"{\\rtf", b"%PDF")) or octets[:64].lstrip().startswith((b"<?xml", b"<")):
+        text = octets.decode("latin-1") if octets[:1] != b"<" else charset.decode(octets, "utf-8")
+        for pattern in (_RTF_WORD, _PDF_GAP, _TAG):
+            new = pattern.sub("", _unescape(text))
+            if len(new) != len(text) and budget.take(len(new)):
+                yield Reading(new, "split up")
+
+
+# ---- layers of text ------------------------------------------------------------------------------
+
+
+def _percent(text: str) -> str:
+    def run(match: re.Match[str]) -> str:
+        return charset.decode(bytes.fromhex(match[0].replace("%", "")), "utf-8")
+
+    return _PERCENT_RUN.sub(run, text)
+
+
+def _qp(text: str) -> str:
+    octets = transfer.decode(text.encode("utf-8", "replace"), "quoted-printable")
+    return charset.decode(octets, "utf-8")
+
+
+def _unescape(text: str) -> str:
+    return _ESCAPE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    unicode, octet, rtf, decimal, octal, css = match.groups()
+    if decimal is not None:
+        code = int(decimal)
+    elif octal is not None:
+        code = int(octal, 8)
+    else:
+        code = int(unicode or octet or rtf or css, 16)
+    return chr(code) if 0 < code < 0xD800 or 0xDFFF < code < 0x110000 else " "
+
+
+def _utf7(text: str) -> str:
+    def run(match: re.Match[str]) -> str:
+        return match[0].encode("ascii").decode("utf-7", "ignore")
+
+    return _UTF7.sub(run, text).encode("utf-8", "replace").decode("utf-8")
+
+
+def _iso2022(text: str) -> str:
+    return charset.decode(text.encode("ascii", "ignore"), "iso-2022-jp-2")
+
+
+def _puny(text: str) -> str:
+    def label(match: re.Match[str]) -> str:
+        try:
+            return idna.decode(match[0])
+        except (idna.IDNAError, UnicodeError):
+            return match[0]
+
+    return _PUNYCODE.sub(label, text)
+
+
+def _words(text: str) -> str:
+    return headers.decode(text.encode("utf-8", "replace"))
+
+
+def _has(pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda text: pattern.search(text) is not None
+
+
+_LAYERS: tuple[tuple[Callable[[str], bool], str, Callable[[str], str]], ...] = (
+    (_has(_ENTITY), "as character references", html.unescape),
+    (_has(_PERCENT_RUN), "percent-encoded", _percent),
+    (_has(_QP), "in quoted-printable", _qp),
+    (_has(_ESCAPE), "with escapes", _unescape),
+    (lambda text: "=?" in text, "in encoded words", _words),
+    (lambda text: "\x1b" in text, "in ISO-2022", _iso2022),
+    (_has(_PUNYCODE), "in punycode", _puny),
+    (_has(_UTF7), "in UTF-7", _utf7),
+)
+
+
+def _peeled(text: str, budget: Budget) -> Iterator[Reading]:
+    """All layers undone one after the other, twice: what was encoded more than once."""
+    for _ in range(2):
+        new = text
+        for trigger, _, undo in _LAYERS[:-1]:
+            if trigger(new):
+                new = undo(new)
+        if new == text or not budget.take(len(new)):
+            return
+        yield Reading(new, "encoded twice")
+        text = new
+
+
+# ---- octets in text ------------------------------------------------------------------------------
+
+
+def _embedded(text: str, budget: Budget, layer: int) -> Iterator[Reading]:
+    """Base64, hexadecimal digits and uuencode that stand in a text."""
+    for match in _BASE64.finditer(text):
+        for octets in _from_base64(match[0]):
+            yield from _named(octets, "in base64", budget, layer)
+    for match in _HEX.finditer(text):
+        digits = re.sub(r"[\s:,]", "", match[0])
+        for each in (digits, digits[1:-1]):
+            yield from _named(binascii.unhexlify(each[: len(each) // 2 * 2]), "in hexadecimal", budget, layer)
+    for match in _UU.finditer(text):
+        octets = transfer.decode(match[1].encode("ascii", "ignore"), "uuencode")
+        yield from _named(octets, "uuencoded", budget, layer)
+
+
+def _from_base64(run: str) -> Iterator[bytes]:
+    """At each of the four alignments: what stands before the run may belong to it or not."""
+    octets = re.sub(r"[\s>]", "", run).replace("-", "+").replace("_", "/").encode("ascii")
+    for start in range(4 if len(octets) < _LONG_RUN else 1):
+        yield transfer.decode(octets[start:], "base64")
+
+
+def _named(octets: bytes, how: str, budget: Budget, layer: int) -> Iterator[Reading]:
+    """Only what holds letters enough to be anything: most runs are words, keys and pictures."""
+    if octets:
+        for each in of_octets(octets, budget, layer + 1):
+            yield Reading(each.text, how, each.exact and not each.how and _textual(each.text))
+
+
+def _textual(text: str) -> bool:
+    return text.isprintable()
+
+
+# ---- octets in octets ----------------------------------------------------------------------------
+
+
+def _inside(octets: bytes, budget: Budget) -> Iterator[bytes]:
+    if b"PK\x03\x04" in octets:
+        yield from _zipped(octets, budget)
+    if b"LZFu" in octets:
+        at = octets.index(b"LZFu")
+        yield _rtf(octets[at + 8 :], budget)
+    for count, match in enumerate(_ZLIB.finditer(octets)):
+        if count == _MAX_STREAMS:
+            budget.spent = True
+            return
+        stream = _inflated(octets, match.start(), 31 if match[0][:1] == b"\x1f" else 15, budget)
+        if stream:
+            yield stream
+
+
+def _inflated(octets: bytes, at: int, bits: int, budget: Budget) -> bytes:
+    """One zlib or gzip stream; b"" where none begins there after all."""
+    engine = zlib.decompressobj(bits)
+    try:
+        content = engine.decompress(octets[at : at + 256], 1024)
+        if not content and engine.unused_data:
+            return b""
+        engine = zlib.decompressobj(bits)
+        content = engine.decompress(memoryview(octets)[at:], budget.left + 1)
+    except zlib.error:
+        return b""
+    if len(content) > budget.left:
+        budget.spent = True
+    return content
+
+
+def _zipped(octets: bytes, budget: Budget) -> Iterator[bytes]:
+    """The entries of a zip archive: Office documents, OpenDocument, EPUB; names and comments stand raw."""
+    try:
+        with zipfile.ZipFile(BytesIO(octets)) as archive:
+            for count, entry in enumerate(archive.infolist()):
+                if count == _MAX_ENTRIES or entry.file_size > budget.left:
+                    budget.spent = True
+                    return
+                if not entry.flag_bits & 1:  # encrypted: nobody reads it without the password
+                    with archive.open(entry) as content:
+                        yield content.read(budget.left)
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, zlib.error, NotImplementedError, RuntimeError):
+        return
+
+
+_RTF_START = (
+    b"{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript "
+    b"\\fdecor MS Sans SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par "
+    b"\\pard\\plain\\f0\\fs20\\b\\i\\u\\tab\\tx"
+)
+
+
+def _rtf(packed: bytes, budget: Budget) -> bytes:
+    """MS-OXRTFCP §3.1.5.1: runs of a dictionary of 4,096 octets; what follows "LZFu" and its checksum."""
+    ring = bytearray(_RTF_START.ljust(4096, b"\0"))
+    write = len(_RTF_START)
+    content = bytearray()
+    at = 0
+    while at < len(packed) and len(content) < budget.left:
+        control, at = packed[at], at + 1
+        for bit in range(8):
+            if at >= len(packed):
+                break
+            if not control >> bit & 1:
+                run = packed[at : at + 1]
+                at += 1
+            else:
+                token = int.from_bytes(packed[at : at + 2], "big")
+                at += 2
+                offset, length = token >> 4, (token & 15) + 2
+                if offset == write:
+                    return bytes(content)
+                run = _run(ring, offset, length, write)
+            for octet in run:
+                ring[write] = octet
+                write = (write + 1) % 4096
+            content += run
+    return bytes(content)
+
+
+def _run(ring: bytearray, offset: int, length: int, write: int) -> bytes:
+    """A run may overlap what it writes."""
+    copied = bytearray()
+    for step in range(length):
+        source = (offset + step) % 4096
+        distance = (source - write) % 4096
+        copied.append(copied[distance] if distance < len(copied) else ring[source])
+    return bytes(copied)
