@@ -146,6 +146,17 @@ def test_our_field_is_folded_below_78_octets_and_carries_the_time() -> None:
     assert [found.result for found in _verify(_signed(raw))] == [Result.PASS, Result.PASS]
 
 
+def test_a_field_that_was_added_to_a_replayed_message_is_not_covered() -> None:
+    raw = b"To: other@sort.example\r\n" + _by_hand(MESSAGE, PLAIN)
+    found = _verify(raw)[0]
+    assert found.passed  # h=to covers one To, the lowest
+    fields = dkim.covered(Message.parse(raw), found, "To")
+    assert [field.unfolded for field in fields] == [b"lunar.otter4821@sort.example"]
+    assert dkim.covered(Message.parse(raw), found, "Cc") == []
+    failed = _verify(raw.replace(b"Thanks", b"Thinks"))[0]
+    assert dkim.covered(Message.parse(raw), failed, "To") == []
+
+
 def test_a_message_without_signatures_has_no_results() -> None:
     assert _verify(MESSAGE) == ()
 

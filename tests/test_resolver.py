@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import socket
 import threading
+from typing import cast
 
 import pytest
 
+from sortingoffice.errors import OfficeError
 from sortingoffice.mail.asking import Answer, Outcome, Program, Question
 from sortingoffice.net.resolver import CacheBounds, Resolver
 from sortingoffice.net.zone import SERVFAIL, TIMEOUT, ZoneServer
@@ -173,3 +175,45 @@ async def test_what_a_program_raises_reaches_the_caller(zone: ZoneServer) -> Non
     for step in (None, asyncio.to_thread):
         with pytest.raises(KeyError):
             await _resolver(zone).run(program(), step=step)
+
+
+class _Rubbish(asyncio.DatagramProtocol):
+    """A name server that answers any octets."""
+
+    def __init__(self, octets: bytes):
+        self._octets = octets
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, wire: bytes, peer: tuple[str | int, ...]) -> None:
+        self._transport.sendto(wire[:2] + self._octets, peer)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"", b"\x84", b"\xff" * 30, b"\x84\x80" + b"\xff" * 40, b"\x84\x80\x00\x01\x00\x01" + b"\xc0\x0c" * 20],
+)
+async def test_a_server_that_answers_rubbish_is_temporary(octets: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Rubbish(octets), local_addr=("127.0.0.1", 0))
+    try:
+        port = transport.get_extra_info("sockname")[1]
+        answer = await Resolver((Endpoint("127.0.0.1", port),), 0.3).ask(Question("a.example", "TXT"))
+        assert answer.outcome is Outcome.TEMPORARY
+    finally:
+        transport.close()
+
+
+async def test_a_second_server_answers_where_the_first_is_silent(zone: ZoneServer) -> None:
+    zone.set("a.example", "A", "192.0.2.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        first = Endpoint("127.0.0.1", silent.getsockname()[1])
+        answer = await Resolver((first, Endpoint(*zone.endpoint)), 0.9).ask(Question("a.example", "A"))
+    assert answer.outcome is Outcome.FOUND
+
+
+def test_a_name_server_without_an_address_is_a_clear_error() -> None:
+    with pytest.raises(OfficeError, match="no IP address"):
+        Resolver((Endpoint("ns.example", 53),))

@@ -40,7 +40,7 @@ from sortingoffice.mail.signature import (
     read_signature,
 )
 
-__all__ = ["SigningKey", "generate_ed25519", "generate_rsa", "sign", "verify"]
+__all__ = ["SigningKey", "covered", "generate_ed25519", "generate_rsa", "sign", "verify"]
 
 MAX_SIGNATURES = 5
 
@@ -93,6 +93,18 @@ def verify(message: bytes | Message, now: datetime) -> Program[tuple[DkimResult,
     for own in _preferred(parsed, signatures):
         results.append((yield from _one(parsed, own, hashes, now)))
     return tuple(results)
+
+
+def covered(message: Message, found: DkimResult, name: str) -> list[Field]:
+    """The fields of a name that a signature covers: as many as h= names, from the bottom (RFC 6376 §5.4.2).
+
+    What a stranger put above them in a replayed message is not among them.
+    """
+    if not found.passed:
+        return []
+    wanted = name.lower()
+    names = [each.encode() for each in found.signed if each == wanted]
+    return canonical.chosen(message.fields, names)
 
 
 def _preferred(message: Message, signatures: Sequence[Field]) -> Sequence[Field]:

@@ -22,12 +22,15 @@ from typing import Any, TypeVar
 import dns.asyncresolver
 import dns.exception
 import dns.flags
+import dns.inet
 import dns.message
 import dns.name
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 
+from sortingoffice import log
+from sortingoffice.errors import OfficeError
 from sortingoffice.mail.asking import Answer, Outcome, Program, Question
 from sortingoffice.values import Endpoint
 
@@ -57,6 +60,7 @@ class Resolver:
     """Asks the given name servers, or the system's where none are given.
 
     timeout  seconds for one question in all: every server, every retry, UDP and TCP
+    Raises OfficeError where there is no name server to ask.
     """
 
     def __init__(
@@ -128,7 +132,10 @@ class Resolver:
         try:
             async with asyncio.timeout(self._timeout), self._at_once:
                 answer, ttl = await self._resolve(name, key[1])
-        except (dns.exception.DNSException, OSError, TimeoutError, ValueError, EOFError):
+        except (dns.exception.DNSException, OSError, TimeoutError, EOFError):
+            return Answer(Outcome.TEMPORARY)
+        except Exception as error:  # a server's octets may find a mistake in the library or in us
+            log.bug("dns-failed", error, type=key[1])
             return Answer(Outcome.TEMPORARY)
         self._keep(key, answer, ttl)
         return answer
@@ -177,7 +184,15 @@ def _advanced(program: Program[Any], answer: Answer | None) -> Question | _Ended
 
 
 def _asker(nameservers: tuple[Endpoint, ...], timeout: float) -> dns.asyncresolver.Resolver:
-    resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+    try:
+        resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+    except dns.resolver.NoResolverConfiguration:
+        raise OfficeError(
+            'This system names no DNS server (/etc/resolv.conf); set [dns] nameservers = ["ADDRESS:53"].'
+        ) from None
+    for at in nameservers:
+        if not dns.inet.is_address(at.host):
+            raise OfficeError(f"[dns] nameservers: {at.host} is no IP address.")
     if nameservers:
         resolver.nameservers = [dns.nameserver.Do53Nameserver(at.host, at.port) for at in nameservers]
     resolver.lifetime = timeout
