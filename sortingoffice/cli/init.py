@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sortingoffice import config
-from sortingoffice.cli.terminal import Terminal, interactive, say
+from sortingoffice.cli.terminal import Terminal, at_the_end, interactive, say
 from sortingoffice.core.records import zone_lines
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import domains
@@ -29,6 +29,7 @@ def init(terminal: Terminal, domain: str | None, mailbox: str | None, hostname: 
     path = _config_path(terminal)
     outcome = setting_up.run(path, setting_up.Wish(domain, mailbox, terminal.account_name, hostname))
     office = outcome.office
+    at_the_end(office.db.close)
     found = office.db.view(domains.dns, office, outcome.domain)
     advice = domains.advice(office)
     if terminal.json:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -52,7 +52,9 @@ class Terminal:
         """The open office: database and keys, no network."""
         from sortingoffice.flows import office
 
-        return office.open(self.config, "cli")
+        opened = office.open(self.config, "cli")
+        at_the_end(opened.db.close)
+        return opened
 
     @cached_property
     def account(self) -> Account:
@@ -89,6 +91,11 @@ class Terminal:
             self.data(value)
         else:
             say(sentence)
+
+
+def at_the_end(close: Callable[[], None]) -> None:
+    """Call this when the command has ended, well or not."""
+    click.get_current_context().find_root().call_on_close(close)
 
 
 def say(sentence: str) -> None:

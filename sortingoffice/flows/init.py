@@ -20,6 +20,7 @@ from sortingoffice.flows import accounts, domains
 from sortingoffice.flows.office import KEY_OCTETS, OFFICE_KEY, TOKEN_KEY, Office, key_folder, write_private
 from sortingoffice.flows.office import open as open_office
 from sortingoffice.mail import address as addresses
+from sortingoffice.mail.address import Address
 from sortingoffice.store import accounts as account_rows
 from sortingoffice.store.database import Database, Transaction
 
@@ -52,7 +53,10 @@ class Outcome:
 
 
 def run(path: Path, wish: Wish) -> Outcome:
-    """Set up the office whose config is at `path`, written where there is none.  Raises `OfficeError`."""
+    """Set up the office whose config is at `path`, written where there is none.
+
+    Its database is open, and the caller closes it.  Raises `OfficeError`.
+    """
     domain = domains.parse(wish.domain)
     mailbox = addresses.parse(wish.mailbox.strip())
     if mailbox is None:
@@ -65,6 +69,15 @@ def run(path: Path, wish: Wish) -> Outcome:
         raise OfficeError(f"{path} says hostname = {read.hostname}: change it there, or leave --hostname out")
     _data(read, steps)
     office = open_office(read, "all")
+    try:
+        return _people(office, wish, domain, mailbox, steps)
+    except BaseException:
+        office.db.close()
+        raise
+
+
+def _people(office: Office, wish: Wish, domain: str, mailbox: Address, steps: list[Step]) -> Outcome:
+    """The first account, its mailbox and its domain."""
     name = wish.account or mailbox.local.partition("+")[0]
     account = _account(office, name, named=bool(wish.account), steps=steps)
     steps.append(Step(f"mailbox {mailbox.normal}", office.db.call(_mailbox, office, account, str(mailbox))))

@@ -131,7 +131,11 @@ def open_database(config: Config) -> Database:
     if config.database.startswith("sqlite:///") and not Path(config.database[10:]).exists():
         raise OfficeError(f"there is no database at {config.database[10:]} yet: run `sortingoffice init`")
     db = Database(config.database)
-    db.check()
+    try:
+        db.check()
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

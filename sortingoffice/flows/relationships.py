@@ -81,8 +81,16 @@ def find(tx: Transaction, account: Account, text: str) -> Relationship:
     except NotThere as error:
         if "several" in str(error) or not text.strip():
             raise
-        near = accounts.nearest(naming.slug(text), [each.slug for each in rows.every(tx, account.id)])
-        raise NotThere(f"no relationship fits {text!r}{near}") from None if near else error
+        near = accounts.nearest(naming.slug(text), _spellings(tx, account))
+        if not near:
+            raise
+        raise NotThere(f"no relationship fits {text!r}{near}") from None
+
+
+def _spellings(tx: Transaction, account: Account) -> list[str]:
+    """What relationships may be called: their slugs, and the words of them."""
+    slugs = [each.slug for each in rows.every(tx, account.id)]
+    return slugs + [word for slug in slugs for word in slug.split("-") if len(word) > 2]
 
 
 # ---- changing ------------------------------------------------------------------------------------
