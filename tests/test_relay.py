@@ -408,7 +408,7 @@ async def test_a_cancelled_attempt_leaves_no_connection_behind(sinks: Sinks, rel
 
 
 def trusting(certificate: Certificate) -> tls.Contexts:
-    return tls.Contexts(certificate.trusting(), tls.contexts().unverified)
+    return tls.Contexts(str(certificate.certificate))
 
 
 async def test_tls_is_used_where_it_is_offered_and_not_verified(
@@ -542,6 +542,6 @@ async def test_nothing_injected_before_tls_is_believed(relay: Relay, certificate
 
 
 def test_the_two_contexts_are_what_their_names_say() -> None:
-    both = tls.contexts()
+    both = tls.Contexts()
     assert (both.verified.verify_mode, both.verified.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert both.unverified.verify_mode == ssl.CERT_NONE

@@ -70,7 +70,7 @@ class Relay:
         self, hostname: str, *, contexts: tls.Contexts | None = None, timeouts: Timeouts | None = None
     ) -> None:
         self._hostname = hostname
-        self._contexts = contexts
+        self._contexts = contexts or tls.Contexts()
         self._timeouts = timeouts or Timeouts()
         self._idle: dict[_Place, list[tuple[float, Conversation]]] = {}
         self._reaper: asyncio.TimerHandle | None = None
@@ -217,8 +217,6 @@ class Relay:
     def _context(self, rung: tls.Rung) -> ssl.SSLContext | None:
         if rung is tls.Rung.PLAIN:
             return None
-        if self._contexts is None:
-            self._contexts = tls.contexts()
         return self._contexts.verified if rung is tls.Rung.VERIFIED else self._contexts.unverified
 
     # ---- keeping them ----
