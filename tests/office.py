@@ -75,10 +75,11 @@ class Office:
         except smtplib.SMTPRecipientsRefused as error:
             code, text = error.recipients[to]
         except smtplib.SMTPResponseException as error:
-            code, text = error.smtp_code, error.smtp_error
+            said = error.smtp_error
+            return error.smtp_code, said.decode() if isinstance(said, bytes) else said
         else:
             raise AssertionError("it was taken")
-        return code, text.decode() if isinstance(text, bytes) else text
+        return code, text.decode()
 
 
 @dataclass

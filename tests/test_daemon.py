@@ -1,0 +1,200 @@
+"""The daemon from outside: roles, signals, the supervisor, and what it refuses to start with."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import smtplib
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from sortingoffice.cli.stage import MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, opened, until
+from tests.office import Office, written
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """Set up, not started."""
+    with opened() as made:
+        made.init()
+        yield made
+
+
+def _certificate(port: int) -> bytes:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client:
+        client.starttls(context=context)
+        assert isinstance(client.sock, ssl.SSLSocket)
+        found = client.sock.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+def test_sigterm_dismisses_idle_sessions_and_ends_within_ten_seconds(stage: Stage) -> None:
+    stage.start()
+    client = stage.client()
+    client.ehlo()
+    started = time.monotonic()
+    assert stage.stop() == 0, stage.log
+    assert time.monotonic() - started < 10
+    assert client.getreply()[0] == 421
+
+
+def test_sighup_takes_a_renewed_certificate_for_the_next_connection_and_keeps_the_old_ones(
+    stage: Stage,
+) -> None:
+    stage.start()
+    before = _certificate(stage.smtp_port)
+    inside = stage.client()
+    inside.ehlo()
+    folder = stage.folder / "office" / "tls"
+    shutil.rmtree(folder)
+    assert stage.daemon is not None
+    stage.daemon.send_signal(signal.SIGHUP)
+    until(lambda: "reloaded" in stage.log, "the reload")
+    assert _certificate(stage.smtp_port) != before
+    assert inside.noop()[0] == 250
+    inside.quit()
+
+
+def test_a_broken_config_at_sighup_changes_nothing_and_says_so(stage: Stage) -> None:
+    stage.start()
+    stage.config.write_text(stage.config.read_text() + "\n[smpt]\nlisten = []\n")
+    assert stage.daemon is not None
+    stage.daemon.send_signal(signal.SIGHUP)
+    until(lambda: "reload-refused" in stage.log, "the refusal")
+    assert "smpt" in stage.log
+    assert stage.rcpt(f"postmaster@{OFFICE}")[0] == 250
+
+
+def test_the_edge_and_the_queue_run_as_two_processes_on_one_database(stage: Stage) -> None:
+    alias = stage.command("new", "Shop")
+    stage.start("--role", "smtp")
+    stage.send(VENDOR, ORDERS, alias, written(f"From: {ORDERS}", f"To: {alias}", subject="two processes"))
+    assert stage.json("queue", "list")[0]["state"] == "queued"
+    queue = subprocess.Popen(
+        [sys.executable, "-m", "sortingoffice", "--config", str(stage.config), "serve", "--role", "queue"],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert stage.home.wait(1, PATIENCE)[0].recipients == (MAILBOX,)
+    finally:
+        queue.terminate()
+        assert queue.wait(15) == 0
+
+
+def test_a_port_in_use_is_named(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = stage.config.read_text().replace(
+            f'listen = ["127.0.0.1:{stage.port}"]', f'listen = ["127.0.0.1:{port}"]'
+        )
+        stage.config.write_text(text)
+        said = stage.run("serve")
+    assert said.status == 1
+    assert f"127.0.0.1:{port}" in said.err
+    assert "in use" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(stage: Stage) -> None:
+    path = next((stage.folder / "office").glob("*.db"))
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999_future'")
+    connection.close()
+    for command in (("serve",), ("list",)):
+        said = stage.run(*command)
+        assert said.status == 1
+        assert "newer version" in said.err
+        assert "Traceback" not in said.err
+
+
+def test_a_key_file_that_others_can_read_is_refused(stage: Stage) -> None:
+    (stage.folder / "office" / "keys" / "office.key").chmod(0o644)
+    said = stage.run("serve")
+    assert said.status == 1
+    assert "chmod 600" in said.err
+
+
+def test_the_supervisor_hears_ready_alive_and_stopping(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = stage.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(path))
+        ear.settimeout(PATIENCE)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        stage.start()
+        heard = {ear.recv(200).decode() for _ in range(4)}
+        assert {"READY=1", "WATCHDOG=1"} <= heard
+        stage.stop()
+        while "STOPPING=1" not in heard:
+            heard.add(ear.recv(200).decode())
+
+
+def test_a_listening_socket_can_be_handed_over(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as passed:
+        port = passed.getsockname()[1]
+        command = f'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=smtp exec "$@" 3<&{passed.fileno()}'
+        serve = [sys.executable, "-m", "sortingoffice", "--config", str(stage.config), "serve"]
+        daemon = subprocess.Popen(
+            ["bash", "-c", command, "bash", *serve], pass_fds=(passed.fileno(),), stderr=subprocess.PIPE
+        )
+    try:
+        with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client:
+            assert client.noop()[0] == 250
+    finally:
+        daemon.terminate()
+        assert daemon.wait(15) == 0
+        assert daemon.stderr is not None
+        daemon.stderr.close()
+
+
+def test_health_and_readiness_are_told_over_http(stage: Stage) -> None:
+    stage.configure(http='listen = "127.0.0.1:0"')
+    text = stage.config.read_text().replace('listen = ""\n', "")
+    stage.config.write_text(text)
+    stage.start()
+    endpoint = stage.log.split("listening for http on ")[1].split()[0]
+    for path in ("healthz", "readyz"):
+        with urllib.request.urlopen(f"http://{endpoint}/{path}", timeout=PATIENCE) as answer:
+            assert (answer.status, answer.read()) == (200, b"ok\n")
+
+
+def test_an_exception_in_a_session_is_a_451_and_one_logged_line(stage: Stage) -> None:
+    alias = stage.command("new", "Shop")
+    stage.start()
+    path = next((stage.folder / "office").glob("*.db"))
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE inbound_directive")
+        connection.execute("DROP TABLE reference")
+    connection.close()
+    office = Office(stage)
+    raw = written(f"From: {ORDERS}", f"To: {alias}", f"Message-ID: <x@{VENDOR}>", subject="boom")
+    with pytest.raises(smtplib.SMTPDataError) as refusal:
+        office.from_vendor(alias, raw)
+    assert refusal.value.smtp_code == 451
+    assert b"reference" not in refusal.value.smtp_error
+    assert len([line for line in stage.log.splitlines() if "reference" in line]) == 1
+    assert office.alive()
+
+
+def test_no_mailbox_address_stands_in_the_log(stage: Stage) -> None:
+    alias = stage.command("new", "Shop")
+    stage.start()
+    stage.home.answers["RCPT"] = [f"451 4.2.0 <{MAILBOX}> is over quota"]
+    stage.send(VENDOR, ORDERS, alias, written(f"From: {ORDERS}", f"To: {alias}", subject="quiet"))
+    stage.home.wait(1, PATIENCE)
+    stage.stop()
+    assert "attempt" in stage.log
+    assert MAILBOX not in stage.log
