@@ -91,7 +91,9 @@ def test_an_empty_database_says_what_to_run(empty_url: str) -> None:
 
 def test_an_older_schema_says_what_to_run(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrations, "REVISIONS", (*migrations.REVISIONS, "9999"))
-    with pytest.raises(OfficeError, match=r"older version \(0001\); run: sortingoffice db upgrade"):
+    with pytest.raises(
+        OfficeError, match=rf"older version \({migrations.REVISIONS[-2]}\); run: sortingoffice db upgrade"
+    ):
         db.check()
 
 

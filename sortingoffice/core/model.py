@@ -537,6 +537,26 @@ class DisclosureItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A held message's question to the person, and their word.
+
+    token_hash  SHA-256 of the token in the address that the answer goes to
+    answered    when the person said their word, or the question ran out; None while it is open
+    answer      "yes", "yes always", "no", "expired"; "" while it is open
+    """
+
+    id: int
+    account_id: int
+    relationship_id: int
+    message_id: int
+    token_hash: bytes
+    expires: datetime
+    created: datetime
+    answered: datetime | None
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class InboundDirective:
     """A MAC of a `#…` or `{{…}}` line in a vendor's mail: no content, but enough to refuse its echo."""
 

@@ -390,6 +390,19 @@ disclosure_item = _table(
     _octets("mac"),
 )
 
+confirmation = _table(
+    "confirmation",
+    _id(),
+    _to("account"),
+    _to("relationship"),
+    _to("message", index=True),
+    _octets("token_hash", unique=True),
+    _at("expires"),
+    _at("created"),
+    _at("answered", null=True),
+    _text("answer"),
+)
+
 inbound_directive = _table(
     "inbound_directive",
     _id(),
@@ -433,6 +446,7 @@ TABLES: dict[type[Any], sa.Table] = {
     model.Grant: grant,
     model.Disclosure: disclosure,
     model.DisclosureItem: disclosure_item,
+    model.Confirmation: confirmation,
     model.InboundDirective: inbound_directive,
     model.Event: event,
 }
