@@ -161,7 +161,4 @@ def main(arguments: list[str] | None = None) -> None:
     except OfficeError as error:
         say(str(error))
         sys.exit(1)
-    except BrokenPipeError:  # `sortingoffice list | head`
-        sys.stderr.close()
-        sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)

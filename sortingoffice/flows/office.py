@@ -35,6 +35,8 @@ OFFICE_KEY = "office.key"
 TOKEN_KEY = "token.key"  # noqa: S105 - the name of a file
 KEY_OCTETS = 32
 
+_SQLITE = b"SQLite format 3\0"  # sqlite.org/fileformat2.html §1.3.1
+
 # Which secrets a role is given.  The CLI runs as whoever may read them, and does without where it can.
 _CARD_ROLES = ("all", "smtp", "web", "cli")
 _SIGNING_ROLES = ("all", "queue")
@@ -128,8 +130,8 @@ class _Later:
 
 def open_database(config: Config) -> Database:
     """The database, its schema checked; `OfficeError` where there is none yet."""
-    if config.database.startswith("sqlite:///") and not Path(config.database[10:]).exists():
-        raise OfficeError(f"there is no database at {config.database[10:]} yet: run `sortingoffice init`")
+    if config.database.startswith("sqlite:///"):
+        _look_at(Path(config.database[10:]))
     db = Database(config.database)
     try:
         db.check()
@@ -137,6 +139,19 @@ def open_database(config: Config) -> Database:
         db.close()
         raise
     return db
+
+
+def _look_at(file: Path) -> None:
+    """SQLite would make the one that isn't there, and stumble late over the one that isn't one."""
+    try:
+        with file.open("rb") as opened:
+            beginning = opened.read(len(_SQLITE))
+    except FileNotFoundError:
+        raise OfficeError(f"there is no database at {file} yet: run `sortingoffice init`") from None
+    except OSError as error:
+        raise OfficeError(f"the database {file} can't be read ({error.strerror}): run as its owner") from None
+    if beginning not in (b"", _SQLITE):
+        raise OfficeError(f"{file} is no SQLite database: mend data_dir or database, or restore a backup")
 
 
 # ---- keys ----------------------------------------------------------------------------------------
