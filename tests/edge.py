@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,9 @@ class Flows:
     asked: list[tuple[Address | None, Address]] = field(default_factory=list)
     logins: int = 0
     pause: float = 0.0
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    most_at_once: int = 0
+    at_once: int = 0
 
     async def rcpt(self, peer: Peer, sender: Address | None, recipient: Address) -> Reply:
         self.asked.append((sender, recipient))
@@ -47,7 +50,13 @@ class Flows:
         return Reply(250, "2.1.5", "recipient OK")
 
     async def data(self, peer: Peer, envelope: Envelope, raw: bytes) -> Reply:
-        await asyncio.sleep(self.pause)
+        self.begun.set()
+        self.at_once += len(raw)
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self.pause)
+        finally:
+            self.at_once -= len(raw)
         if b"X-Broken:" in raw:
             raise RuntimeError("secret detail")
         if b"X-Refused:" in raw:
@@ -68,10 +77,18 @@ class Flows:
         return Hooks(self.rcpt, self.data, self.authenticate, self.mail)
 
 
+def trusting() -> ssl.SSLContext:
+    """A client's context that takes any certificate."""
+    made = ssl.create_default_context()
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    return made
+
+
 @cache
-def context() -> ssl.SSLContext:
+def context(hostname: str = "mx.sort.example") -> ssl.SSLContext:
     """A server's TLS context with a certificate made now."""
-    chain, key = certificate.self_signed("mx.sort.example", datetime.now(UTC))
+    chain, key = certificate.self_signed(hostname, datetime.now(UTC))
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with TemporaryDirectory() as folder:
         Path(folder, "chain.pem").write_bytes(chain)
@@ -100,6 +117,12 @@ async def running(flows: Flows | None = None, *, tls: bool = True, **changes: An
         yield edge
     finally:
         await edge.drain(0.2)
+
+
+def tighten(edge: Edge, **limits: float) -> None:
+    """Limits that no config allows, so that a test needn't wait."""
+    changes: Any = limits
+    edge.door.limits = replace(edge.door.limits, **changes)
 
 
 class Client:
@@ -133,11 +156,17 @@ class Client:
         await self.send((octets.encode() if isinstance(octets, str) else octets) + b"\r\n")
         return await self.reply()
 
+    async def begin(self, recipient: str = "x@sort.example") -> None:
+        """Up to 354."""
+        await self.send(b"EHLO client.example\r\nMAIL FROM:<a@b.example>\r\n")
+        await self.send(f"RCPT TO:<{recipient}>\r\nDATA\r\n".encode())
+        reply = await self.reply()
+        while not reply.startswith("354"):
+            assert reply, "closed"
+            reply = await self.reply()
+
     async def starttls(self) -> None:
-        trusting = ssl.create_default_context()
-        trusting.check_hostname = False
-        trusting.verify_mode = ssl.CERT_NONE
-        await self.writer.start_tls(trusting, server_hostname="mx.sort.example")
+        await self.writer.start_tls(trusting(), server_hostname="mx.sort.example")
 
     async def close(self) -> None:
         self.writer.close()

@@ -74,20 +74,22 @@ class Content:
         """Take these octets; what stands after the end, or None while the end has not come."""
         self.received += len(octets)
         at_hand = self._held + octets
-        end = at_hand.find(_END)
+        # Looked for once: without a dot at the start of a line there is no end and nothing to unstuff.
+        dotted = b"." in at_hand and b"\r\n." in at_hand
+        end = at_hand.find(_END) if dotted else -1
         if end >= 0:
             rest = at_hand[end + len(_END) :]
             self.received -= len(rest)
             self._held = b""
-            self._take(at_hand[: end + 2])
+            self._take(at_hand[: end + 2], dotted=dotted)
             return rest
         # What may become the end stays here; so a CR LF, and the dot after it, are never torn apart.
         keep = next((n for n in (4, 3, 2, 1) if at_hand.endswith(_END[:n])), 0)
         self._held = at_hand[len(at_hand) - keep :]
-        self._take(at_hand[: len(at_hand) - keep])
+        self._take(at_hand[: len(at_hand) - keep], dotted=dotted)
         return None
 
-    def _take(self, piece: bytes) -> None:
+    def _take(self, piece: bytes, *, dotted: bool) -> None:
         if not piece:
             return
         ends = piece.count(b"\n")
@@ -97,7 +99,8 @@ class Content:
             self._nul = True
         if not self._long:
             self._long = self._too_long(piece)
-        piece = piece.replace(b"\r\n.", b"\r\n")  # RFC 5321 §4.5.2
+        if dotted:
+            piece = piece.replace(b"\r\n.", b"\r\n")  # RFC 5321 §4.5.2
         if self._virtual:
             self._virtual = False
             piece = piece[2:]

@@ -34,10 +34,14 @@ class Gate:
     def full(self) -> bool:
         return self._inside >= self._most
 
+    def crowded(self, ip: str) -> bool:
+        """Whether this peer has as many inside as it may."""
+        return self._by_peer[network(ip)] >= self._most_per_peer
+
     def enter(self, ip: str) -> bool:
         """Whether one more of this peer may come in; the one who may is counted."""
         peer = network(ip)
-        if self.full or self._by_peer[peer] >= self._most_per_peer:
+        if self.full or self.crowded(ip):
             return False
         self._inside += 1
         self._by_peer[peer] += 1

@@ -32,6 +32,7 @@ from sortingoffice.mail.reply import Reply
 
 LINE = 2048  # octets of a command line: RFC 5321 §4.5.3.1.4 and its extensions ask for less
 LINGER_SECONDS = 10.0  # how long an unread last reply may hold a closing connection
+LINGER_OCTETS = 2**20
 HANDSHAKE_SECONDS = 30.0
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
@@ -246,7 +247,7 @@ class Session(SMTP):
 
     async def _command(self, line: bytes) -> None:
         text = line[:-2].rstrip(b" \t")  # RFC 5321 §4.1.1: trailing blanks are tolerated
-        if line is TOO_LONG:
+        if line == TOO_LONG:
             self.fault(replies.LINE_TOO_LONG)
         elif not line.endswith(b"\r\n") or _CONTROL.search(text):
             self.fault(replies.BAD_LINE_END)
@@ -297,13 +298,14 @@ class Session(SMTP):
         self._flush()
         if self.wire is None or self.wire.is_closing() or not self.wire.can_write_eof():
             return
-        if self.reader.arrived == 0 or (self.reader.empty and self._bye):
-            return  # nothing is unread, and nothing more will come
+        if self.reader.arrived == 0 or (self.reader.empty and (self._bye or self.door.closing)):
+            return  # nothing is unread, and nobody waits for more
         self._leave()
         end = self.loop.time() + LINGER_SECONDS
         with suppress(Hangup, OSError):  # OSError: the peer has reset the connection
             self.wire.write_eof()
-            while True:
+            enough = self.reader.arrived + LINGER_OCTETS
+            while self.reader.arrived < enough:
                 self.reader.take()
                 await self.reader.wait(end - self.loop.time())
 

@@ -55,3 +55,13 @@ def self_signed(hostname: str, now: datetime) -> tuple[bytes, bytes]:
 def expires(pem: bytes) -> datetime:
     """When the first certificate in `pem` ends; aware.  Raises ValueError where there is none."""
     return x509.load_pem_x509_certificate(pem).not_valid_after_utc
+
+
+def names(pem: bytes) -> tuple[str, ...]:
+    """The host names of the first certificate in `pem`; none where it has none."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(found.value.get_values_for_type(x509.DNSName))

@@ -1,0 +1,290 @@
+"""Sessions over a socket: batches, broken clients, proxies, TLS, and what a hook sees of the peer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from sortingoffice.core.model import Envelope, Peer
+from sortingoffice.edge.hooks import Hooks
+from sortingoffice.mail.address import Address
+from sortingoffice.mail.reply import Reply
+from tests.edge import Client, Flows, client, context, running, trusting
+
+
+async def until(true: Callable[[], object]) -> None:
+    for _ in range(500):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come true in 5 s")
+
+
+# ---- batches -------------------------------------------------------------------------------------
+
+
+async def test_ehlo_is_answered_in_one_write() -> None:
+    async with running() as edge, client(edge.smtp[0].port) as peer:
+        await peer.reply()
+        await peer.send(b"EHLO c\r\n")
+        octets = await peer.reader.read(65536)
+        assert octets.startswith(b"250-mx.sort.example\r\n")
+        assert octets.endswith(b"250 STARTTLS\r\n")
+
+
+async def test_pipelined_commands_are_answered_in_one_write() -> None:
+    async with running() as edge, client(edge.smtp[0].port) as peer:
+        await peer.reply()
+        await peer.say("HELO c")
+        await peer.send(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<x@sort.example>\r\nDATA\r\n")
+        octets = await peer.reader.read(65536)
+        assert octets.count(b"\r\n") == 3
+        assert octets.startswith(b"250 2.1.0 ")
+
+
+async def test_octet_by_octet_is_the_same_dialogue() -> None:
+    flows = Flows()
+    async with running(flows) as edge, client(edge.smtp[0].port) as peer:
+        await peer.reply()
+        commands = b"HELO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<x@sort.example>\r\nDATA\r\n"
+        for octet in commands + b".hi\r\n..\r\n.\r\nQUIT\r\n":
+            await peer.send(bytes([octet]))
+            await asyncio.sleep(0)
+        replies = [await peer.reply() for _ in range(6)]
+        assert [reply[:3] for reply in replies] == ["250", "250", "250", "354", "250", "221"]
+    assert flows.messages[0][1] == b"hi\r\n.\r\n"
+
+
+# ---- clients that leave --------------------------------------------------------------------------
+
+
+async def test_a_client_that_leaves_does_not_cancel_the_commit() -> None:
+    flows = Flows(pause=0.2)
+    async with running(flows) as edge, client(edge.smtp[0].port) as peer:
+        await peer.begin()
+        await peer.send(b"hi\r\n.\r\n")
+        await flows.begun.wait()
+        peer.writer.transport.abort()
+        await until(lambda: flows.messages)
+        await until(lambda: not edge.door.sessions)
+
+
+async def test_half_a_message_is_no_message() -> None:
+    flows = Flows()
+    async with running(flows) as edge:
+        async with client(edge.smtp[0].port) as peer:
+            await peer.begin()
+            await peer.send(b"hi\r\n.\r")
+        await until(lambda: not edge.door.sessions)
+    assert flows.messages == []
+
+
+async def test_a_client_that_says_all_and_half_closes_gets_all_its_replies() -> None:
+    flows = Flows(pause=0.05)
+    async with running(flows) as edge, client(edge.smtp[0].port) as peer:
+        await peer.send(b"HELO c\r\nMAIL FROM:<>\r\nRCPT TO:<x@sort.example>\r\nDATA\r\nhi\r\n.\r\n")
+        peer.writer.write_eof()
+        replies = [(await peer.reply())[:3] for _ in range(7)]
+        assert replies == ["220", "250", "250", "250", "354", "250", ""]
+
+
+async def test_a_client_that_resets_leaves_no_session() -> None:
+    async with running() as edge:
+        for said in (b"", b"EHLO c\r\n", b"EHLO c\r\nSTARTTLS\r\n", b"NOOP\r\n" * 50):
+            peer = await Client.connect(edge.smtp[0].port)
+            await peer.send(said)
+            peer.writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            await peer.close()
+        await until(lambda: not edge.door.sessions)
+        assert edge.door.gate._inside == 0
+
+
+# ---- what a hook sees ----------------------------------------------------------------------------
+
+
+async def send_one(peer: Client) -> None:
+    await peer.begin()
+    assert (await peer.say(b"hi\r\n.")).startswith("250")
+
+
+async def test_the_peer_is_the_connection_and_what_it_called_itself() -> None:
+    flows = Flows()
+    async with running(flows) as edge, client(edge.smtp[0].port) as peer:
+        await send_one(peer)
+        assert flows.peers == [Peer(ip="127.0.0.1", helo="client.example", tls="", esmtp=True)]
+
+
+async def test_the_peer_is_known_to_use_tls() -> None:
+    flows = Flows()
+    async with running(flows) as edge, client(edge.smtp[0].port) as peer:
+        await peer.reply()
+        await peer.say("EHLO c")
+        await peer.say("STARTTLS")
+        await peer.starttls()
+        await send_one(peer)
+    assert flows.peers[0].tls.startswith("TLSv1.3 TLS_")
+
+
+async def test_implicit_tls_offers_auth_at_once() -> None:
+    flows = Flows()
+    async with (
+        running(flows, submission__tls=True) as edge,
+        client(edge.submission[0].port, ssl=trusting(), server_hostname="x") as peer,
+    ):
+        await peer.reply()
+        assert "AUTH PLAIN LOGIN" in await peer.say("EHLO c")
+        assert (await peer.say("AUTH PLAIN AGFubmEAY29ycmVjdCBob3JzZQ==")).startswith("235")
+        await send_one(peer)
+    assert flows.peers[0].account_id == 7
+
+
+def proxy_v2(ip: str, *, command: int = 1) -> bytes:
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    address = socket.inet_pton(family, ip)
+    body = address + address + struct.pack("!HH", 1000, 25)
+    head = bytes([0x20 | command, 0x21 if family == socket.AF_INET6 else 0x11]) + struct.pack("!H", len(body))
+    return b"\r\n\r\n\x00\r\nQUIT\n" + head + body
+
+
+@pytest.mark.parametrize(
+    ("header", "ip"),
+    [
+        (b"PROXY TCP4 192.0.2.7 192.0.2.1 1000 25\r\n", "192.0.2.7"),
+        (b"PROXY TCP6 2001:db8::7 2001:db8::1 1000 25\r\n", "2001:db8::7"),
+        (b"PROXY TCP6 ::ffff:192.0.2.7 ::1 1000 25\r\n", "192.0.2.7"),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+        (proxy_v2("192.0.2.7"), "192.0.2.7"),
+        (proxy_v2("2001:db8::7"), "2001:db8::7"),
+        (proxy_v2("192.0.2.7", command=0), "127.0.0.1"),
+    ],
+)
+async def test_a_listed_proxy_says_who_the_peer_is(header: bytes, ip: str) -> None:
+    flows = Flows()
+    listed: dict[str, Any] = {"smtp__proxy_protocol_from": ["127.0.0.0/8"]}
+    async with running(flows, **listed) as edge, client(edge.smtp[0].port) as peer:
+        await peer.send(header[:9])
+        await asyncio.sleep(0.02)
+        await peer.send(header[9:])
+        await send_one(peer)
+    assert flows.peers[0].ip == ip
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"\r\n\r\n\x00\r\nQUIX\n", proxy_v2("192.0.2.7")[:13] + b"\xff" * 3, b"PROXY\r\n", b"PROXY TCP4\r\n"],
+)
+async def test_a_listed_proxy_with_a_broken_header_is_closed(header: bytes) -> None:
+    async with running(smtp__proxy_protocol_from=["127.0.0.0/8"]) as edge, client(edge.smtp[0].port) as peer:
+        await peer.send(header + b"\r\n" * 10)
+        assert await peer.reply() == ""
+
+
+async def test_a_proxied_peer_is_counted_by_its_own_address() -> None:
+    async with running(smtp__proxy_protocol_from=["127.0.0.0/8"], limits__connections_per_peer=1) as edge:
+        port = edge.smtp[0].port
+        async with client(port) as one, client(port) as two, client(port) as three:
+            for peer, ip in ((one, "192.0.2.7"), (two, "192.0.2.8"), (three, "192.0.2.7")):
+                await peer.send(f"PROXY TCP4 {ip} 192.0.2.1 1000 25\r\n".encode())
+            assert (await one.reply()).startswith("220")
+            assert (await two.reply()).startswith("220")
+            assert (await three.reply()).startswith("421 4.7.0")
+
+
+async def test_xclient_from_a_listed_host_changes_the_peer() -> None:
+    flows = Flows()
+    async with running(flows, smtp__xclient_from=["127.0.0.1"]) as edge, client(edge.smtp[0].port) as peer:
+        await peer.reply()
+        assert (await peer.say("XCLIENT ADDR=192.0.2.9 HELO=far.example LOGIN=anna")).startswith("220")
+        await send_one(peer)
+    assert flows.peers[0] == Peer(ip="192.0.2.9", helo="client.example")
+
+
+# ---- what goes wrong inside ----------------------------------------------------------------------
+
+
+class GoneError(Exception):
+    """The database is away."""
+
+
+async def test_a_bug_is_one_logged_line_and_a_missing_database_is_none(caplog: Any) -> None:
+    async def rcpt(peer: Peer, sender: Address | None, recipient: Address) -> Reply:
+        raise GoneError if recipient.local == "gone" else ZeroDivisionError("a mailbox@home.example")
+
+    flows = Flows()
+    hooks = Hooks(rcpt, flows.data, flows.authenticate, flows.mail, unavailable=(GoneError,))
+    async with running(flows) as edge, client(edge.smtp[0].port) as peer:
+        edge.door.hooks = hooks
+        await peer.reply()
+        await peer.say("HELO c")
+        await peer.say("MAIL FROM:<a@b.example>")
+        assert await peer.say("RCPT TO:<gone@sort.example>") == "451 4.3.0 local error, try again later"
+        assert await peer.say("RCPT TO:<x@sort.example>") == "451 4.3.0 local error, try again later"
+    errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == 1
+    assert "ZeroDivisionError" in errors[0]
+
+
+async def test_a_hook_that_times_out_or_loses_a_connection_is_not_the_peer_leaving() -> None:
+    raised: list[type[Exception]] = [TimeoutError, ConnectionResetError, OSError]
+
+    async def data(peer: Peer, envelope: Envelope, raw: bytes) -> Reply:
+        raise raised.pop()
+
+    flows = Flows()
+    async with running(flows) as edge, client(edge.smtp[0].port) as peer:
+        edge.door.hooks = Hooks(flows.rcpt, data, flows.authenticate, flows.mail)
+        for _ in range(3):
+            await peer.begin()
+            assert (await peer.say(b"hi\r\n.")).startswith("451 4.3.0")
+
+
+async def test_no_address_is_logged_above_debug(caplog: Any) -> None:
+    caplog.set_level(logging.INFO)
+    async with running(limits__errors_per_session=3) as edge, client(edge.smtp[0].port) as peer:
+        await peer.begin("x@sort.example")
+        await peer.say(b"hi\nthere\r\n.")
+        await peer.say("MAIL FROM:<anna@home.example> FOO=1")
+        await peer.say("VRFY anna@home.example")
+        await peer.say("MAIL FROM:<anna@home.example")
+        await peer.say("RCPT TO:<anna@home.example>")
+    assert caplog.records
+    assert "@" not in caplog.text.replace("<", "").replace("test_", "")
+
+
+# ---- the other event loop ------------------------------------------------------------------------
+
+
+def test_all_of_it_runs_on_uvloop_too() -> None:
+    async def dialogue() -> list[Peer]:
+        flows = Flows()
+        async with running(flows, submission__tls=True) as edge:
+            async with client(edge.smtp[0].port) as peer:
+                await peer.reply()
+                await peer.say("EHLO c")
+                await peer.say("STARTTLS")
+                await peer.starttls()
+                await peer.begin()
+                assert (await peer.say(b"x\r\n" * 50_000 + b".")).startswith("250")
+                assert (await peer.say("QUIT")).startswith("221")
+                assert await peer.reply() == ""
+            async with client(edge.submission[0].port, ssl=trusting(), server_hostname="x") as peer:
+                await peer.reply()
+                assert "AUTH" in await peer.say("EHLO c")
+                assert (await peer.say("AUTH PLAIN AGFubmEAY29ycmVjdCBob3JzZQ==")).startswith("235")
+            async with client(edge.smtp[0].port) as peer:
+                await peer.send(b"HELO c\r\nNOOP\r\n")
+                peer.writer.write_eof()
+                assert [(await peer.reply())[:3] for _ in range(4)] == ["220", "250", "250", ""]
+        return flows.peers
+
+    context()
+    assert uvloop.run(dialogue())[0].tls.startswith("TLSv1.3")
