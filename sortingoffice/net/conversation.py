@@ -107,6 +107,7 @@ class Conversation(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
         self._gone = ""  # why, once it is
+        self._closed = asyncio.Event()
         self._dirty = False  # a transaction was begun and not ended: RSET first
 
     # ---- asyncio's side ----
@@ -129,6 +130,7 @@ class Conversation(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = self._gone or "the connection was lost"
+        self._closed.set()
         self._wake()
 
     def eof_received(self) -> bool:
@@ -189,12 +191,16 @@ class Conversation(asyncio.Protocol):
         return Answered(reply)
 
     async def quit(self) -> None:
-        """Part politely, within two seconds."""
+        """Part politely, within three seconds."""
         if self.usable:
             self.transport.write(b"QUIT\r\n")
             with suppress(Lost):
                 await self._reply(2)
         self.transport.close()
+        with suppress(TimeoutError):  # TLS says good-bye, too, and would wait for an answer for long
+            async with asyncio.timeout(1):
+                await self._closed.wait()
+        self.transport.abort()
 
     def abort(self) -> None:
         self._end("we gave up")
