@@ -119,6 +119,17 @@ async def test_the_deadline_holds(shop: ZoneServer) -> None:
     assert auth.passed
 
 
+async def test_a_policy_that_is_late_hides_no_proof(shop: ZoneServer) -> None:
+    shop.set("_dmarc.shop.example", "TXT", TIMEOUT)
+    auth = await _found(shop, deadline=0.3, patience=5)
+    assert (auth.dmarc.result, auth.aligned_dkim, auth.passed, auth.temporary) == (
+        "temperror",
+        True,
+        True,
+        False,
+    )
+
+
 async def test_the_null_sender_is_told_by_its_helo(shop: ZoneServer) -> None:
     shop.set("mail.shop.example", "TXT", "v=spf1 ip4:127.0.0.1 -all")
     auth = await _found(shop, sender=None)

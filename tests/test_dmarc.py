@@ -159,6 +159,81 @@ def test_no_record_makes_it_raise(record: bytes) -> None:
     _evaluate("shop.example", NO_SPF, [], _zone(shop=b"v=DMARC1;" + record))
 
 
+# ---- the successor's tree walk ------------------------------------------------------------------------
+
+
+def _walked(
+    author: str, records: dict[str, bytes], dkims: list[DkimResult], *, names: str = ""
+) -> DmarcResult:
+    """names: the domains that exist without a policy, in one text."""
+
+    def answer(question: Question) -> Answer:
+        if question.type == "A":
+            return Answer(Outcome.FOUND if question.name in names.split() else Outcome.NO_NAME, ())
+        record = records.get(question.name.removeprefix("_dmarc."))
+        return Answer(Outcome.FOUND, (record,)) if record else Answer(Outcome.NO_NAME)
+
+    program = dmarc.evaluate(author, NO_SPF, dkims, discovery=dmarc.Discovery.TREE_WALK)
+    return run(program, answer)
+
+
+POLICY = b"v=DMARC1; p=reject"
+
+
+def test_the_walk_takes_the_highest_policy_as_the_organisation() -> None:
+    records = {"shop.example": POLICY, "eu.shop.example": b"v=DMARC1; p=none"}
+    found = _walked("a.b.eu.shop.example", records, [_dkim("news.shop.example")])
+    assert (found.result, found.found_at, found.aligned_dkim) == (Result.PASS, "shop.example", True)
+
+
+def test_the_authors_own_policy_wins_over_its_organisations() -> None:
+    records = {"shop.example": POLICY, "eu.shop.example": b"v=DMARC1; p=none"}
+    found = _walked("eu.shop.example", records, [])
+    assert (found.result, found.policy, found.found_at) == (Result.FAIL, "none", "eu.shop.example")
+
+
+def test_a_top_that_says_so_is_an_organisation_of_its_own() -> None:
+    records = {"uni.example": POLICY, "dept.uni.example": b"v=DMARC1; p=reject; psd=n"}
+    assert _walked("x.dept.uni.example", records, [_dkim("y.dept.uni.example")]).result is Result.PASS
+    assert _walked("x.dept.uni.example", records, [_dkim("uni.example")]).result is Result.FAIL
+    assert _walked("uni.example", records, [_dkim("dept.uni.example")]).result is Result.FAIL
+
+
+def test_below_a_registry_each_name_is_an_organisation() -> None:
+    records = {"bank": b"v=DMARC1; p=reject; psd=y", "one.bank": b"v=DMARC1; p=none"}
+    assert _walked("mail.one.bank", records, [_dkim("one.bank")]).result is Result.PASS
+    assert _walked("one.bank", records, [_dkim("two.bank")]).result is Result.FAIL
+    fallen = _walked("new.bank", records, [])
+    assert (fallen.found_at, fallen.policy) == ("bank", "reject")
+
+
+def test_a_subdomain_that_does_not_exist_is_asked_for_by_np() -> None:
+    records = {"shop.example": b"v=DMARC1; p=none; sp=none; np=reject"}
+    assert _walked("fake.shop.example", records, []).policy == "reject"
+    assert _walked("news.shop.example", records, [], names="news.shop.example").policy == "none"
+
+
+def test_a_walk_asks_eight_times_at_most() -> None:
+    asked: list[str] = []
+
+    def answer(question: Question) -> Answer:
+        asked.append(question.name)
+        return Answer(Outcome.NO_NAME)
+
+    author = "a.b.c.d.e.f.g.h.i.j.shop.example"
+    run(dmarc.evaluate(author, NO_SPF, [], discovery=dmarc.Discovery.TREE_WALK), answer)
+    assert asked[:2] == [f"_dmarc.{author}", "_dmarc.f.g.h.i.j.shop.example"]
+    assert (len(asked), asked[-1]) == (8, "_dmarc.example")
+
+
+def test_a_walk_that_fails_is_temporary_and_alignment_is_told_by_the_list() -> None:
+    program = dmarc.evaluate(
+        "shop.example", NO_SPF, [_dkim("n.shop.example")], discovery=dmarc.Discovery.TREE_WALK
+    )
+    found = run(program, lambda question: Answer(Outcome.TEMPORARY))
+    assert (found.result, found.aligned_dkim) == (Result.TEMPERROR, True)
+
+
 # ---- organizational domains ------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from sortingoffice.mail.authentication import (
     Result,
     SpfResult,
 )
+from sortingoffice.mail.dmarc import Discovery
 from sortingoffice.mail.message import Message
 from sortingoffice.net.resolver import Memo, Resolver, Step
 
@@ -42,12 +43,14 @@ async def authenticate(
     message: Message,
     *,
     now: datetime | None = None,
+    discovery: Discovery = Discovery.SUFFIX_LIST,
     deadline: float = DEADLINE,
 ) -> Authentication:
     """SPF, DKIM, DMARC and ARC of one message.
 
-    raw      its octets as received; message is Message.parse(raw)
-    now      the time at which signatures are judged; None: the clock's
+    raw        its octets as received; message is Message.parse(raw)
+    now        the time at which signatures are judged; None: the clock's
+    discovery  how DMARC finds the organizational domain
     """
     at = now or datetime.now(UTC)
     author = dmarc.author_domain(message)
@@ -59,9 +62,17 @@ async def authenticate(
         ),
         run("arc", arc.validate(message), ArcResult(Result.TEMPERROR, reason="not found out in time")),
         # The policy is looked up while the others ask; its answers wait in the runner's memo.
-        run("dmarc", dmarc.evaluate(author, SpfResult(Result.NONE), ()), DmarcResult(Result.NONE)),
+        run(
+            "dmarc",
+            dmarc.evaluate(author, SpfResult(Result.NONE), (), discovery=discovery),
+            DmarcResult(Result.NONE),
+        ),
     )
-    by_dmarc = await run("dmarc", dmarc.evaluate(author, by_spf, by_dkim), DmarcResult(Result.TEMPERROR))
+    by_dmarc = await run(
+        "dmarc",
+        dmarc.evaluate(author, by_spf, by_dkim, discovery=discovery),
+        dmarc.unreachable(author, by_spf, by_dkim),
+    )
     return Authentication(by_spf, by_dkim, by_dmarc, by_arc, author, peer.ip)
 
 
