@@ -135,6 +135,23 @@ def test_wrong_usage_is_status_2(person: Person) -> None:
         assert "Traceback" not in answer.err
 
 
+def test_what_went_into_the_vendors_form_counts_as_disclosed(person: Person) -> None:
+    person.out("card", "set", "name.first=Anna", "shipping.city=Berlin", "shipping.phone=+493012345678")
+    person.out("new", "Lamp Shop", "--gave", "name, shipping.city")
+    rows = person.json("disclosures", "lamp-shop")
+    assert [(row["card"], row["field"], row["via"]) for row in rows] == [
+        ("name", "first", "web-form"),
+        ("shipping", "city", "web-form"),
+    ]
+
+
+def test_a_card_that_is_not_there_issues_no_alias(person: Person) -> None:
+    person.out("card", "set", "name.first=Anna")
+    person.refused("new", "Lamp Shop", "--gave", "name,shiping")
+    assert person.json("list") == []
+    assert person.json("disclosures") == []
+
+
 # ---- finding
 
 

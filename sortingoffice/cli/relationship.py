@@ -61,7 +61,8 @@ def new(
     """Issue a fresh alias for NAME, and print it."""
     if once and most is not None:
         raise click.UsageError("--once is --max 1: give one of the two.")
-    wish = Wish(name, VendorKind(kind), max_messages=1 if once else most, **wished)
+    given = tuple(each for each in gave.split(",") if each.strip())
+    wish = Wish(name, VendorKind(kind), max_messages=1 if once else most, gave=given, **wished)
     office = terminal.office
     made = office.db.call(issue.issue, office, terminal.account, wish, actor=_ACTOR)
     if terminal.json:

@@ -23,6 +23,7 @@ from sortingoffice.core.model import (
     RelationshipState,
     Strangers,
     VendorKind,
+    Via,
 )
 from sortingoffice.core.relationship import state_at
 from sortingoffice.core.text import one_line
@@ -47,6 +48,7 @@ class Wish:
     local    a chosen local part
     domain   which hosted domain; "": the oldest
     mailbox  where it delivers; "": the account's preferred mailbox
+    gave     cards, or single fields as "card.field", that the person typed into the vendor's form
     """
 
     name: str
@@ -59,6 +61,7 @@ class Wish:
     until: datetime | None = None
     max_messages: int | None = None
     note: str = ""
+    gave: tuple[str, ...] = ()
 
 
 # ---- issuing -------------------------------------------------------------------------------------
@@ -78,7 +81,22 @@ def issue(tx: Transaction, office: Office, account: Account, wish: Wish, *, acto
         relationships.bind_site(tx, office, made)
     alias = _fresh_alias(tx, office, made, _domain(tx, wish.domain), label=wish.label, local=wish.local)
     relationships.write_event(tx, office, made, actor, "issued", detail=alias.address)
+    _write_given(tx, office, account, made, wish.gave, actor)
     return relationships.view(tx, office, made)
+
+
+def _write_given(
+    tx: Transaction, office: Office, account: Account, of: Relationship, gave: tuple[str, ...], actor: str
+) -> None:
+    """What went into the vendor's form counts as disclosed, or `who-has` would lie."""
+    if not gave:
+        return
+    from sortingoffice.flows import ledger  # cards validate phones and countries: slow to import
+
+    for each in gave:
+        card, _, field = each.strip().partition(".")
+        only = (field,) if field else ()
+        ledger.disclosed(tx, office, account, of.slug, card, only, via=Via.WEB_FORM, actor=actor)
 
 
 def pocket(
