@@ -12,7 +12,7 @@ import pytest
 
 from sortingoffice.core.model import Delivery, DeliveryState, Direction
 from sortingoffice.flows import deliver, returned, signing
-from sortingoffice.mail import dkim, token
+from sortingoffice.mail import arc, dkim, token
 from sortingoffice.mail.asking import Answer, Outcome, Question
 from sortingoffice.mail.asking import run as ask
 from sortingoffice.mail.authentication import Result
@@ -135,10 +135,8 @@ async def test_outward_mail_says_nothing_of_where_the_person_sits(made: Spooled,
     assert sink.received[0].octets.endswith(OUTWARD)
 
 
-async def test_both_signatures_verify_where_they_arrive(made: Spooled, sink: Sink) -> None:
-    delivery = made.put(Direction.OUTWARD)
-    async with delivering(made):
-        await until(ended(made, delivery))
+def published(made: Spooled) -> Callable[[Question], Answer]:
+    """DNS with the keys of the office."""
     public = {
         f"{key.selector}._domainkey.sort.example": key.record.encode()
         for key in made.office.keys.signing["sort.example"]
@@ -148,8 +146,38 @@ async def test_both_signatures_verify_where_they_arrive(made: Spooled, sink: Sin
         found = public.get(question.name)
         return Answer(Outcome.FOUND, (found,)) if found else Answer(Outcome.NO_NAME)
 
-    results = ask(dkim.verify(sink.received[0].octets, datetime.now(UTC)), answer)
-    assert [(each.result, each.domain) for each in results] == [(Result.PASS, "sort.example")] * 2
+    return answer
+
+
+async def test_both_signatures_verify_where_they_arrive(made: Spooled, sink: Sink) -> None:
+    deliveries = made.put(Direction.OUTWARD), made.put()
+    async with delivering(made):
+        await until(ended(made, *deliveries))
+    for message in sink.received:
+        results = ask(dkim.verify(message.octets, datetime.now(UTC)), published(made))
+        assert [(each.result, each.domain) for each in results] == [(Result.PASS, "sort.example")] * 2
+
+
+async def test_inward_mail_is_sealed_and_outward_mail_is_not(made: Spooled, sink: Sink) -> None:
+    deliveries = made.put(Direction.OUTWARD), made.put()
+    async with delivering(made):
+        await until(ended(made, *deliveries))
+    for message in sink.received:
+        found = ask(arc.validate(message.octets), published(made))
+        inward = message.recipients == ("anna@home.example",)
+        assert (found.result, found.instances) == ((Result.PASS, 1) if inward else (Result.NONE, 0))
+
+
+async def test_each_attempt_sends_the_same_octets(made: Spooled, sink: Sink) -> None:
+    sink.answers["."] = [DROP]
+    delivery = made.put()
+    async with delivering(made) as wake:
+        await until(lambda: made.now(delivery).attempts == 1 and not made.now(delivery).lease_node)
+        made.clock.pass_(seconds=73)
+        wake.set()
+        await until(ended(made, delivery))
+    first, second = sink.received
+    assert first.octets == second.octets
 
 
 # ---- retries and ends ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What is added to a message at each attempt: our trace, the results found at receipt, DKIM.
+"""What is added to a message at each attempt: our trace, the results found at receipt, DKIM, ARC.
 
 The spool holds the unsigned message, so that the role that faces port 25 needs no signing key.
 The time in what is added is the time of acceptance, so every attempt sends the same octets.
@@ -6,7 +6,7 @@ The time in what is added is the time of acceptance, so every attempt sends the 
 Promise: inward mail gets where it came from and what was proved; outward mail gets neither, only
 `by` and a date in UTC, for a vendor must not learn where the person sits.
 
-Sources: RFC 5321 §4.4 (trace), RFC 8601 (Authentication-Results), RFC 6376, RFC 8463.
+Sources: RFC 5321 §4.4 (trace), RFC 8601 (Authentication-Results), RFC 6376, RFC 8463, RFC 8617.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from sortingoffice.core.model import Delivery, Direction, SpooledMessage
 from sortingoffice.flows.office import Office
-from sortingoffice.mail import dkim, headers, token, trace
+from sortingoffice.mail import arc, dkim, headers, token, trace
 from sortingoffice.mail.dkim import SigningKey
 from sortingoffice.mail.message import Field, Message
 
@@ -35,8 +35,14 @@ async def signed(office: Office, message: SpooledMessage, delivery: Delivery) ->
 def outgoing(message: SpooledMessage, traces: Sequence[Field], keys: Sequence[SigningKey]) -> bytes:
     """Pure: the same message, fields and keys give the same octets."""
     parsed = Message.parse(message.raw).prepended(*traces)
-    signatures = dkim.sign(parsed, keys, message.accepted) if keys else ()
-    return bytes(parsed.prepended(*signatures))
+    if keys:
+        parsed = parsed.prepended(*dkim.sign(parsed, keys, message.accepted))
+    sealer = next(
+        (key for key in keys if key.algorithm == "rsa-sha256"), None
+    )  # RFC 8617 §4.1.3 knows no other
+    if sealer is not None and message.direction is Direction.INWARD and message.results:
+        parsed = parsed.prepended(*arc.seal(parsed, sealer, message.results, message.accepted))
+    return bytes(parsed)
 
 
 def _traces(office: Office, message: SpooledMessage) -> list[Field]:
