@@ -186,6 +186,8 @@ def demo(context: click.Context) -> None:
     """Show the whole job on this machine, with mail servers of its own; exits 0 if every step was seen."""
     try:
         with opened() as stage:
+            stage.retry = "6s"  # long enough to look at the queue meanwhile
+            stage.configure()
             try:
                 _open_office(stage)
                 alias = _first_mail(stage)

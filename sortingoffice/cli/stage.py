@@ -55,6 +55,7 @@ class Stage:
     """The set.
 
     port  the one on which both mail servers listen, the vendor's at 127.0.0.2, the mailbox's at 127.0.0.3
+    retry how long the office waits before it tries again
     keys  what each domain's own mail server signs with
     """
 
@@ -63,6 +64,7 @@ class Stage:
     vendor: Sink
     home: Sink
     port: int
+    retry: str = "1s"
     keys: dict[str, keys.SigningKey] = field(default_factory=dict)
     smtp_port: int = 0
     submission_port: int = 0
@@ -106,7 +108,7 @@ class Stage:
             "smtp": f'listen = ["127.0.0.1:{self.port}"]',  # where our own MX record leads, too
             "submission": 'listen = ["127.0.0.1:0"]',
             "http": 'listen = ""',
-            "delivery": f'port = {self.port}\nretry = ["1s"]',
+            "delivery": f'port = {self.port}\nretry = ["{self.retry}"]',
             "dns": f'nameservers = ["{self.zone.endpoint[0]}:{self.zone.endpoint[1]}"]',
             "limits": "",
         }
