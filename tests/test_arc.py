@@ -194,6 +194,33 @@ def test_our_fields_are_folded_below_78_octets() -> None:
         assert max(map(len, each.raw.split(b"\r\n"))) <= 78
 
 
+def _forwarded(results: str) -> ArcResult:
+    first = b"".join(f.raw for f in arc.seal(PLAIN, ONE, results, NOW)) + PLAIN
+    return _validate(_sealed(first.replace(b"Subject: Hi", b"Subject: [list] Hi"), TWO, "pass"))
+
+
+def test_forwarders_that_are_all_trusted_vouch_for_what_the_first_one_found() -> None:
+    found = _forwarded("mx.one.example; dmarc=pass (p=reject) header.from=shop.example; arc=none")
+    assert found.told[0] == "mx.one.example; dmarc=pass (p=reject) header.from=shop.example; arc=none"
+    both = {"one.example", "two.example"}
+    assert arc.vouched(found, both, "shop.example")
+    assert not arc.vouched(found, {"two.example"}, "shop.example")
+    assert not arc.vouched(found, both, "else.example")
+    assert not arc.vouched(found, both, "")
+    assert not arc.vouched(ArcResult(Result.NONE), both, "shop.example")
+
+
+@pytest.mark.parametrize(
+    "results",
+    ["x; dmarc=fail header.from=shop.example", "x; dkim=pass (dmarc=pass header.from=shop.example)",
+     'x; dkim=pass header.s="a; dmarc=pass header.from=shop.example"', "x; spf=pass"],
+)  # fmt: skip
+def test_results_that_prove_no_author_vouch_for_nobody(results: str) -> None:
+    found = _forwarded(f"{results}; arc=none")
+    assert found.result is Result.PASS
+    assert not arc.vouched(found, {"one.example", "two.example"}, "shop.example")
+
+
 # ---- strangers -----------------------------------------------------------------------------------------
 
 

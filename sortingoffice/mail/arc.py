@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,6 +20,7 @@ from sortingoffice.mail.asking import Program
 from sortingoffice.mail.authentication import ArcResult, Result
 from sortingoffice.mail.keys import SigningKey, Unusable, public_key
 from sortingoffice.mail.message import Field, Message, field
+from sortingoffice.mail.publicsuffix import organizational
 from sortingoffice.mail.signature import (
     MAX_HEADER,
     Bad,
@@ -34,6 +35,7 @@ from sortingoffice.mail.signature import (
 )
 
 MAX_SETS = 50  # RFC 8617 §5.2, step 1
+MAX_TOLD = 2000  # characters of one forwarder's results that are kept
 _RESULTS, _MESSAGE, _SEAL = "arc-authentication-results", "arc-message-signature", "arc-seal"
 _INSTANCE = re.compile(r"[1-9][0-9]?")
 _RESULTS_INSTANCE = re.compile(rb"[ \t\r\n]*i[ \t\r\n]*=[ \t\r\n]*([1-9][0-9]?)[ \t\r\n]*;")
@@ -80,7 +82,24 @@ def validate(message: bytes | Message) -> Program[ArcResult]:
     except Bad as bad:
         result = Result.TEMPERROR if bad.result is Result.TEMPERROR else Result.FAIL
         return ArcResult(result, about.instances, about.sealer, 0, about.domains, bad.reason)
-    return ArcResult(Result.PASS, len(sets), domains[-1], oldest, domains, keys=tuple(records))
+    told = tuple(_told(each.results) for each in sets)
+    return ArcResult(Result.PASS, len(sets), domains[-1], oldest, domains, told=told, keys=tuple(records))
+
+
+def vouched(found: ArcResult, trusted: Collection[str], author: str) -> bool:
+    """Whether forwarders that we all trust say that the author was proved before they changed the message.
+
+    trusted  organizational domains of sealers; author: the domain in From
+    The first set counts: what later ones found, the first may have broken (RFC 8617 §7.2.1).
+    """
+    if found.result is not Result.PASS or not author:
+        return False
+    if not all(organizational(domain) in trusted for domain in found.domains):
+        return False
+    for words in trace.results(found.told[0]):
+        if words[0] == "dmarc=pass":
+            return any(word.lower() in (f"header.from={author}", f'header.from="{author}"') for word in words)
+    return False
 
 
 def _is_arc(own: Field) -> bool:
@@ -126,6 +145,12 @@ def _set(found: dict[tuple[str, int], Field], instance: int) -> _Set:
         if "t" in found_tags and tags.number(found_tags["t"]) is None:
             raise Bad(Result.FAIL, "t= malformed")
     return _Set(instance, results, message, seal, seal_tags, signature, read_signer(seal_tags))
+
+
+def _told(results: Field) -> str:
+    """The value behind i=, on one line."""
+    text = " ".join(results.value.decode("ascii", "replace").split()).partition(";")[2].strip()
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:MAX_TOLD]
 
 
 def _check_statuses(sets: Sequence[_Set]) -> None:

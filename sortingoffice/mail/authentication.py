@@ -111,6 +111,7 @@ class ArcResult:
     sealer     d= of the last seal; "" without a chain
     oldest     the lowest instance whose message signature still holds; 0: from the first on
     domains    d= of each seal, first to last
+    told       what each forwarder said it found, first to last: the values of their results, shown as ASCII
     keys       the key records as fetched, one per signature that was checked
     """
 
@@ -120,6 +121,7 @@ class ArcResult:
     oldest: int = 0
     domains: tuple[str, ...] = ()
     reason: str = ""
+    told: tuple[str, ...] = ()
     keys: tuple[bytes, ...] = ()
 
 

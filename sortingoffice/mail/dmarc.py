@@ -135,7 +135,7 @@ class _Facts:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The policy that applies, whose it is, and the author's organizational domain ("": the walk found none)."""
+    """The policy that applies, whose it is, and the author's organizational domain ("": none found)."""
 
     at: str
     policy: Policy | None
