@@ -14,7 +14,7 @@ Sources: the design, "The leak guard"; RFC 1847 (what a signature covers).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -122,8 +122,6 @@ def _search(place: _Place, sought: Secrets, budget: Budget) -> Iterator[Found]:
         for hit in sought.hits(reading.text, exact=place.exact and reading.exact):
             safe = place.safe and not reading.how and hit.end > 0 and hit.secret.kind is secrets.Kind.ADDRESS
             yield Found(where, hit.secret.label, safe, place.path)
-        if not reading.how and place.exact and sought.spelled_out(reading.text):
-            yield Found(f"{place.where} (spelled out)", "your address", False, place.path)
 
 
 # ---- places --------------------------------------------------------------------------------------
@@ -200,10 +198,8 @@ def _leaf(leaf: Entity, budget: Budget, *, sealed: bool, around: str) -> Iterato
         return
     attached = sealed or leaf.disposition == "attachment" or bool(leaf.filename)
     if leaf.content_type == "text/html":
-        lines = html.visual_lines(text)
-        finer = partial(_markup, text, lines, where, leaf.path, safe=not attached)
-        shown = "\n".join(line.text for line in lines)
-        yield _Place(where, shown, safe=False, path=leaf.path, finer=finer)
+        finer = partial(_markup, text, where, leaf.path, safe=not attached)
+        yield _Place(where, html.without_tags(text), safe=False, path=leaf.path, finer=finer)
         yield _Place(f"{where}, its source", text, safe=False, path=leaf.path, finer=finer)
     elif leaf.content_type == "text/plain" and not attached:
         finer = partial(_plain_text, text, where, leaf.path)
@@ -247,10 +243,9 @@ def _plain_text(text: str, where: str, path: mime.Path) -> Iterator[_Place]:
         yield _Place(where + _STRETCHES[each.kind], stretch, each.kind is not Kind.PROSE, path)
 
 
-def _markup(
-    source: str, lines: Sequence[html.Line], where: str, path: mime.Path, *, safe: bool
-) -> Iterator[_Place]:
+def _markup(source: str, where: str, path: mime.Path, *, safe: bool) -> Iterator[_Place]:
     """What is shown, line by line; and what stands in tags, comments and style."""
+    lines = html.visual_lines(source)
     for line, kind in zip(lines, quoting.of_html(lines), strict=True):
         yield _Place(where + _STRETCHES[kind], line.text, safe and kind is not Kind.PROSE, path)
     for token in html.tokens(source):

@@ -69,9 +69,28 @@ class _Needle:
     """How one secret is looked for in a skeleton."""
 
     secret: Secret
-    pattern: re.Pattern[str]
-    first: str  # a literal that is there wherever the pattern matches
+    first: str  # a literal that is there wherever it is
     least: bool  # long enough to be looked for within other letters of binary data
+    pattern: re.Pattern[str] | None = None  # None: the literal is all
+    backwards: str = ""
+    labels: tuple[str, ...] = ()  # of an address's domain
+
+    def spans(self, skeleton: str) -> Iterator[tuple[int, int]]:
+        if self.pattern is not None:
+            yield from (match.span() for match in self.pattern.finditer(skeleton))
+            return
+        at = -1
+        while (at := skeleton.find(self.first, at + 1)) >= 0:
+            yield at, at + len(self.first)
+
+    def spoken_in(self, skeleton: str) -> bool:
+        """Whether the letters are there that "anna at home dot example" needs: a quick look."""
+        return self.first in skeleton and all(label in skeleton for label in self.labels)
+
+    def stands_in(self, skeleton: str) -> bool:
+        if self.first not in skeleton:
+            return False
+        return self.pattern is None or self.pattern.search(skeleton) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +99,21 @@ class Secrets:
 
     every: tuple[Secret, ...]
     _addresses: tuple[_Needle, ...] = field(init=False, repr=False, compare=False)
-    _backwards: tuple[tuple[Secret, str], ...] = field(init=False, repr=False, compare=False)
     _words: tuple[_Needle, ...] = field(init=False, repr=False, compare=False)
     _table: Folding = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        table = Folding()
         addresses: list[_Needle] = []
-        backwards: list[tuple[Secret, str]] = []
         words: list[_Needle] = []
         for secret in self.every:
             if secret.kind is Kind.ADDRESS:
-                needle = _address(secret)
-                addresses.append(needle)
-                backwards.append((secret, folding.skeleton(secret.text)[::-1]))
+                addresses.append(_address(secret, table))
             else:
-                words += _spellings(secret)
+                words += _spellings(secret, table)
         object.__setattr__(self, "_addresses", tuple(addresses))
-        object.__setattr__(self, "_backwards", tuple(backwards))
         object.__setattr__(self, "_words", tuple(words))
-        object.__setattr__(self, "_table", Folding())
+        object.__setattr__(self, "_table", table)
 
     def hits(self, text: str, *, exact: bool = True) -> tuple[Hit, ...]:
         """Every secret in a text, in the order of the secrets.
@@ -109,27 +124,17 @@ class Secrets:
         found: list[Hit] = []
         positions: list[int] | None = None
         for needle in (*self._addresses, *self._words):
-            if needle.first not in skeleton or needle.pattern.search(skeleton) is None:
+            if not needle.stands_in(skeleton):
                 continue
             if positions is None:
                 skeleton, positions = folding.mapped(text, self._table)
             found += _in(text, skeleton, positions, needle, exact=exact)
-        if "@" in skeleton:
-            found += [Hit(secret, 0, 0) for secret, reverse in self._backwards if reverse in skeleton]
+        for needle in self._addresses:
+            if needle.backwards in skeleton or (
+                exact and needle.spoken_in(skeleton) and _spoken(needle, text)
+            ):
+                found.append(Hit(needle.secret, 0, 0))
         return tuple(found)
-
-    def spelled_out(self, text: str) -> bool:
-        """Whether an address stands there in words: "anna at home dot example"."""
-        if not self._addresses or _AT.search(text) is None:
-            return False
-        spoken = _DOT.sub(".", _AT.sub("@", text))
-        skeleton = spoken.translate(self._table)
-        if not any(needle.pattern.search(skeleton) for needle in self._addresses):
-            return False
-        skeleton, positions = folding.mapped(spoken, self._table)
-        return any(
-            hit for needle in self._addresses for hit in _in(spoken, skeleton, positions, needle, exact=True)
-        )
 
 
 def addresses(mailboxes: Iterable[str]) -> tuple[Secret, ...]:
@@ -140,7 +145,7 @@ def addresses(mailboxes: Iterable[str]) -> tuple[Secret, ...]:
 # ---- needles -------------------------------------------------------------------------------------
 
 
-def _address(secret: Secret) -> _Needle:
+def _address(secret: Secret, table: Folding) -> _Needle:
     """The local part with any plus tag, and the domain in every form."""
     local, _, domain = secret.text.rpartition("@")
     base = local.partition("+")[0] or local
@@ -150,14 +155,16 @@ def _address(secret: Secret) -> _Needle:
             domains.add(idna.decode(each))
         except (idna.IDNAError, UnicodeError):
             continue
-    folded = sorted({folding.skeleton(each) for each in domains})
+    folded = sorted({folding.skeleton(each, table) for each in domains})
     either = "|".join(re.escape(each) for each in folded)
-    letters = folding.skeleton(base)
+    letters = folding.skeleton(base, table)
     pattern = re.compile(rf"{re.escape(letters)}(?:\+[^@]{{0,64}})?@(?:{either})")
-    return _Needle(secret, pattern, letters, len(letters) >= _LEAST_LOCAL)
+    backwards = folding.skeleton(secret.text, table)[::-1]
+    labels = tuple(folding.skeleton(label, table) for label in domain.split("."))
+    return _Needle(secret, letters, len(letters) >= _LEAST_LOCAL, pattern, backwards, labels)
 
 
-def _spellings(secret: Secret) -> Iterator[_Needle]:
+def _spellings(secret: Secret, table: Folding) -> Iterator[_Needle]:
     least = _LEAST_NAME if secret.kind is Kind.NAME else LEAST
     forms = [secret.text, *secret.forms]
     if secret.kind is Kind.NAME:
@@ -165,10 +172,22 @@ def _spellings(secret: Secret) -> Iterator[_Needle]:
         forms.append(" ".join([*words[1:], *words[:1]]))
     seen: set[str] = set()
     for form in forms:
-        letters = folding.skeleton(form).lstrip("+")
+        letters = folding.skeleton(form, table).lstrip("+")
         if len(letters) >= least and letters not in seen:
             seen.add(letters)
-            yield _Needle(secret, re.compile(re.escape(letters)), letters, True)
+            yield _Needle(secret, letters, True)
+
+
+def _spoken(needle: _Needle, text: str) -> bool:
+    """Written out for readers: "anna [at] home (dot) example"."""
+    if _AT.search(text) is None:
+        return False
+    table = Folding()
+    spoken = _DOT.sub(".", _AT.sub("@", text))
+    if not needle.stands_in(spoken.translate(table)):
+        return False
+    skeleton, positions = folding.mapped(spoken, table)
+    return any(_in(spoken, skeleton, positions, needle, exact=True))
 
 
 # ---- what stands around --------------------------------------------------------------------------
@@ -176,10 +195,10 @@ def _spellings(secret: Secret) -> Iterator[_Needle]:
 
 def _in(text: str, skeleton: str, positions: list[int], needle: _Needle, *, exact: bool) -> Iterator[Hit]:
     whole = exact or not needle.least
-    for count, match in enumerate(needle.pattern.finditer(skeleton)):
+    for count, (first, last) in enumerate(needle.spans(skeleton)):
         if count == _MOST_HITS:
             return
-        start, end = positions[match.start()], positions[match.end() - 1] + 1
+        start, end = positions[first], positions[last - 1] + 1
         if not whole or (_begins(text, start) and _ends(text, end)):
             yield Hit(needle.secret, start, end)
 

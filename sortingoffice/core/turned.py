@@ -97,6 +97,10 @@ class Turn:
                 yield change
                 end = change.end
 
+    def may_stand_in(self, text: str) -> bool:
+        """Whether there is an "@" with a domain of ours: a quick look."""
+        return self._pattern.search(text) is not None
+
     def text(self, text: str) -> str:
         """The text with every known address turned."""
         return applied(text, self.changes(text))
@@ -157,6 +161,8 @@ def plain(text: str, turn: Turn) -> str:
 
 def markup(source: str, turn: Turn) -> str:
     """HTML: attributes everywhere, text as in `plain`; the source between them stays as it was."""
+    if not turn.may_stand_in(html.unescape(source)) and not turn.may_stand_in(html.without_tags(source)):
+        return source
     changes = [*_in_attributes(source, turn)]
     lines = html.visual_lines(source)
     kinds: list[Kind] | None = None

@@ -24,17 +24,20 @@ _LOOK_ALIKES = {
 }
 
 
-class Folding(dict[int, str]):
-    """A table for str.translate that fills itself; one per scan."""
+class Folding(dict[int, str | None]):
+    """A table for str.translate that fills itself; one per scan.
 
-    def __missing__(self, code: int) -> str:
+    None takes a character out; an empty string would cost str.translate its fast path.
+    """
+
+    def __missing__(self, code: int) -> str | None:
         folded = "".join(
             _LOOK_ALIKES.get(each, each)
             for each in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", chr(code)).casefold())
             if each.isalnum() or each in KEPT
         )
-        self[code] = folded
-        return folded
+        self[code] = folded or None
+        return folded or None
 
 
 def skeleton(text: str, table: Folding | None = None) -> str:
@@ -47,9 +50,7 @@ def mapped(text: str, table: Folding) -> tuple[str, list[int]]:
     positions: list[int] = []
     for index, character in enumerate(text):
         folded = table[ord(character)]
-        pieces.append(folded)
-        if len(folded) == 1:
-            positions.append(index)
-        else:
+        if folded is not None:
+            pieces.append(folded)
             positions += [index] * len(folded)
     return "".join(pieces), positions

@@ -172,6 +172,19 @@ def _tag(source: str, start: int, at: int, kind: Kind) -> Token:
     return Token(kind, start, max(end.end(), at), name[0].lower(), tuple(attributes))
 
 
+_COMMENT = re.compile(r"<!--.*?(?:--!?>|\Z)", re.DOTALL)
+_INSIDE_TAG = r"(?:[^<>\"']++|\"[^\"]*+\"|'[^']*+')*+>"
+_BLOCK_TAG = re.compile(
+    rf"</?(?:{'|'.join(sorted(BLOCKS, key=len, reverse=True))})\b{_INSIDE_TAG}", re.IGNORECASE
+)
+_ANY_TAG = re.compile(rf"<[a-zA-Z/!?]{_INSIDE_TAG}")
+
+
+def without_tags(source: str) -> str:
+    """The text between the tags, blocks on lines of their own: quick, for a search; hidden text, too."""
+    return unescape(_ANY_TAG.sub("", _BLOCK_TAG.sub("\n", _COMMENT.sub("", source))))
+
+
 # ---- visual lines --------------------------------------------------------------------------------
 
 

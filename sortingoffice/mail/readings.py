@@ -43,9 +43,11 @@ _RTF_WORD = re.compile(r"\\[a-zA-Z]{1,32}-?\d{0,10} ?|[{}]|\\\n|\r?\n")
 _PDF_GAP = re.compile(r"\)\s*+-?[\d.]*+\s*+\(")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}+(?:[ \t]*\r?\n[ \t>]*[A-Za-z0-9+/_-]{4,}+)*+={0,2}")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,]?){8,}")
+_WORDS = re.compile(r"(?:=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=\s*)+")
 _PUNYCODE = re.compile(r"(?i)\bxn--[a-z0-9-]{1,59}")
 _UU = re.compile(r"(?m)^begin [0-7]{3,4} [^\n]*\n((?:[ -`]{1,62}\r?\n)+)")
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
+_STRING = re.compile(rb"(?:[\x20-\x7e\t\r\n]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}){5,}+")
 _TEXTUAL = bytes(set(range(0x20, 0x7F)) | {9, 10, 12, 13} | set(range(0x80, 0x100)))
 
 
@@ -83,18 +85,19 @@ def of_text(text: str, budget: Budget, layer: int = 0) -> Iterator[Reading]:
     if not budget.take(len(text)):
         return
     yield Reading(text)
-    found: list[str] = [text]
-    for trigger, how, undo in _LAYERS:
-        if trigger(text):
-            new = undo(text)
-            if new != text and budget.take(len(new)):
-                found.append(new)
-                yield Reading(new, how)
-    if len(found) > 2 or (len(found) == 2 and any(trigger(found[1]) for trigger, _, _ in _LAYERS)):
-        yield from _peeled(text, budget)
+    undone = [(new, how) for trigger, how, undo in _LAYERS if trigger(text) and (new := undo(text)) != text]
+    for new, how in undone:
+        if budget.take(len(new)):
+            yield Reading(new, how)
+    last = text
+    for new in _peeled(text, [new for new, _ in undone]):
+        if budget.take(len(new)):
+            yield Reading(new, "encoded twice")
+            last = new
     if layer < MAX_LAYERS:
-        for each in found:
-            yield from _embedded(each, budget, layer)
+        yield from _embedded(text, budget, layer)
+        if undone:
+            yield from _embedded(last if last != text else undone[0][0], budget, layer)
 
 
 def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading]:
@@ -104,7 +107,7 @@ def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading
     if octets.translate(None, _TEXTUAL) == b"":
         yield from of_text(charset.decode(octets, ""), budget, layer)
     else:
-        for each in of_text(octets.replace(b"\0", b"").decode("latin-1"), budget, MAX_LAYERS):
+        for each in of_text(_strings(octets), budget, MAX_LAYERS):
             yield Reading(each.text, each.how, exact=False)
         if octets[:2] in (b"\xff\xfe", b"\xfe\xff"):
             yield from of_text(charset.decode(octets, "utf-16"), budget, layer)
@@ -121,19 +124,28 @@ def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading
                 yield Reading(new, "split up")
 
 
+def _strings(octets: bytes) -> str:
+    """What is text in binary data, in ASCII, UTF-8 or UTF-16; a run a line."""
+    return b"\n".join(_STRING.findall(octets.replace(b"\0", b""))).decode("utf-8", "replace")
+
+
 # ---- layers of text ------------------------------------------------------------------------------
 
 
 def _percent(text: str) -> str:
     def run(match: re.Match[str]) -> str:
-        return charset.decode(bytes.fromhex(match[0].replace("%", "")), "utf-8")
+        octets = bytes.fromhex(match[0].replace("%", ""))
+        try:
+            return octets.decode("utf-8")
+        except UnicodeDecodeError:
+            return octets.decode("latin-1")
 
     return _PERCENT_RUN.sub(run, text)
 
 
 def _qp(text: str) -> str:
     octets = transfer.decode(text.encode("utf-8", "replace"), "quoted-printable")
-    return charset.decode(octets, "utf-8")
+    return octets.decode("utf-8", "ignore")  # "?id=80" in a link is no quoted-printable
 
 
 def _unescape(text: str) -> str:
@@ -173,7 +185,10 @@ def _puny(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    return headers.decode(text.encode("utf-8", "replace"))
+    def run(match: re.Match[str]) -> str:
+        return headers.decode(match[0].encode("utf-8", "replace"))
+
+    return _WORDS.sub(run, text)
 
 
 def _has(pattern: re.Pattern[str]) -> Callable[[str], bool]:
@@ -185,23 +200,26 @@ _LAYERS: tuple[tuple[Callable[[str], bool], str, Callable[[str], str]], ...] = (
     (_has(_PERCENT_RUN), "percent-encoded", _percent),
     (_has(_QP), "in quoted-printable", _qp),
     (_has(_ESCAPE), "with escapes", _unescape),
-    (lambda text: "=?" in text, "in encoded words", _words),
+    (_has(_WORDS), "in encoded words", _words),
     (lambda text: "\x1b" in text, "in ISO-2022", _iso2022),
     (_has(_PUNYCODE), "in punycode", _puny),
     (_has(_UTF7), "in UTF-7", _utf7),
 )
 
 
-def _peeled(text: str, budget: Budget) -> Iterator[Reading]:
+def _peeled(text: str, known: list[str]) -> Iterator[str]:
     """All layers undone one after the other, twice: what was encoded more than once."""
+    if not known:
+        return
     for _ in range(2):
         new = text
         for trigger, _, undo in _LAYERS[:-1]:
             if trigger(new):
                 new = undo(new)
-        if new == text or not budget.take(len(new)):
+        if new == text:
             return
-        yield Reading(new, "encoded twice")
+        if new not in known:
+            yield new
         text = new
 
 
@@ -249,13 +267,15 @@ def _inside(octets: bytes, budget: Budget) -> Iterator[bytes]:
     if b"LZFu" in octets:
         at = octets.index(b"LZFu")
         yield _rtf(octets[at + 8 :], budget)
-    for count, match in enumerate(_ZLIB.finditer(octets)):
+    count = 0
+    for match in _ZLIB.finditer(octets):
+        stream = _inflated(octets, match.start(), 31 if match[0][:1] == b"\x1f" else 15, budget)
+        if stream:
+            count += 1
+            yield stream
         if count == _MAX_STREAMS:
             budget.spent = True
             return
-        stream = _inflated(octets, match.start(), 31 if match[0][:1] == b"\x1f" else 15, budget)
-        if stream:
-            yield stream
 
 
 def _inflated(octets: bytes, at: int, bits: int, budget: Budget) -> bytes:
