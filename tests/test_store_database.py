@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
@@ -153,6 +154,39 @@ async def test_a_write_that_raises_stopiteration_is_answered(db: Database) -> No
 
     with pytest.raises(RuntimeError):
         await db.write(odd)
+
+
+async def test_a_write_that_swallows_its_failure_is_not_answered_as_stored(db: Database) -> None:
+    def twice(tx: Transaction) -> None:
+        add(tx, "a.example")
+        if db.dialect == "sqlite":  # as it does by itself when the disk is full
+            tx.exec_driver_sql("ROLLBACK")
+        with contextlib.suppress(sa.exc.DBAPIError):
+            tx.exec_driver_sql("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises((RuntimeError, Unavailable)):
+        await db.write(twice)
+    with pytest.raises(RuntimeError):
+        db.call(twice)
+    await db.write(add, "b.example")
+
+
+async def test_a_transaction_that_ends_by_itself_costs_no_other_write(sqlite_db: Database) -> None:
+    def lost(tx: Transaction) -> None:
+        tx.exec_driver_sql("ROLLBACK")
+        tx.exec_driver_sql("SELECT nothing")
+
+    gate = Gate()
+    first = await behind(sqlite_db, gate)
+    before = asyncio.create_task(sqlite_db.write(add, "a.example"))
+    losing = asyncio.create_task(sqlite_db.write(lost))
+    after = asyncio.create_task(sqlite_db.write(add, "b.example"))
+    await asyncio.sleep(0)
+    gate.open.set()
+    await asyncio.gather(first, before, after)
+    with pytest.raises(Unavailable):
+        await losing
+    assert names(sqlite_db) == {"a.example", "b.example"}
 
 
 def test_a_reader_cannot_write(db: Database) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.engine import URL
 
@@ -87,6 +88,7 @@ def _sqlite(url: URL) -> Engines:
     event.listen(reader, "connect", _prepare_sqlite_reader)
     # A deferred transaction that turns to writing is refused at once when another has written
     # meanwhile, whatever the time-out: so a writer asks for the lock first.
+    event.listen(writer, "commit", _refuse_to_commit_nothing)
     event.listen(writer, "begin", lambda tx: tx.exec_driver_sql("BEGIN IMMEDIATE"))
     event.listen(reader, "begin", lambda tx: tx.exec_driver_sql("BEGIN"))
     return Engines(writer, reader)
@@ -128,6 +130,7 @@ def _postgresql(url: URL) -> Engines:
     reader = sa.create_engine(
         url, pool_size=READERS, max_overflow=4, isolation_level="AUTOCOMMIT", **settings
     )
+    event.listen(writer, "commit", _refuse_to_commit_nothing)
     event.listen(writer, "connect", _prepare_postgresql)
     event.listen(reader, "connect", _prepare_postgresql_reader)
     return Engines(writer, reader)
@@ -147,6 +150,25 @@ def _prepare_postgresql_reader(connection: Any, record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = on")
     connection.commit()
+
+
+def intact(tx: Transaction) -> bool:
+    """Whether what was done in the transaction can still be committed.
+
+    SQLite ends a transaction by itself when the disk is full; PostgreSQL answers the COMMIT of a
+    failed one with ROLLBACK, without an error.
+    """
+    if tx.closed or tx.invalidated:
+        return False
+    raw: Any = tx.connection.dbapi_connection
+    if isinstance(raw, sqlite3.Connection):
+        return raw.in_transaction
+    return raw.info.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
+
+
+def _refuse_to_commit_nothing(tx: Transaction) -> None:
+    if not intact(tx):
+        raise RuntimeError("a transaction had failed, and its error was swallowed")
 
 
 def gone(error: BaseException) -> bool:

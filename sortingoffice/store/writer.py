@@ -15,7 +15,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -55,6 +55,7 @@ class Writer:
     def __init__(self, writer: sa.Engine) -> None:
         self._engine = writer
         self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._retries: deque[_Job] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -89,6 +90,8 @@ class Writer:
     def _live(self) -> None:
         stopping = False
         while True:
+            while self._retries:
+                self._group(self._retries.popleft(), 1)  # alone: one that breaks its group breaks it once
             try:
                 job = self._waiting.get(block=not stopping)
             except queue.Empty:
@@ -96,12 +99,12 @@ class Writer:
             if job is None:
                 stopping = True
             else:
-                self._group(job)
+                self._group(job, MOST)
 
-    def _group(self, first: _Job) -> None:
+    def _group(self, first: _Job, most: int) -> None:
         taken = [first]
         try:
-            answers = self._transaction(taken)
+            answers = self._transaction(taken, most)
         except Exception as error:
             if isinstance(error, _Broken) or engine.gone(error):
                 answers = [self._failed(job, error) for job in taken]
@@ -110,10 +113,10 @@ class Writer:
         for job, answer in zip(taken, answers, strict=False):
             if answer is None:
                 job.again = True
-                self._waiting.put(job)
+                self._retries.append(job)
         self._reply([answer for answer in answers if answer is not None])
 
-    def _transaction(self, taken: list[_Job]) -> list[_Answer | None]:
+    def _transaction(self, taken: list[_Job], most: int) -> list[_Answer | None]:
         """Run `taken` and those that come meanwhile; commit; the answers, None for a second try."""
         answers: list[_Answer | None] = []
         kept = 0
@@ -124,7 +127,7 @@ class Writer:
                 answer = self._one(tx, taken[len(answers)], kept)
                 kept += answer is not None and answer.error is None
                 answers.append(answer)
-                if len(taken) == len(answers) < MOST and time.monotonic() - started < LONGEST:
+                if len(taken) == len(answers) < most and time.monotonic() - started < LONGEST:
                     taken.extend(self._next())
             try:
                 tx.commit()
@@ -142,8 +145,10 @@ class Writer:
             value = job.run(tx)
             if kept:
                 tx.exec_driver_sql("RELEASE SAVEPOINT one")
+            elif not engine.intact(tx):
+                raise RuntimeError("a write failed, and swallowed its error")
         except BaseException as error:
-            if engine.gone(error) or not _open(tx):
+            if engine.gone(error) or _ended(tx):
                 raise _Broken(engine.reason(error)) from error
             if kept:
                 tx.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
@@ -215,9 +220,6 @@ def _uncommitted(answer: _Answer, error: Exception) -> _Answer:
     return answer if answer.error is not None else _refused(answer.job, error)
 
 
-def _open(tx: sa.Connection) -> bool:
-    """Whether the transaction still is one: SQLite ends it by itself when the disk is full."""
-    if tx.invalidated or tx.closed:
-        return False
-    raw: Any = tx.connection.dbapi_connection
-    return bool(getattr(raw, "in_transaction", True))
+def _ended(tx: sa.Connection) -> bool:
+    """Whether the whole transaction is over, so that no savepoint can be gone back to."""
+    return tx.closed or tx.invalidated or (tx.dialect.name == "sqlite" and not engine.intact(tx))
