@@ -9,7 +9,8 @@ number, 10 of the MAC.  28 octets in all, of the 64 that RFC 5321 §4.5.3.1.1 al
 
 The MAC is keyed BLAKE2b, which costs a thirtieth of OpenSSL's HMAC on octets this few.
 
-Sources: RFC 7693 (BLAKE2, §2.9 keyed); RFC 5321 §4.5.3.1.1; RFC 4648 §6 (base32); VERP as D. J. Bernstein described it.
+Sources: RFC 7693 §2.9 (keyed BLAKE2); RFC 5321 §4.5.3.1.1; RFC 4648 §6 (base32); VERP as D. J. Bernstein
+described it.
 """
 
 from __future__ import annotations
