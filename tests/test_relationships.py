@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sortingoffice.core import naming
 from sortingoffice.core.model import DeliveryState
+from sortingoffice.flows import relationships
+from sortingoffice.flows.office import now
 from tests.person import DOMAIN, MAILBOX, Person
 
 STABLE = {"relationship", "name", "alias", "state", "site", "bindings", "created", "contacts"}
@@ -256,6 +259,33 @@ def test_revoking_cancels_what_the_person_wrote_and_keeps_what_they_were_promise
     person.out("revoke", "lamp-shop")
     assert person.delivery(outward).state is DeliveryState.DROPPED
     assert person.delivery(inward).state is DeliveryState.QUEUED
+
+
+def _days_later(person: Person, days: int) -> int:
+    with person.office() as office:
+        later = replace(office, clock=lambda: now() + timedelta(days=days))
+        return later.db.call(relationships.keep_time, later)
+
+
+def test_a_pause_ends_at_its_time_and_lets_its_mail_go(person: Person) -> None:
+    person.out("new", "Lamp Shop")
+    person.out("pause", "lamp-shop", "--until", "14d")
+    muted = person.spooled("lamp-shop", DeliveryState.HELD, reason="muted")
+    assert _days_later(person, 13) == 0
+    assert person.json("show", "lamp-shop")["state"] == "muted"
+    assert _days_later(person, 15) == 1
+    assert _days_later(person, 15) == 0
+    assert person.json("show", "lamp-shop")["state"] == "active"
+    assert person.delivery(muted).state is DeliveryState.QUEUED
+
+
+def test_a_closing_ends_in_a_revocation(person: Person) -> None:
+    person.out("new", "Lamp Shop")
+    person.out("revoke", "lamp-shop", "--properly")
+    assert _days_later(person, 44) == 0
+    assert _days_later(person, 46) == 1
+    assert person.json("show", "lamp-shop")["state"] == "revoked"
+    assert person.events("lamp-shop")[-1] == "revoked"
 
 
 # ---- aliases

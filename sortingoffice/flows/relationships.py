@@ -292,6 +292,21 @@ def release_muted(tx: Transaction, office: Office, of: Relationship) -> int:
     return sum(spool.release(tx, delivery_id, office.clock()) for delivery_id in muted)
 
 
+def keep_time(tx: Transaction, office: Office) -> int:
+    """End the pauses and closings whose time has come; how many.  Housekeeping asks now and then."""
+    now = office.clock()
+    ended = rows.over(tx, now)
+    for of in ended:
+        paused = of.state is RelationshipState.MUTED
+        made = after(of, Action.RESUME if paused else Action.EXPIRE, now)
+        assert not isinstance(made, No), "only muted and closing relationships have these times"
+        rows.update(tx, made)
+        if paused:
+            release_muted(tx, office, of)
+        write_event(tx, office, made, "clock", "resumed" if paused else "revoked")
+    return len(ended)
+
+
 def current_alias(tx: Transaction, of: Relationship) -> Alias:
     """The alias that is shown: the live one."""
     every = rows.aliases(tx, of.id)

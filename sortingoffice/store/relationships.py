@@ -6,6 +6,7 @@ ends: a revoke and an arriving message never overwrite one another, on either da
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,6 +31,14 @@ _NAMES = sa.select(_relationship.c.id, _relationship.c.slug, _relationship.c.nam
 _SLUGS = sa.select(_relationship.c.slug).where(
     _OF_ACCOUNT,
     sa.or_(_relationship.c.slug == sa.bindparam("slug"), _relationship.c.slug.like(sa.bindparam("more"))),
+)
+
+_NOW = sa.bindparam("now", type_=schema.Instant)
+_OVER = (
+    sa.select(_relationship)
+    .where(sa.or_(_relationship.c.muted_until <= _NOW, _relationship.c.closing_until <= _NOW))
+    .order_by(_relationship.c.id)
+    .limit(sa.bindparam("most"))
 )
 
 _BY_CANONICAL = sa.select(_alias).where(_alias.c.canonical == sa.bindparam("canonical"))
@@ -121,6 +130,11 @@ def every(
         if each.id in by_alias
         or any(wanted in text.casefold() for text in (each.slug, each.name, each.site, each.note))
     )
+
+
+def over(tx: Transaction, now: datetime, most: int = 1000) -> tuple[Relationship, ...]:
+    """Relationships whose pause or whose closing has come to its end."""
+    return schema.every(Relationship, tx.execute(_OVER, {"now": now, "most": most}))
 
 
 def free_slug(tx: Transaction, account_id: int, wanted: str) -> str:
