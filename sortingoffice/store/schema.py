@@ -18,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult, Result
 from sqlalchemy.types import TypeDecorator
 
-from sortingoffice.core import model
+from sortingoffice.core import access, model
 
 T = TypeVar("T")
 
@@ -397,6 +397,7 @@ confirmation = _table(
     _to("relationship"),
     _to("message", index=True),
     _octets("token_hash", unique=True),
+    _text("leaving"),
     _at("expires"),
     _at("created"),
     _at("answered", null=True),
@@ -425,6 +426,59 @@ event = _table(
     _text("detail"),
 )
 
+api_token = _table(
+    "api_token",
+    _id(),
+    _to("account", index=True),
+    _text("label"),
+    _octets("hash", unique=True),
+    _text("scopes"),
+    _at("created"),
+    _at("expires", null=True),
+    _at("last_used", null=True),
+    _at("revoked", null=True),
+)
+
+session = _table(
+    "session",
+    _id(),
+    _to("account", index=True),
+    _octets("hash", unique=True),
+    _octets("previous", null=True, index=True),
+    _text("device"),
+    _text("how"),
+    _at("created"),
+    _at("rotated"),
+    _at("last_used"),
+    _at("expires"),
+    _at("revoked", null=True),
+)
+
+one_time = _table(
+    "one_time",
+    _id(),
+    _to("account", null=True, index=True),
+    _word("purpose", access.Purpose),
+    _octets("hash", unique=True),
+    _at("created"),
+    _at("expires"),
+    _at("used", null=True),
+)
+
+passkey = _table(
+    "passkey",
+    _id(),
+    _to("account", index=True),
+    _text("label"),
+    _octets("credential", unique=True),
+    _octets("public"),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    _text("transports"),
+    _at("created"),
+    _at("last_used", null=True),
+    _at("revoked", null=True),
+)
+
 TABLES: dict[type[Any], sa.Table] = {
     model.Account: account,
     model.Mailbox: mailbox,
@@ -449,6 +503,10 @@ TABLES: dict[type[Any], sa.Table] = {
     model.Confirmation: confirmation,
     model.InboundDirective: inbound_directive,
     model.Event: event,
+    access.ApiToken: api_token,
+    access.Session: session,
+    access.OneTime: one_time,
+    access.Passkey: passkey,
 }
 
 
