@@ -208,6 +208,28 @@ async def test_xclient_from_a_listed_host_changes_the_peer() -> None:
     assert flows.peers[0] == Peer(ip="192.0.2.9", helo="client.example")
 
 
+async def test_a_client_behind_a_listed_proxy_may_not_use_the_proxys_xclient() -> None:
+    keys: dict[str, Any] = {"smtp__proxy_protocol_from": ["127.0.0.1"], "smtp__xclient_from": ["127.0.0.1"]}
+    async with running(**keys) as edge, client(edge.smtp[0].port) as peer:
+        await peer.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 1000 25\r\n")
+        await peer.reply()
+        assert "XCLIENT" not in await peer.say("EHLO c")
+        assert (await peer.say("XCLIENT ADDR=192.0.2.9")).startswith("550 5.7.0")
+
+
+async def test_a_large_message_passes_tls_octet_for_octet() -> None:
+    flows = Flows()
+    raw = b"".join(b"line %d %s\r\n" % (n, b"x" * (n % 900)) for n in range(20_000))
+    async with running(flows, smtp__max_message_bytes=20_000_000) as edge, client(edge.smtp[0].port) as peer:
+        await peer.reply()
+        await peer.say("EHLO c")
+        await peer.say("STARTTLS")
+        await peer.starttls()
+        await peer.begin()
+        assert (await peer.say(raw + b".")).startswith("250")
+    assert flows.messages[0][1] == raw
+
+
 # ---- what goes wrong inside ----------------------------------------------------------------------
 
 

@@ -70,7 +70,7 @@ class Session(SMTP):
         self.wire: asyncio.Transport | None = None
         self.reader = Reader(self.loop)
         self.started = self.loop.time()
-        self.connected = ""  # the connection's own address, whatever a proxy says
+        self.connected = ""  # who speaks to us; behind a listed proxy its client, whatever XCLIENT says
         self.peer = Peer("")
         self._out: list[bytes] = []
         self._over = False
@@ -194,7 +194,8 @@ class Session(SMTP):
             self.say(replies.SHUTTING_DOWN)
             return False
         if listed(self.peer.ip, self.door.proxies):
-            self.peer = replace(self.peer, ip=await proxied(self, self.peer.ip))
+            self.connected = await proxied(self, self.connected)
+            self.peer = replace(self.peer, ip=self.connected)
         if not self.door.enter(self.peer.ip, self.loop.time()):
             self.say(replies.TOO_MANY_CONNECTIONS)
             log.event("session.refused", ip=self.peer.ip, why="too many connections")
@@ -266,7 +267,7 @@ class Session(SMTP):
         """451 for what we could not foresee: never 5xx, never 250, never its words."""
         self.say(replies.LOCAL_ERROR)
         if isinstance(error, self.door.hooks.unavailable):
-            log.event("session.unavailable", ip=self.peer.ip, why=type(error).__name__)
+            log.event("session.unavailable", ip=self.peer.ip, why=error)
         else:
             log.bug("session.bug", error, ip=self.peer.ip)
 

@@ -120,6 +120,9 @@ class Smtp(Session):
         if refusal is not None:
             self.fault(refusal)
             return
+        if int(path.parameters.get("SIZE", "0")) > self.door.most:  # RFC 1870 §6.1
+            self.say(replies.TOO_LARGE)
+            return
         refusal = await self.judge_sender(path.address)
         if refusal is not None:
             self.say(refusal)
@@ -147,12 +150,8 @@ class Smtp(Session):
         given = path.parameters
         if given and (not self.peer.esmtp or not self.parameters.issuperset(given)):
             return replies.UNKNOWN_PARAMETER
-        size = given.get("SIZE")
-        if size is not None:
-            if not _SIZE.fullmatch(size):
-                return replies.BAD_PARAMETER
-            if int(size) > self.door.most:
-                return replies.TOO_LARGE
+        if not _SIZE.fullmatch(given.get("SIZE", "0")):
+            return replies.BAD_PARAMETER
         if given.get("BODY", "7BIT").upper() not in ("7BIT", "8BITMIME") or given.get("SMTPUTF8"):
             return replies.BAD_PARAMETER
         if not argument.isascii() and "SMTPUTF8" not in given:
