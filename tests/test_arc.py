@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -232,6 +234,18 @@ def test_fifty_sets_cost_little() -> None:
     assert _validate(raw).result is Result.PASS
     assert time.perf_counter() - start < 1.0
     assert _sealed(raw, ONE, "pass") == raw
+
+
+def test_a_seal_that_chooses_its_own_fields_is_no_seal() -> None:
+    sealed = Message.parse(_sealed(PLAIN, ONE, "none"))
+    signature, results = sealed.fields[1:3]
+    for extra in (b"", b"; h=from"):
+        emptied = b"i=1; a=rsa-sha256; cv=none; d=one.example; s=s" + extra + b"; b="
+        octets = canonical.header_octets([results, signature], relaxed=True)
+        octets += canonical.relaxed_field(b"ARC-Seal", emptied).removesuffix(b"\r\n")
+        seal = Field(b"ARC-Seal", b"ARC-Seal: " + emptied + base64.b64encode(ONE.signature(octets)) + b"\r\n")
+        raw = bytes(replace(sealed, fields=(seal, *sealed.fields[1:])))
+        assert _validate(raw).result is (Result.FAIL if extra else Result.PASS)
 
 
 def test_fifty_one_sets_are_no_chain() -> None:

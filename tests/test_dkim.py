@@ -302,6 +302,12 @@ def test_a_key_below_1024_bits_verifies_nothing() -> None:
     assert (found.result, found.reason) == (Result.PERMERROR, "key of 512 bits")
 
 
+@pytest.mark.parametrize("algorithm", ["rsa-sha512", "RSA-SHA256", "none", ""])
+def test_an_unknown_algorithm_is_told(algorithm: str) -> None:
+    raw = _by_hand(MESSAGE, PLAIN.replace("rsa-sha256", algorithm))
+    assert _verify(raw)[0].reason == "unknown algorithm"
+
+
 def test_a_signature_past_its_end_is_no_pass() -> None:
     at = int(NOW.timestamp())
     raw = _by_hand(MESSAGE, f"{PLAIN}; t={at}; x={at + 60}")
