@@ -23,10 +23,10 @@ import sqlalchemy as sa
 
 from sortingoffice.errors import OfficeError
 from sortingoffice.store import engine, migrations
-from sortingoffice.store.engine import OutOfReach, Transaction, Unavailable
+from sortingoffice.store.engine import OutOfReach, Transaction, Unavailable, my_turn
 from sortingoffice.store.writer import Writer
 
-__all__ = ["Database", "OutOfReach", "Transaction", "Unavailable"]
+__all__ = ["Database", "OutOfReach", "Transaction", "Unavailable", "my_turn"]
 
 P = ParamSpec("P")
 T = TypeVar("T")

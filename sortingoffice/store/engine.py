@@ -166,6 +166,16 @@ def intact(tx: Transaction) -> bool:
     return raw.info.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
 
 
+def my_turn(tx: Transaction, key: int) -> bool:
+    """Whether no other node is at what this key stands for; if so, none will be until `tx` ends."""
+    if tx.dialect.name == "sqlite":
+        return True  # one writer at a time
+    return bool(tx.execute(_TRY_LOCK, {"key": key}).scalar())
+
+
+_TRY_LOCK = sa.text("SELECT pg_try_advisory_xact_lock(:key)")
+
+
 def _refuse_to_commit_nothing(tx: Transaction) -> None:
     if not intact(tx):
         raise RuntimeError("a transaction had failed, and its error was swallowed")

@@ -28,7 +28,10 @@ _CARRIED = (
     .where(schema.relationship.c.account_id == sa.bindparam("account_id"))
     .limit(1)
 )
-_PRUNE = _reference.delete().where(_reference.c.created < sa.bindparam("before"))
+_PRUNE = _reference.delete().where(
+    _reference.c.id.in_(sa.select(_reference.c.id).order_by(_reference.c.id).limit(sa.bindparam("most"))),
+    _reference.c.created < sa.bindparam("before", type_=schema.Instant),
+)
 
 
 def remember(tx: Transaction, relationship_id: int, inside: str, outside: str, now: datetime) -> None:
@@ -54,6 +57,6 @@ def carried(tx: Transaction, account_id: int, outside: str) -> bool:
     return found.first() is not None
 
 
-def prune(tx: Transaction, before: datetime) -> int:
-    """Forget pairs older than `before`; how many."""
-    return int(tx.execute(_PRUNE, {"before": before}).rowcount)
+def prune(tx: Transaction, before: datetime, most: int = 5000) -> int:
+    """Forget pairs older than `before`, the oldest first; how many."""
+    return int(tx.execute(_PRUNE, {"before": before, "most": most}).rowcount)

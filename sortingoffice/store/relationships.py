@@ -40,6 +40,17 @@ _OVER = (
     .order_by(_relationship.c.id)
     .limit(sa.bindparam("most"))
 )
+_LAPSED = (
+    sa.select(_relationship)
+    .where(
+        _relationship.c.until <= _NOW,
+        _relationship.c.state.in_(
+            [RelationshipState.UNBOUND, RelationshipState.ACTIVE, RelationshipState.MUTED]
+        ),
+    )
+    .order_by(_relationship.c.id)
+    .limit(sa.bindparam("most"))
+)
 
 _BY_CANONICAL = sa.select(_alias).where(_alias.c.canonical == sa.bindparam("canonical"))
 _ALIASES = sa.select(_alias).where(_alias.c.relationship_id == _OF).order_by(_alias.c.id)
@@ -135,6 +146,11 @@ def every(
 def over(tx: Transaction, now: datetime, most: int = 1000) -> tuple[Relationship, ...]:
     """Relationships whose pause or whose closing has come to its end."""
     return schema.every(Relationship, tx.execute(_OVER, {"now": now, "most": most}))
+
+
+def lapsed(tx: Transaction, now: datetime, most: int = 1000) -> tuple[Relationship, ...]:
+    """Relationships that still take mail although their `until` has passed."""
+    return schema.every(Relationship, tx.execute(_LAPSED, {"now": now, "most": most}))
 
 
 def free_slug(tx: Transaction, account_id: int, wanted: str) -> str:

@@ -390,15 +390,20 @@ _CENSUS = sa.select(
 # ---- forgetting ----------------------------------------------------------------------------------
 
 
-def _erase(tx: Transaction, message_id: int) -> None:
-    """Empty a message's octets once nothing waits for them."""
-    tx.execute(_ERASE, {"of_message": message_id, "nothing": b""})
+def _erase(tx: Transaction, message_id: int) -> int:
+    """Empty a message's octets once nothing waits for them; 1 if so."""
+    return int(tx.execute(_ERASE, {"of_message": message_id, "nothing": b""}).rowcount)
 
 
-def erase_ended(tx: Transaction, most: int = 1000) -> int:
-    """Empty what `settle` could not see ending: two nodes that ended a message's last two deliveries
-    at one moment.  How many."""
-    return int(tx.execute(_ERASE_ENDED, {"nothing": b"", "most": most}).rowcount)
+def left_behind(tx: Transaction, most: int = 1000) -> tuple[int, ...]:
+    """Messages whose octets `settle` could not see ending: two nodes ended the last two deliveries of
+    one at the same moment."""
+    return tuple(tx.execute(_LEFT_BEHIND, {"most": most}).scalars())
+
+
+def erase(tx: Transaction, message_ids: Collection[int]) -> int:
+    """Empty the octets of those for which nothing waits; how many."""
+    return sum(_erase(tx, message_id) for message_id in message_ids)
 
 
 def prune_attempts(tx: Transaction, before: datetime, most: int = 5000) -> int:
@@ -407,15 +412,16 @@ def prune_attempts(tx: Transaction, before: datetime, most: int = 5000) -> int:
 
 
 _NOBODY_WAITS = ~sa.exists().where(_delivery.c.message_id == _message.c.id, _WAITING)
-_EMPTIED = _message.update().values(raw=sa.bindparam("nothing", type_=sa.LargeBinary))
-_ERASE = _EMPTIED.where(_message.c.id == sa.bindparam("of_message"), _NOBODY_WAITS)
-_ERASE_ENDED = _EMPTIED.where(
-    _message.c.id.in_(
-        sa.select(_message.c.id)
-        .where(sa.text("length(raw) > 0"), _NOBODY_WAITS)
-        .order_by(_message.c.accepted)
-        .limit(sa.bindparam("most"))
-    )
+_ERASE = (
+    _message.update()
+    .where(_message.c.id == sa.bindparam("of_message"), _NOBODY_WAITS)
+    .values(raw=sa.bindparam("nothing", type_=sa.LargeBinary))
+)
+_LEFT_BEHIND = (
+    sa.select(_message.c.id)
+    .where(sa.text("length(raw) > 0"), _NOBODY_WAITS)
+    .order_by(_message.c.accepted)
+    .limit(sa.bindparam("most"))
 )
 _PRUNE = _attempt.delete().where(
     _attempt.c.id.in_(sa.select(_attempt.c.id).order_by(_attempt.c.id).limit(sa.bindparam("most"))),

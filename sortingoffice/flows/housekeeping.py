@@ -1,0 +1,108 @@
+"""What the clock does while nobody looks: limits that are reached, and what need not be kept.
+
+Each task is a transaction of its own; one that fails is logged and tried again at the next round.
+Of several nodes one at a time does each.  Nothing here is waited for: at RCPT the clock is asked
+itself, so an alias expires on the second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from sortingoffice import log
+from sortingoffice.core.relationship import Action, No, after
+from sortingoffice.flows import relationships
+from sortingoffice.flows.office import Office
+from sortingoffice.store import references, spool
+from sortingoffice.store import relationships as rows
+from sortingoffice.store.database import Transaction, Unavailable, my_turn
+
+ROUND = timedelta(minutes=1)
+TIDY_EVERY = 60  # rounds
+KEEP_ATTEMPTS = timedelta(days=90)
+KEEP_REFERENCES = timedelta(days=730)  # an answer to an older mail starts a new thread
+
+_TURN = 0x486F7573  # "Hous": what the nodes take turns at
+_BATCH = 1000  # rows in one transaction, so that arriving mail never waits long for us
+
+Task = Callable[[Office], Awaitable[int]]
+
+
+async def run(office: Office, stop: asyncio.Event) -> None:
+    """Keep house until told to stop."""
+    rounds = 0
+    while not stop.is_set():
+        await look_after(office, EACH_ROUND if rounds % TIDY_EVERY else EACH_ROUND + NOW_AND_THEN)
+        rounds += 1
+        try:
+            await asyncio.wait_for(stop.wait(), ROUND.total_seconds())
+        except TimeoutError:
+            continue
+
+
+async def look_after(office: Office, tasks: tuple[Task, ...]) -> None:
+    """Do each task, whatever becomes of the others."""
+    for task in tasks:
+        try:
+            number = await task(office)
+        except Unavailable as problem:
+            log.event("housekeeping-unavailable", task=task.__name__, reason=problem)
+        except Exception as error:
+            log.bug("housekeeping-failed", error, task=task.__name__)
+        else:
+            if number:
+                log.event("housekeeping", task=task.__name__, number=number)
+
+
+async def keep_time(office: Office) -> int:
+    """Pauses and closings that end."""
+    return await _in_turn(office, lambda tx: relationships.keep_time(tx, office))
+
+
+async def expire(office: Office) -> int:
+    """Relationships whose `until` has passed."""
+    return await _in_turn(office, lambda tx: _expire(tx, office))
+
+
+def _expire(tx: Transaction, office: Office) -> int:
+    now = office.clock()
+    lapsed = rows.lapsed(tx, now, _BATCH)
+    for of in lapsed:
+        made = after(of, Action.EXPIRE, now)
+        assert not isinstance(made, No), "every state may expire"
+        rows.update(tx, made)
+        relationships.write_event(tx, office, made, "clock", "expired")
+    return len(lapsed)
+
+
+async def erase_octets(office: Office) -> int:
+    """Messages that have ended, and whose octets nobody erased."""
+    found = await office.db.read(spool.left_behind, _BATCH)
+    return await office.db.write(spool.erase, found) if found else 0
+
+
+async def prune_attempts(office: Office) -> int:
+    return await _in_batches(office, spool.prune_attempts, KEEP_ATTEMPTS)
+
+
+async def prune_references(office: Office) -> int:
+    return await _in_batches(office, references.prune, KEEP_REFERENCES)
+
+
+EACH_ROUND: tuple[Task, ...] = (keep_time, expire)
+NOW_AND_THEN: tuple[Task, ...] = (erase_octets, prune_attempts, prune_references)
+
+
+async def _in_turn(office: Office, fn: Callable[[Transaction], int]) -> int:
+    return await office.db.write(lambda tx: fn(tx) if my_turn(tx, _TURN) else 0)
+
+
+async def _in_batches(office: Office, prune: Callable[..., int], keep: timedelta) -> int:
+    """Forget what is older than `keep`, a batch at a time."""
+    before = office.clock() - keep
+    total = 0
+    while number := await office.db.write(prune, before, _BATCH):
+        total += number
+    return total
