@@ -12,7 +12,7 @@ import pytest
 
 from sortingoffice.core.model import Delivery, DeliveryState, Direction
 from sortingoffice.flows import deliver, returned, signing
-from sortingoffice.mail import arc, dkim, token
+from sortingoffice.mail import arc, dkim, mime, token
 from sortingoffice.mail.asking import Answer, Outcome, Question
 from sortingoffice.mail.asking import run as ask
 from sortingoffice.mail.authentication import Result
@@ -178,6 +178,19 @@ async def test_each_attempt_sends_the_same_octets(made: Spooled, sink: Sink) -> 
         await until(ended(made, delivery))
     first, second = sink.received
     assert first.octets == second.octets
+
+
+async def test_a_next_hop_without_8bitmime_gets_seven_bits_that_verify(made: Spooled, sink: Sink) -> None:
+    sink.extensions = ("PIPELINING",)
+    raw = OUTWARD.replace(b"\r\n\r\nWhere is it?", "\r\n\r\nWo ist sie? Grüße".encode())
+    delivery = made.put(Direction.OUTWARD, raw=raw)
+    async with delivering(made):
+        await until(ended(made, delivery))
+    octets = sink.received[0].octets
+    assert octets.isascii()
+    results = ask(dkim.verify(octets, datetime.now(UTC)), published(made))
+    assert [each.result for each in results] == [Result.PASS] * 2
+    assert mime.parse(Message.parse(octets)).octets() == "Wo ist sie? Grüße\r\n".encode()
 
 
 # ---- retries and ends ------------------------------------------------------------------------------

@@ -198,6 +198,7 @@ class _Out:
             recipient=claimed.delivery.recipient,
             octets=octets,
             utf8=claimed.message.utf8,
+            seven=lambda: signing.in_seven_bits(self._office, claimed.message, claimed.delivery),
         )
         return await self.relay.attempt(hosts, parcel, policy=self._way.policy, login=self._way.login)
 

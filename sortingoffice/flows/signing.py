@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sortingoffice.core.model import Delivery, Direction, SpooledMessage
 from sortingoffice.flows.office import Office
-from sortingoffice.mail import arc, dkim, headers, token, trace
+from sortingoffice.mail import arc, dkim, headers, seven, token, trace
 from sortingoffice.mail.dkim import SigningKey
 from sortingoffice.mail.message import Field, Message
 
@@ -30,6 +31,14 @@ async def signed(office: Office, message: SpooledMessage, delivery: Delivery) ->
     if message.size > _IN_A_THREAD:
         return await asyncio.to_thread(outgoing, message, traces, keys)
     return outgoing(message, traces, keys)
+
+
+def in_seven_bits(office: Office, message: SpooledMessage, delivery: Delivery) -> bytes:
+    """The same for a next hop that takes no eight bits: converted first, then signed."""
+    body = bytes(seven.downgraded(Message.parse(message.raw)))
+    return outgoing(
+        replace(message, raw=body), _traces(office, message), signing_keys(office, message, delivery)
+    )
 
 
 def outgoing(message: SpooledMessage, traces: Sequence[Field], keys: Sequence[SigningKey]) -> bytes:

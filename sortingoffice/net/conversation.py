@@ -17,9 +17,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from sortingoffice.mail import address
@@ -50,12 +50,14 @@ class Parcel:
     recipient  forward-path
     octets     the message, in CR LF lines
     utf8       it was accepted with SMTPUTF8
+    seven      makes the message anew in seven bits, for a next hop without 8BITMIME; None: can't be
     """
 
     sender: str
     recipient: str
     octets: bytes
     utf8: bool = False
+    seven: Callable[[], bytes] | None = None
 
     @property
     def needs_utf8(self) -> bool:
@@ -168,6 +170,8 @@ class Conversation(asyncio.Protocol):
         if refusal is not None:
             return Answered(refusal)
         self.transactions += 1
+        if "8bitmime" not in self.extensions and parcel.seven is not None and not parcel.octets.isascii():
+            parcel = replace(parcel, octets=parcel.seven(), seven=None)  # RFC 6152 §3
         try:
             refusal = await self._envelope(parcel)
             if refusal is None:
