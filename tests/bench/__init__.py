@@ -1,0 +1,1 @@
+"""How fast the office is, measured from outside: `python -m tests.bench`."""
