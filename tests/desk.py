@@ -23,6 +23,11 @@ from sortingoffice.core.model import (
     Delivery,
     DeliveryState,
     Direction,
+    Domain,
+    Envelope,
+    Mailbox,
+    MailboxState,
+    Peer,
     Relationship,
     RelationshipState,
     Sensitivity,
@@ -30,16 +35,20 @@ from sortingoffice.core.model import (
     Strangers,
     VendorKind,
 )
-from sortingoffice.flows import cards, disclose, ledger
+from sortingoffice.flows import cards, consent, disclose, ledger
+from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.cards import Assignment, Permission
 from sortingoffice.flows.disclose import Resolved
 from sortingoffice.flows.office import Keys, Office
-from sortingoffice.mail import cipher
+from sortingoffice.mail import cipher, headers
+from sortingoffice.mail.address import parse
+from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Message
 from sortingoffice.net.resolver import Resolver
 from sortingoffice.store import schema
 from sortingoffice.store.database import Database
 
+MAILBOX = "anna@home.example"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SHIPPING = ("name=Anna Example", "street=Lindenallee 5", "postcode=10115", "city=Berlin", "country=DE")
 
@@ -108,6 +117,35 @@ class Desk:
             self.db.call(self._spool, outcome, state)
         return outcome
 
+    def notices(self) -> list[SpooledMessage]:
+        """What the office wrote to the person, oldest first."""
+        found = sa.select(schema.message).where(schema.message.c.direction == Direction.NOTICE)
+        ordered = found.order_by(schema.message.c.id)
+        return list(self.db.view(lambda tx: schema.every(SpooledMessage, tx.execute(ordered))))
+
+    def states(self) -> list[str]:
+        """Of the deliveries to the vendor, oldest first."""
+        table = schema.delivery
+        found = sa.select(table.c.state).where(table.c.contact_id.is_not(None)).order_by(table.c.id)
+        return [str(row.state) for row in self.db.view(lambda tx: tx.execute(found).all())]
+
+    def answer(self, text: str, notice: SpooledMessage | None = None, **envelope: Any) -> None:
+        """Reply to the office's (last) question, from the proved mailbox."""
+        asked = Message.parse((notice or self.notices()[-1]).raw)
+        to = headers.addresses(asked.value("From") or b"")[0].address
+        assert to is not None
+        sender = envelope.get("sender", parse(MAILBOX))
+        arrival = Arrival(
+            Peer("192.0.2.1"),
+            Envelope(sender, (to,)),
+            Message.parse(octets(text)),
+            len(text),
+            Authentication(),
+            "answer",
+            self.now[0],
+        )
+        self.db.call(consent.answered, self.office, arrival, to)
+
     def _spool(self, tx: sa.Connection, resolved: Resolved, state: DeliveryState) -> None:
         raw = bytes(resolved.message)
         now = self.now[0]
@@ -119,12 +157,12 @@ class Desk:
                 Direction.OUTWARD,
                 self.account.id,
                 self.shop.id,
-                "",
+                MAILBOX,
                 "",
                 "",
                 None,
                 "test",
-                "",
+                "your lamp",
                 False,
                 True,
                 False,
@@ -133,6 +171,8 @@ class Desk:
                 raw,
             ),
         )
+        if resolved.waiting is not None:
+            state = DeliveryState.QUEUED
         for contact in resolved.contacts:
             schema.insert(tx, delivery(spooled, contact, state, now))
         disclose.record(tx, self.office, resolved, spooled.id, now)
@@ -167,6 +207,7 @@ def octets(message: bytes | str) -> bytes:
 def text(outcome: Resolved | Problem) -> str:
     """The body of what is sent, LF; fails where nothing is."""
     assert isinstance(outcome, Resolved), outcome
+    assert outcome.waiting is None, outcome.waiting
     return outcome.message.body.decode().replace("\r\n", "\n")
 
 
@@ -174,6 +215,13 @@ def refusal(outcome: Resolved | Problem) -> str:
     """Subject and lines of a refusal; fails where something is sent."""
     assert isinstance(outcome, Problem), bytes(outcome.message)
     return "\n".join([outcome.subject, *outcome.lines])
+
+
+def waits(outcome: Resolved | Problem) -> str:
+    """Why the person is asked; fails where they aren't."""
+    assert isinstance(outcome, Resolved), outcome
+    assert outcome.waiting is not None, bytes(outcome.message)
+    return outcome.waiting.what
 
 
 def open_desk(db: Database, folder: Path) -> Desk:
@@ -190,12 +238,19 @@ def open_desk(db: Database, folder: Path) -> Desk:
 def _account(tx: sa.Connection, office: Office) -> Account:
     made = schema.insert(tx, Account(0, "anna", AccountState.ACTIVE, True, None, "card", START))
     assert office.keys.card is not None
+    schema.insert(tx, Domain(0, "sort.example", START))
+    schema.insert(
+        tx,
+        Mailbox(0, made.id, MAILBOX, MailboxState.VERIFIED, True, True, START, "dkim", None, None, START),
+    )
     wrapped = cipher.wrap(office.keys.card, os.urandom(32), made.id, os.urandom(12))
     tx.execute(schema.account.update().where(schema.account.c.id == made.id).values(wrapped_key=wrapped))
     return replace(made, wrapped_key=wrapped)
 
 
-def _related(tx: sa.Connection, /, account: Account, name: str, **changes: Any) -> tuple[Relationship, Contact]:
+def _related(
+    tx: sa.Connection, /, account: Account, name: str, **changes: Any
+) -> tuple[Relationship, Contact]:
     slug = name.lower().replace(" ", "-")
     made = Relationship(
         0,

@@ -143,6 +143,9 @@ def check(desk: Desk, oracle: Oracle, mail: str, outcome: Resolved | Problem, be
         assert outcome.subject.startswith("Not sent: ")
         assert rows == [], "refused, and yet in the ledger"
         return
+    if outcome.waiting is not None:
+        assert rows == [], "held, and yet in the ledger"
+        return
     sent = written_out(outcome)
     leaving = {(c, k) for (c, k), text in oracle.current.items() if text in sent and text not in mail}
     for card, key in leaving:
@@ -227,6 +230,8 @@ def _send(desk: Desk, oracle: Oracle, mail: str, state: DeliveryState) -> None:
     outcome = desk.send(mail, state)
     check(desk, oracle, mail, outcome, before)
     if isinstance(outcome, Resolved):
+        if outcome.waiting is not None:
+            return
         used = {item.grant_id for each in outcome.filled for item in each.items if item.grant_id}
         for number in range(len(oracle.permits)):
             oracle.spent[number] += number + 1 in used  # the grants' ids, in a fresh database

@@ -1,0 +1,60 @@
+"""What an account has, opened: the facts that resolution looks at."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from sortingoffice.core.cards import Value, Wallet
+from sortingoffice.core.model import Account, FieldType, Relationship, Sensitivity
+from sortingoffice.flows.office import Office
+from sortingoffice.flows.vault import Vault
+from sortingoffice.store import cards as rows
+from sortingoffice.store import relationships as relationship_rows
+from sortingoffice.store.database import Transaction
+
+
+def of(
+    tx: Transaction, keys: Vault, account: Account, now: datetime, relationship: Relationship | None = None
+) -> Wallet:
+    """Everything the account has at `now`; sealed values stay closed."""
+    found: dict[str, list[Value]] = {card.name: [] for card in rows.every(tx, account.id)}
+    for each in rows.current(tx, account.id, now):
+        sealed = each.card.sensitivity is Sensitivity.SEALED
+        version = each.version
+        text = None
+        if version is not None and not sealed:
+            text = keys.open(keys.version(each.field.id, version.number), version.sealed)
+        found[each.card.name].append(
+            Value(
+                card=each.card.name,
+                key=each.field.key,
+                type=each.field.type,
+                sensitivity=each.card.sensitivity,
+                text=text,
+                version_id=version.id if version else None,
+                number=version.number if version else 0,
+                mac=version.mac if version else b"",
+            )
+        )
+    views = {view.name: tuple(json.loads(view.members)) for view in rows.views(tx, account.id)}
+    email = _alias(tx, keys, relationship) if relationship is not None else None
+    return Wallet({name: tuple(values) for name, values in found.items()}, views, email)
+
+
+def _alias(tx: Transaction, keys: Vault, relationship: Relationship) -> Value | None:
+    live = [alias for alias in relationship_rows.aliases(tx, relationship.id) if alias.state == "live"]
+    if not live:
+        return None
+    address = live[-1].address
+    mac = keys.mac(FieldType.EMAIL, "email", address)
+    return Value("", "email", FieldType.EMAIL, Sensitivity.OPEN, address, mac=mac, own=True)
+
+
+def verified_route(office: Office) -> bool:
+    """Whether outward mail is known to travel over verified TLS, as far as we see.
+
+    Only a smarthost that must prove itself is; straight to an MX, TLS is opportunistic.
+    """
+    delivery = office.config.delivery
+    return delivery.smarthost is not None and delivery.smarthost_tls == "required"
