@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from datetime import UTC, datetime
 from email.message import Message as Parsed
 from email.parser import BytesParser
 
 import pytest
 
 from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, until
-from sortingoffice.mail import headers
+from sortingoffice.mail import dkim, headers
 from sortingoffice.mail.message import Message
 from tests.office import Office, Relationship, addresses, written
 
@@ -142,6 +143,16 @@ def test_a_signed_mail_played_again_to_another_reverse_alias_is_refused(office: 
     raw = reply(one, subject="outward 7")
     with pytest.raises(smtplib.SMTPDataError):
         office.from_home(two.contact(), raw)
+
+
+def test_a_signed_mail_played_again_under_another_to_is_refused(office: Office) -> None:
+    one, two = office.fresh(), office.fresh()
+    office.from_home(one.contact(), reply(one, subject="outward 7b"))
+    office.vendor("outward 7b")
+    raw = reply(one, subject="outward 7c")
+    signed = b"".join(each.raw for each in dkim.sign(raw, [office.stage.keys[HOME]], datetime.now(UTC)))
+    raw = f"To: {two.contact()}\r\n".encode() + signed + raw
+    assert office.refused(two.contact(), raw, MAILBOX, HOME)[0] == 550
 
 
 def test_spf_alone_counts_until_a_signature_was_seen(office: Office) -> None:
@@ -294,6 +305,8 @@ def test_a_card_is_put_in_text_and_html_only_when_granted_and_written_down(offic
     notice = returned(office, _not_sent(office, "card 1"))
     assert attached(notice)["Subject"] == "card 1"
     assert stage.json("--account", "anna", "disclosures") == []
+    [held] = stage.json("--account", "anna", "held", "list")
+    stage.command("--account", "anna", "held", "drop", str(held["id"]))
     stage.command("--account", "anna", "grant", row["relationship"], "shipping")
     office.from_home(reverse, ask("card 2"))
     body = office.vendor("card 2").body.decode()

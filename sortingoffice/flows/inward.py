@@ -248,7 +248,7 @@ def _opened(tx: Transaction, arrival: Arrival, relationship: Relationship) -> Re
 
 def _dmarc(arrival: Arrival) -> Dmarc:
     dmarc = arrival.auth.dmarc
-    if dmarc.result == "temperror":
+    if dmarc.result == "temperror" and not arrival.auth.passed:
         return Dmarc.TEMPORARY
     if dmarc.result == "fail":
         return {"reject": Dmarc.REJECT, "quarantine": Dmarc.QUARANTINE}.get(dmarc.policy, Dmarc.NONE)

@@ -32,7 +32,7 @@ from sortingoffice.flows import relationships as relationships_flow
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
-from sortingoffice.mail import classify, headers, mime
+from sortingoffice.mail import classify, dkim, headers, mime
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.publicsuffix import organizational
@@ -187,19 +187,15 @@ def _from(message: Message) -> str:
 def _covered(arrival: Arrival, recipient: Address) -> bool:
     """Whether the recipient stands in a To or Cc that an aligned signature covers: against replay."""
     wanted = naming.canonical(recipient.normal)
-    for name in ("To", "Cc"):
-        if not any(
-            each.passed
-            and name.lower() in each.signed
-            and organizational(each.domain) == organizational(arrival.auth.from_domain)
-            for each in arrival.auth.dkim
-        ):
-            continue
-        for field in arrival.message.all(name):
-            for mention in headers.addresses(field.value):
-                if mention.address is not None and naming.canonical(mention.address.normal) == wanted:
-                    return True
-    return False
+    own = organizational(arrival.auth.from_domain)
+    return any(
+        mention.address is not None and naming.canonical(mention.address.normal) == wanted
+        for signature in arrival.auth.dkim
+        if organizational(signature.domain) == own
+        for name in ("To", "Cc")
+        for field in dkim.covered(arrival.message, signature, name)
+        for mention in headers.addresses(field.value)
+    )
 
 
 def _written_by(tx: Transaction, arrival: Arrival, account: Account) -> _Author | None:
