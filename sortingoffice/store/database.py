@@ -126,9 +126,13 @@ class Database:
 
         self.call(migrate)
 
+    def revision(self) -> str:
+        """The schema's revision; "" where there is none."""
+        return self.call(_revision)
+
     def check(self) -> None:
         """Raises OfficeError, with what to do, where the schema is not this version's."""
-        found = self.call(_revision)
+        found = self.revision()
         if found == migrations.REVISIONS[-1]:
             return
         if not found:

@@ -349,6 +349,27 @@ def queue(
     )
 
 
+def messages(
+    tx: Transaction,
+    *,
+    account_id: int | None = None,
+    relationship_id: int | None = None,
+    address: str = "",
+    most: int = 20,
+) -> tuple[SpooledMessage, ...]:
+    """The latest messages of a relationship, or with this sender or recipient (normal form), without
+    the octets; newest first."""
+    statement = _WITHOUT_OCTETS.limit(most)
+    if account_id is not None:
+        statement = statement.where(_message.c.account_id == account_id)
+    if relationship_id is not None:
+        statement = statement.where(_message.c.relationship_id == relationship_id)
+    if address:
+        to_it = sa.exists().where(_delivery.c.message_id == _message.c.id, _delivery.c.recipient == address)
+        statement = statement.where(sa.or_(_message.c.sender == address, to_it))
+    return schema.every(SpooledMessage, tx.execute(statement))
+
+
 def census(tx: Transaction) -> dict[DeliveryState, tuple[int, datetime]]:
     """How many deliveries wait in each state, and since when the oldest does."""
     found = tx.execute(_CENSUS.where(_QUEUED).union_all(_CENSUS.where(_HELD)))
@@ -377,8 +398,10 @@ _OUTWARD_SINCE = (
     .where(_message.c.account_id == sa.bindparam("account_id"), _message.c.accepted >= sa.bindparam("since"))
 )
 _NO_OCTETS: sa.ColumnElement[Any] = sa.literal(b"", sa.LargeBinary)
+_COLUMNS = tuple(_NO_OCTETS if column is _message.c.raw else column for column in _message.c)
+_WITHOUT_OCTETS = sa.select(*_COLUMNS).order_by(_message.c.id.desc())
 _LISTING = (
-    sa.select(*(_NO_OCTETS if column is _message.c.raw else column for column in _message.c), *_delivery.c)
+    sa.select(*_COLUMNS, *_delivery.c)
     .join(_delivery, _delivery.c.message_id == _message.c.id)
     .order_by(_delivery.c.id.desc())
 )

@@ -1,0 +1,24 @@
+"""`sortingoffice log`: what happened, line by line."""
+
+from __future__ import annotations
+
+import click
+
+from sortingoffice.cli.terminal import Terminal
+from sortingoffice.flows import history
+
+_COLUMNS = ("at", "what", "rule", "relationship", "message", "actor", "detail")
+
+
+@click.command("log")
+@click.argument("relationship", required=False, default="", metavar="[REL]")
+@click.option("--most", type=click.IntRange(1), default=100, help="No more lines than this, the latest.")
+@click.pass_obj
+def log(terminal: Terminal, relationship: str, most: int) -> None:
+    """Show what happened in REL; without it, in the account that --account names, or in the whole office."""
+    account = terminal.account if relationship or terminal.account_name else None
+    rows = terminal.office.db.view(history.log, account, relationship, most)
+    terminal.rows(rows, _COLUMNS, empty="Nothing happened yet.")
+
+
+commands: list[click.Command] = [log]
