@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -85,6 +86,16 @@ def test_an_account_is_removed_on_either_database(office: Office, anna: Account)
     assert _shown(office, bert, alias)["state"] == "revoked"
     with pytest.raises(NotThere):
         _shown(office, anna, alias)
+
+
+def test_many_at_once_get_slugs_of_their_own(office: Office, anna: Account) -> None:
+    def one(_: int) -> str:
+        made = office.db.call(issue.issue, office, anna, Wish("Shop"), actor="test")
+        return str(made["relationship"])
+
+    with ThreadPoolExecutor(8) as threads:
+        slugs = list(threads.map(one, range(24)))
+    assert sorted(slugs) == sorted(["shop", *(f"shop-{n}" for n in range(2, 25))])
 
 
 def test_pocket_aliases_are_all_different(office: Office, anna: Account) -> None:

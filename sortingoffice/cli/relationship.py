@@ -20,6 +20,7 @@ from sortingoffice.flows.issue import Wish
 from sortingoffice.flows.relationships import Change, Done
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.address import Address
+from sortingoffice.store.database import Unavailable
 
 _ACTOR = "cli"
 _COLUMNS = ("relationship", "name", "alias", "state", "site", "received", "created")
@@ -161,7 +162,10 @@ def explain(terminal: Terminal, sender: str, recipient: str, peer: str) -> None:
     from sortingoffice.flows import receive
 
     author = None if sender in ("", "<>") else _address(sender)
-    decision = asyncio.run(receive.explain(terminal.office, author, _address(recipient), _ip(peer)))
+    try:
+        decision = asyncio.run(receive.explain(terminal.office, author, _address(recipient), _ip(peer)))
+    except Unavailable as error:
+        raise OfficeError(f"the database cannot be read: {error}") from error
     told = {"decision": decision.verdict.value, "rule": decision.rule, "reply": str(decision.reply)}
     if terminal.json:
         terminal.data(told)

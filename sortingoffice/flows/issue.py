@@ -120,6 +120,7 @@ def _store(
         raise OfficeError(
             f"{account.name} has no mailbox to deliver to: `sortingoffice admin mailbox add ADDRESS` first"
         )
+    account_rows.hold(tx, account.id)  # or two at once would find the same slug free
     now = office.clock()
     if wish.until is not None and wish.until <= now:
         raise OfficeError("the end lies in the past: give a later date, or a time such as 14d")

@@ -15,6 +15,7 @@ _account, _mailbox, _password = schema.account, schema.mailbox, schema.app_passw
 _OF_ACCOUNT: sa.BindParameter[int] = sa.bindparam("account_id")
 
 _BY_ID = sa.select(_account).where(_account.c.id == sa.bindparam("id"))
+_HOLD = sa.select(_account.c.id).where(_account.c.id == sa.bindparam("id")).with_for_update(key_share=True)
 _BY_NAME = sa.select(_account).where(_account.c.name == sa.bindparam("name"))
 _EVERY = sa.select(_account).order_by(_account.c.id)
 _ADMIN = sa.select(_account).where(_account.c.admin).order_by(_account.c.id).limit(1)
@@ -44,6 +45,11 @@ def add(tx: Transaction, account: Account) -> Account:
 
 def by_id(tx: Transaction, account_id: int) -> Account | None:
     return schema.one(Account, tx.execute(_BY_ID, {"id": account_id}))
+
+
+def hold(tx: Transaction, account_id: int) -> None:
+    """Nobody else changes what this account owns until the transaction ends: what is free now stays free."""
+    tx.execute(_HOLD, {"id": account_id})
 
 
 def by_name(tx: Transaction, name: str) -> Account | None:
