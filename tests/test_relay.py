@@ -131,6 +131,12 @@ async def test_smtputf8_is_asked_for_only_where_it_is_needed(sinks: Sinks, relay
     assert len(unable.received) == 1
 
 
+async def test_raw_octets_in_a_header_are_nothing_new(sinks: Sinks, relay: Relay) -> None:
+    """Accepted without SMTPUTF8, as old programs send them, they need none further on."""
+    sink = sinks(extensions=("PIPELINING", "8BITMIME"))
+    assert (await relay.attempt([host(sink)], parcel(b"Subject: \xe4\r\n\r\nx\r\n"))).reply.accepted
+
+
 @pytest.mark.parametrize(
     "path", ["a@b.example> SIZE=1", "a@b.example SIZE=1", "a\r\nRSET@b.example", "<a@b>"]
 )
@@ -203,6 +209,7 @@ async def test_a_refused_recipient_leaves_the_connection_fit_for_the_next(sink: 
     taken = await relay.attempt([host(sink)], parcel())
     assert (refused.outcome, taken.outcome) == (Outcome.NEVER, Outcome.TAKEN)
     assert sink.sessions == 1
+    assert "(1) RSET" in sink.commands  # a second MAIL in one transaction is a 503 elsewhere
 
 
 # ---- connections ---------------------------------------------------------------------------------
@@ -223,11 +230,12 @@ async def test_a_kept_connection_that_died_costs_nothing(sink: Sink, relay: Rela
     assert len(sink.received) == 3
 
 
-async def test_an_idle_connection_that_was_told_421_is_not_used(sinks: Sinks, relay: Relay) -> None:
-    calls = 0
+@pytest.mark.parametrize("unasked", ["421 4.4.2 idle for too long", "250 2.1.0 ok\r\n250 ok\r\n354 go"])
+async def test_an_idle_connection_that_said_something_unasked_is_not_used(relay: Relay, unasked: str) -> None:
+    calls, mails = 0, 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal calls
+        nonlocal calls, mails
         calls += 1
         await greet(reader, writer, "PIPELINING")
         for _ in range(3):
@@ -236,14 +244,14 @@ async def test_an_idle_connection_that_was_told_421_is_not_used(sinks: Sinks, re
         await reader.readuntil(b"\r\n.\r\n")
         writer.write(b"250 taken\r\n")
         await asyncio.sleep(0.05)
-        writer.write(b"421 4.4.2 idle for too long\r\n")
-        await reader.readline()
+        writer.write(unasked.encode() + b"\r\n")
+        mails += (await reader.readline()).startswith(b"MAIL")
 
     async with far_end(serve) as there:
         assert (await relay.attempt([there], parcel())).reply.accepted
         await asyncio.sleep(0.15)
         assert (await relay.attempt([there], parcel())).reply.accepted
-    assert calls == 2
+    assert (calls, mails) == (2, 0)
 
 
 async def test_the_next_host_is_tried_where_one_cannot_be_talked_to(sinks: Sinks, relay: Relay) -> None:
@@ -400,6 +408,8 @@ async def test_a_cancelled_attempt_leaves_no_connection_behind(sinks: Sinks, rel
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempt
+    await asyncio.sleep(0.2)
+    assert sink.open_sessions == 0
     assert (await relay.attempt([host(sink)], parcel())).reply.accepted
     assert sink.sessions == 2
 
