@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -222,7 +223,7 @@ message = _table(
     _text("token", unique=True),
     _word("direction", model.Direction),
     _to("account", null=True),
-    _to("relationship", null=True),
+    _to("relationship", null=True, index=True),
     _text("sender"),
     _text("origin"),
     _text("results"),
@@ -532,10 +533,15 @@ def insert(tx: sa.Connection, noun: T) -> T:
 
 def add_unless(tx: sa.Connection, noun: Any, *unique: str) -> bool:
     """Store a new row, unless one with the same `unique` columns stands there; whether it was stored."""
-    table = TABLES[type(noun)]
-    build = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
-    statement = build(table).on_conflict_do_nothing(index_elements=list(unique))
-    return bool(tx.execute(statement, values(noun)).rowcount)
+    statement = _insert_unless(TABLES[type(noun)].name, unique, tx.dialect.name)
+    return tx.execute(statement, values(noun)).rowcount == 1
+
+
+@cache
+def _insert_unless(table: str, unique: tuple[str, ...], dialect: str) -> sa.Insert:
+    build = sqlite.insert if dialect == "sqlite" else postgresql.insert
+    # Inline: a RETURNING of our own making would hide how many rows were stored.
+    return build(metadata.tables[table]).on_conflict_do_nothing(index_elements=list(unique)).inline()
 
 
 def update(tx: sa.Connection, noun: Any) -> bool:
