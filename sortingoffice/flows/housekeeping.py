@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from sortingoffice import log
 from sortingoffice.core.relationship import Action, No, after
-from sortingoffice.flows import relationships
+from sortingoffice.flows import consent, relationships
 from sortingoffice.flows.office import Office
 from sortingoffice.store import references, spool
 from sortingoffice.store import relationships as rows
@@ -77,6 +77,11 @@ def _expire(tx: Transaction, office: Office) -> int:
     return len(lapsed)
 
 
+async def run_out(office: Office) -> int:
+    """Held messages that nobody said a word about."""
+    return await _in_turn(office, lambda tx: consent.expire(tx, office, office.clock()))
+
+
 async def erase_octets(office: Office) -> int:
     """Messages that have ended, and whose octets nobody erased."""
     found = await office.db.read(spool.left_behind, _BATCH)
@@ -91,7 +96,7 @@ async def prune_references(office: Office) -> int:
     return await _in_batches(office, references.prune, KEEP_REFERENCES)
 
 
-EACH_ROUND: tuple[Task, ...] = (keep_time, expire)
+EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out)
 NOW_AND_THEN: tuple[Task, ...] = (erase_octets, prune_attempts, prune_references)
 
 
