@@ -35,6 +35,13 @@ def test_help_lists_every_command() -> None:
         assert room.line.split()[0] in told
 
 
+def test_a_command_that_is_nearly_right_is_suggested() -> None:
+    answer = said("revok", "shop")
+    assert answer.status == 2
+    assert "Did you mean revoke?" in answer.err
+    assert "Did you mean" not in said("frobnicate").err
+
+
 def test_help_imports_no_database() -> None:
     code = (
         "import sys\nfrom sortingoffice.cli.main import main\n"

@@ -10,6 +10,7 @@ person's mistake never shows a traceback.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ class _Room(NamedTuple):
 COMMANDS: dict[str, _Room] = {
     "init": _Room("init", "Set the office up, and print its DNS records."),
     "serve": _Room("serve", "Run the office."),
-    "demo": _Room("demo", "Show the whole job on this machine, with mail servers of its own."),
+    "demo": _Room("demo", "Show the whole job on this machine."),
     "new": _Room("relationship", "Issue a fresh alias for a vendor."),
     "list": _Room("relationship", "List relationships."),
     "show": _Room("relationship", "Show one relationship."),
@@ -78,6 +79,15 @@ class _Front(click.Group):
         if command is not None:
             equip(command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As usual, with the nearest command where there is none of that name."""
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1) if args[0] not in COMMANDS else []
+        if near and not args[0].startswith("-"):
+            ctx.fail(f"No such command '{args[0]}'. Did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
