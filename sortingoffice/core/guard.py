@@ -91,12 +91,13 @@ def scan(message: Message, sought: Secrets) -> tuple[Found, ...]:
     """
     root = mime.parse(message)
     budget = Budget(_BUDGET + _TIMES * len(message.body))
-    found: dict[tuple[str, str], Found] = {}
+    found: dict[tuple[object, ...], Found] = {}
     for place in _places(root, budget):
         for each in _within(place, sought, budget):
-            found.setdefault((each.where, each.what), each)
+            once = (each.path, each.where.partition(" (")[0].partition(", its ")[0], each.what)
+            found.setdefault(once, each)
     if budget.spent:
-        found[("", "")] = Found("the message", _UNREAD, safe=False)
+        found[()] = Found("the message", _UNREAD, safe=False)
     return tuple(found.values())
 
 

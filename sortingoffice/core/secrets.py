@@ -18,12 +18,12 @@ from enum import StrEnum
 
 import idna
 
-from sortingoffice.mail import folding
+from sortingoffice.mail import folding, toplevel
 from sortingoffice.mail.folding import Folding
 
 LEAST = 6  # skeleton characters of a card value, below which a word would be found everywhere
 _LEAST_NAME = 4
-_LEAST_LOCAL = 5  # shorter local parts are looked for in binary data only as whole words
+_LEAST_LOCAL = 3  # shorter local parts are looked for in binary data only as whole words
 _MOST_HITS = 1000
 _SAME_DOMAINS = {"gmail.com": ("googlemail.com",), "googlemail.com": ("gmail.com",)}
 _AT = re.compile(
@@ -73,7 +73,7 @@ class _Needle:
     least: bool  # long enough to be looked for within other letters of binary data
     pattern: re.Pattern[str] | None = None  # None: the literal is all
     backwards: str = ""
-    labels: tuple[str, ...] = ()  # of an address's domain
+    labels: tuple[str, ...] = ()  # the words of an address
 
     def spans(self, skeleton: str) -> Iterator[tuple[int, int]]:
         if self.pattern is not None:
@@ -85,7 +85,7 @@ class _Needle:
 
     def spoken_in(self, skeleton: str) -> bool:
         """Whether the letters are there that "anna at home dot example" needs: a quick look."""
-        return self.first in skeleton and all(label in skeleton for label in self.labels)
+        return all(label in skeleton for label in self.labels)
 
     def stands_in(self, skeleton: str) -> bool:
         if self.first not in skeleton:
@@ -160,7 +160,7 @@ def _address(secret: Secret, table: Folding) -> _Needle:
     letters = folding.skeleton(base, table)
     pattern = re.compile(rf"{re.escape(letters)}(?:\+[^@]{{0,64}})?@(?:{either})")
     backwards = folding.skeleton(secret.text, table)[::-1]
-    labels = tuple(folding.skeleton(label, table) for label in domain.split("."))
+    labels = tuple(folding.skeleton(label, table) for label in re.split(r"[^\w]|_", f"{base}@{domain}"))
     return _Needle(secret, letters, len(letters) >= _LEAST_LOCAL, pattern, backwards, labels)
 
 
@@ -222,9 +222,7 @@ def _ends(text: str, at: int) -> bool:
         return False
     if last == "-":
         return not _letter(after)
-    if last == ".":
-        return not (_letter(after) and (after.islower() or after.isdigit()))
-    return True
+    return last != "." or not toplevel.prolongs(text, at)
 
 
 def _letter(character: str) -> bool:

@@ -32,10 +32,8 @@ _LONG_RUN = 1 << 17
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _QP = re.compile(r"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)")
 _ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,32};?")
-_ESCAPE = re.compile(
-    r"\\u\{?([0-9A-Fa-f]{1,6})\}?|\\x([0-9A-Fa-f]{2})|\\'([0-9A-Fa-f]{2})|\\u(\d{2,5})\??|\\([0-7]{3})|"
-    r"\\([0-9A-Fa-f]{2,6})\s?"
-)
+_ESCAPE = re.compile(r"\\u\{?([0-9A-Fa-f]{1,6})\}?|\\x([0-9A-Fa-f]{2})|\\'([0-9A-Fa-f]{2})|\\([0-3][0-7]{2})")
+_OTHER_ESCAPE = re.compile(r"\\u(\d{2,5}) ?\??|\\([0-9A-Fa-f]{2,6})")
 # UTF-16 of ASCII begins so in base64.
 _UTF7 = re.compile(r"\+A[A-H][A-Za-z0-9+/]++-?")
 _TAG = re.compile(r"<[^<>]*+>")
@@ -149,17 +147,25 @@ def _qp(text: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    return _ESCAPE.sub(_escaped, text)
+    """JSON, C, RTF and PDF."""
+
+    def character(match: re.Match[str]) -> str:
+        unicode, octet, rtf, octal = match.groups()
+        return _character(int(octal, 8) if octal else int(unicode or octet or rtf, 16))
+
+    return _ESCAPE.sub(character, text)
 
 
-def _escaped(match: re.Match[str]) -> str:
-    unicode, octet, rtf, decimal, octal, css = match.groups()
-    if decimal is not None:
-        code = int(decimal)
-    elif octal is not None:
-        code = int(octal, 8)
-    else:
-        code = int(unicode or octet or rtf or css, 16)
+def _unescape_other(text: str) -> str:
+    """RTF's Unicode, and CSS: their digits mean something else than those of the former."""
+
+    def character(match: re.Match[str]) -> str:
+        return _character(int(match[1]) if match[1] else int(match[2], 16))
+
+    return _OTHER_ESCAPE.sub(character, text)
+
+
+def _character(code: int) -> str:
     return chr(code) if 0 < code < 0xD800 or 0xDFFF < code < 0x110000 else " "
 
 
@@ -200,6 +206,7 @@ _LAYERS: tuple[tuple[Callable[[str], bool], str, Callable[[str], str]], ...] = (
     (_has(_PERCENT_RUN), "percent-encoded", _percent),
     (_has(_QP), "in quoted-printable", _qp),
     (_has(_ESCAPE), "with escapes", _unescape),
+    (_has(_OTHER_ESCAPE), "with escapes", _unescape_other),
     (_has(_WORDS), "in encoded words", _words),
     (lambda text: "\x1b" in text, "in ISO-2022", _iso2022),
     (_has(_PUNYCODE), "in punycode", _puny),

@@ -1,0 +1,237 @@
+"""Nothing leaks, nothing is mangled: every place × disguise × encoding is rewritten, or told."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from sortingoffice.core import guard, naming, outward, secrets
+from sortingoffice.core.guard import Found
+from sortingoffice.core.outward import OutwardFacts
+from sortingoffice.core.secrets import Kind, Secret, Secrets
+from sortingoffice.core.turned import Correspondent
+from sortingoffice.mail.address import Address
+from sortingoffice.mail.message import Message
+from tests import leaks
+from tests.leaks import MAILBOX, REVERSE, SECOND
+
+ALIAS = "lunar.otter4821@sort.example"
+FACTS = OutwardFacts(
+    alias=Address("lunar.otter4821", "sort.example"),
+    display_name="",
+    contacts={naming.canonical(REVERSE): Correspondent(Address("orders", "lampshop.example"), "Lamp Shop")},
+    mailboxes=frozenset({MAILBOX, SECOND}),
+    message_id="<new.1@sort.example>",
+    references={},
+    now=datetime(2026, 11, 22, 14, 0, tzinfo=UTC),
+)
+
+
+def gated(raw: bytes, others: tuple[Secret, ...] = ()) -> tuple[Message, tuple[Found, ...]]:
+    """The one way out: rewritten, then guarded."""
+    return guard.guarded(outward.rewrite(Message.parse(raw), FACTS), FACTS, others)
+
+
+def judged(message: Message) -> Iterator[str]:
+    """What a reader that isn't ours gets to see of a message: the standard library's."""
+    raw = bytes(message)
+    yield raw.decode("latin-1")
+    for part in email.message_from_bytes(raw, policy=email.policy.compat32).walk():
+        payload = part.get_payload(decode=True)
+        if isinstance(payload, bytes):
+            yield payload.decode("latin-1")
+            for charset in (part.get_content_charset("utf-8"), "utf-8"):
+                try:
+                    yield payload.decode(charset)
+                except (LookupError, UnicodeError):
+                    continue
+
+
+def leaked(raw: bytes, planted: str) -> str:
+    """ "" where the guard told, or where what was planted is gone."""
+    message, found = gated(raw)
+    if found:
+        assert all(each.where and each.what for each in found)
+        return ""
+    for text in judged(message):
+        for spelling in (planted, planted.replace("\n", "\r\n")):
+            if spelling in text:
+                return spelling
+    return ""
+
+
+@pytest.mark.parametrize("disguise", [*leaks.DISGUISES, *leaks.UNICODE])
+@pytest.mark.parametrize("place", leaks.TEXT_PLACES | leaks.HTML_PLACES | leaks.INSIDE_MARKUP)
+def test_no_disguise_passes_a_text_place(place: str, disguise: str) -> None:
+    build = (leaks.TEXT_PLACES | leaks.HTML_PLACES | leaks.INSIDE_MARKUP)[place]
+    for address in (MAILBOX, SECOND):
+        planted = (leaks.DISGUISES | leaks.UNICODE)[disguise](address)
+        for charset, transfer in leaks.ENCODINGS if address == MAILBOX else leaks.ENCODINGS[:1]:
+            try:
+                planted.encode(charset)
+            except UnicodeError:
+                continue
+            assert not leaked(build(planted, charset, transfer), planted), (address, charset, transfer)
+
+
+@pytest.mark.parametrize("disguise", leaks.MARKUP)
+@pytest.mark.parametrize("place", leaks.HTML_PLACES)
+def test_no_markup_hides_an_address(place: str, disguise: str) -> None:
+    for address in (MAILBOX, SECOND):
+        planted = leaks.MARKUP[disguise](address)
+        assert not leaked(leaks.HTML_PLACES[place](planted, "utf-8", "quoted-printable"), planted)
+
+
+@pytest.mark.parametrize(
+    "address", [MAILBOX, SECOND, MAILBOX.upper(), "aprivate@googlemail.com", "a.p.rivate+x@gmail.com"]
+)
+@pytest.mark.parametrize("place", leaks.BINARY_PLACES)
+def test_no_other_place_hides_an_address(place: str, address: str) -> None:
+    raw = leaks.BINARY_PLACES[place](address)
+    message, found = gated(raw)
+    if not found:
+        for text in judged(message):
+            assert address not in text
+        assert not Secrets(secrets.addresses(FACTS.mailboxes)).hits(bytes(message).decode("latin-1"))
+
+
+def values(*texts: str) -> tuple[Secret, ...]:
+    return tuple(Secret(Kind.VALUE, text, f"card.{number}") for number, text in enumerate(texts))
+
+
+PRIVATE = (
+    Secret(Kind.NAME, "Anna Privatova", "your name"),
+    Secret(Kind.VALUE, "+491701234567", "phone.mobile", ("01701234567", "00491701234567")),
+    Secret(Kind.VALUE, "DE89370400440532013000", "bank.iban"),
+    Secret(Kind.VALUE, "Hauptstraße 12", "home.street"),
+    Secret(Kind.VALUE, "1980-02-01", "name.born", ("01.02.1980",)),
+    Secret(Kind.VALUE, "12345", "home.postcode"),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("Regards, Anna Privatova", "your name"),
+        ("Privatova, Anna", "your name"),
+        ("ANNA  PRIVATOVÁ", "your name"),
+        ("call +49 170 1234567", "phone.mobile"),
+        ("call 0170/123 45 67", "phone.mobile"),
+        ("call 0049-170-1234567", "phone.mobile"),
+        ("IBAN DE89 3704 0044 0532 0130 00", "bank.iban"),
+        ("iban: de89-3704-0044-0532-0130-00.", "bank.iban"),
+        ("I live in Hauptstrasse 12.", "home.street"),
+        ("HAUPTSTRAẞE 12", "home.street"),
+        ("https://x.example/?s=Hauptstra%C3%9Fe%2012", "home.street"),
+        ("born 01.02.1980", "name.born"),
+    ],
+)
+@pytest.mark.parametrize("transfer", ["8bit", "base64", "quoted-printable"])
+def test_private_names_and_card_values_are_found(text: str, label: str, transfer: str) -> None:
+    _, found = gated(leaks.alone(leaks.text_part("plain", f"Hello,\n{text}\n", "utf-8", transfer)), PRIVATE)
+    assert {each.what for each in found} == {label}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postcode 12345",
+        "call +49 170 12345678",
+        "Joanna Privatova-Smith",
+        "Hauptstraße 123",
+        "DE8937040044053201300099",
+    ],
+)
+def test_short_values_and_longer_words_are_no_finding(text: str) -> None:
+    _, found = gated(leaks.alone(leaks.text_part("plain", f"Hello,\n{text}\n", "utf-8", "8bit")), PRIVATE[1:])
+    assert not found
+
+
+# Prose, code, URLs and quotes that must come through as they are, near misses among them.
+UNTOUCHED = """\
+Hello joanna@home.example and anna@home.example.org, and anna-b@home.example, x.anna@home.example,
+anna@homes.example, anna@work.example, nna@home.example, privata@gmail.com; Anna is at home, for example.
+The look at home: example. Meet me @home. See https://shop.example/u/anna?home=example&x=%20%C3%A9#a@b
+def anna(home): return home @ example  # anna, home, example
+a=3D b=40 c=C3 \\u0041 \\x41 \\101 &amp; &lt;b&gt; &copy=1 +AGE 100% =?utf-8?q?no?=
+SGVsbG8gd29ybGQsIHRoaXMgaXMgYmFzZTY0IHRleHQgd2l0aG91dCBzZWNyZXRz
+-----BEGIN PGP SIGNATURE-----
+iQEzBAABCAAdFiEEq0oAAAAAAAAAAAAAAAAAAAAAAAAFAl0AAAAACgkQAAAAAAAAAAAA
+-----END PGP SIGNATURE-----
+
+On 1 Nov 2026, at 10:00, Lamp Shop wrote:
+> On 31 Oct 2026 someone@else.example wrote:
+>> Hello   with   blanks \t and tabs
+> \u200bzero\u200bwidth \u00e9\u0301 \u202emirror\u202c
+-- \nAnna
+"""
+
+
+@pytest.mark.parametrize(
+    ("charset", "transfer"), [("utf-8", "8bit"), ("utf-8", "base64"), ("utf-8", "quoted-printable")]
+)
+@pytest.mark.parametrize("subtype", ["plain", "html", "x-code"])
+def test_what_is_no_address_of_the_person_leaves_octet_for_octet(
+    subtype: str, charset: str, transfer: str
+) -> None:
+    entity = leaks.text_part(subtype, UNTOUCHED, charset, transfer)
+    message, found = gated(leaks.alone(entity))
+    assert found == ()
+    assert message.body == entity.partition(b"\r\n\r\n")[2]
+
+
+def test_a_safe_rewrite_changes_its_line_and_no_other() -> None:
+    planted = UNTOUCHED.replace("\n> \u200bzero", f"\n> {MAILBOX[:4]}\u200b{MAILBOX[4:]}\n> \u200bzero")
+    entity = leaks.text_part("plain", planted, "utf-8", "quoted-printable")
+    message, found = gated(leaks.alone(entity))
+    assert found == ()
+    before, after = entity.partition(b"\r\n\r\n")[2].split(b"\n"), message.body.split(b"\n")
+    assert len(before) == len(after)
+    assert [new for old, new in zip(before, after, strict=True) if old != new] == [f"> {ALIAS}\r".encode()]
+
+
+def test_new_prose_is_told_and_left() -> None:
+    entity = leaks.text_part("plain", f"Write to {MAILBOX}.\n\n> and {MAILBOX}\n", "utf-8", "8bit")
+    message, found = gated(leaks.alone(entity))
+    assert [(each.where, each.what, each.safe) for each in found] == [
+        ("the text", f"your address {MAILBOX}", False)
+    ]
+    assert message.body == f"Write to {MAILBOX}.\r\n\r\n> and {ALIAS}\r\n".encode()
+
+
+def test_a_finding_names_the_attachment_and_the_encoding() -> None:
+    _, found = gated(
+        leaks.attached("application/zip", leaks.zipped(f"<a>{MAILBOX}</a>", "a.xml"), name="b.zip")
+    )
+    assert [each.where for each in found] == ['the attachment "b.zip" (compressed)']
+
+
+def test_a_bomb_is_a_finding_and_ends_soon() -> None:
+    started = time.process_time()
+    bomb = leaks.zipped("0" * (1 << 28), "a.txt")
+    _, found = gated(leaks.attached("application/zip", bomb))
+    assert [each.what for each in found] == ["more than can be searched"]
+    assert time.process_time() - started < 20
+
+
+def test_two_hundred_kilobytes_with_three_hundred_values_take_a_moment() -> None:
+    words = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor at the shop".split()
+    text = "\n".join(" ".join(words[(i + k) % len(words)] for k in range(12)) for i in range(2700))
+    message = outward.rewrite(
+        Message.parse(leaks.alone(leaks.text_part("plain", text, "utf-8", "8bit"))), FACTS
+    )
+    assert len(bytes(message)) > 190_000
+    others = values(*(f"{words[i % 15]} {i * 7919} {words[i % 13]}" for i in range(300)))
+    best = min(_seconds(message, others) for _ in range(5))
+    assert best < 0.1
+
+
+def _seconds(message: Message, others: tuple[Secret, ...]) -> float:
+    started = time.process_time()
+    guard.guarded(message, FACTS, others)
+    return time.process_time() - started
