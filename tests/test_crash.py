@@ -9,6 +9,8 @@ import threading
 import time
 from collections import Counter
 
+import pytest
+
 from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, VENDOR, Stage, Unseen, opened, until
 from sortingoffice.mail.message import Message
 from tests.office import written
@@ -45,6 +47,7 @@ class _Senders:
                 time.sleep(0.02)
 
 
+@pytest.mark.timeout(900)
 def test_every_message_answered_250_arrives_though_the_office_is_killed_fifty_times() -> None:
     randomly = random.Random(20261122)
     with opened() as stage:
