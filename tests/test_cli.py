@@ -54,7 +54,7 @@ def test_help_imports_no_database() -> None:
 def test_new_imports_no_network_and_no_server() -> None:
     code = (
         "import sys\nfrom sortingoffice.cli import relationship\n"
-        "far = ('dns', 'aiosmtplib', 'aiosmtpd', 'dkim', 'rich', 'alembic', 'uvloop')\n"
+        "far = ('dns', 'aiosmtplib', 'aiosmtpd', 'dkim', 'rich', 'alembic', 'uvloop', 'psycopg')\n"
         "print([name for name in far if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -84,7 +84,9 @@ class _Front(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As usual, with the nearest command where there is none of that name."""
-        near = difflib.get_close_matches(args[0], COMMANDS, n=1) if args[0] not in COMMANDS else []
+        near = (
+            difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.7) if args[0] not in COMMANDS else []
+        )
         if near and not args[0].startswith("-"):
             ctx.fail(f"No such command '{args[0]}'. Did you mean {near[0]}?")
         return super().resolve_command(ctx, args)

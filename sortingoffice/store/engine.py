@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from psycopg.pq import TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.engine import URL
 
@@ -163,6 +162,8 @@ def intact(tx: Transaction) -> bool:
     raw: Any = tx.connection.dbapi_connection
     if isinstance(raw, sqlite3.Connection):
         return raw.in_transaction
+    from psycopg.pq import TransactionStatus  # an office on SQLite never needs it, and it is slow to import
+
     return raw.info.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.UNKNOWN)
 
 
