@@ -17,10 +17,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from sortingoffice.mail import html
 
 _MOST_ATTRIBUTION_LINES = 5
+_MOST_LINES = 100_000  # lines that are told apart; what follows them is as the last one
 _MOST_LINE = 1000  # characters of one line that are looked at
 
 
@@ -130,7 +132,7 @@ def kinds(lines: Sequence[Seen]) -> list[Kind]:
 
 def of_text(source: str) -> tuple[Stretch, ...]:
     """The stretches of a plain text, which they cover; each is whole lines with their ends."""
-    starts = [0, *(match.end() for match in re.finditer(r"\n", source))]
+    starts = [0, *(match.end() for match in islice(re.finditer(r"\n", source), _MOST_LINES))]
     ends = [*starts[1:], len(source)]
     if starts[-1] == len(source):
         starts.pop()

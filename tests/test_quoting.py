@@ -1,0 +1,390 @@
+# ruff: noqa: E501  lines as the clients write them
+"""Reply layouts as mail clients write them: which lines are the person's own.
+
+In each layout the letter before the bar says what the line is: P prose, A attribution, Q quote,
+S signature, F forwarded header.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sortingoffice.mail import html, quoting
+from sortingoffice.mail.quoting import Kind
+
+LETTERS = {Kind.PROSE: "P", Kind.ATTRIBUTION: "A", Kind.QUOTE: "Q", Kind.SIGNATURE: "S", Kind.FORWARD: "F"}
+
+TEXT = {
+    "Gmail": """\
+P|Yes, please send it.
+P|
+A|On Thu, Nov 5, 2026 at 9:12 AM Lamp Shop <
+A|orders.lampshop.5v8k2m9q@sort.example> wrote:
+P|
+Q|> Dear Anna,
+Q|>
+Q|> your lamp is ready.
+P|
+""",
+    "Gmail, German": """\
+P|Ja, bitte.
+P|
+A|Am Do., 5. Nov. 2026 um 09:12 Uhr schrieb Lamp Shop <
+A|orders.lampshop.5v8k2m9q@sort.example>:
+P|
+Q|> Liebe Anna,
+""",
+    "Gmail, French": """\
+P|Oui.
+P|
+A|Le jeu. 5 nov. 2026 à 09:12, Lamp Shop <orders@sort.example> a
+A|écrit :
+P|
+Q|> Chère Anna,
+""",
+    "Apple Mail": """\
+P|Yes.
+P|
+A|> On 5. Nov 2026, at 09:12, Lamp Shop <orders@sort.example> wrote:
+Q|>
+Q|> Dear Anna,
+P|
+""".replace("A|>", "Q|>"),
+    "Apple Mail, Spanish": """\
+P|Sí.
+P|
+A|El 5 nov 2026, a las 9:12, Lamp Shop <orders@sort.example> escribió:
+P|
+Q|> Querida Anna:
+""",
+    "Thunderbird, below and between": """\
+A|On 05.11.26 09:12, Lamp Shop wrote:
+Q|> Dear Anna,
+Q|> which colour?
+P|
+P|Red, please. My address is a@b.example.
+P|
+Q|> And which size?
+P|
+P|Large.
+P|
+S|--\x20
+S|Anna
+S|a@b.example
+""",
+    "Thunderbird, German": """\
+A|Am 05.11.26 um 09:12 schrieb Lamp Shop:
+Q|> Liebe Anna,
+P|Rot.
+""",
+    "Outlook": """\
+P|Yes, please.
+P|
+P|Anna
+P|
+F|From: Lamp Shop - orders at lampshop.example <orders@sort.example>
+F|Sent: Thursday, November 5, 2026 9:12 AM
+F|To: Anna <anna@home.example>
+F|Subject: Your lamp
+Q|
+Q|Dear Anna,
+Q|your lamp is ready.
+""",
+    "Outlook, old": """\
+P|Yes.
+P|
+F|-----Original Message-----
+F|From: Lamp Shop [mailto:orders@sort.example]
+F|Sent: Thursday, November 5, 2026 9:12 AM
+F|To: Anna; Bert; Carl;
+F| Dora; Emil
+F|Subject: Your lamp
+Q|
+Q|Dear Anna,
+""",
+    "Outlook, German": """\
+P|Ja.
+P|
+F|Von: Lamp Shop <orders@sort.example>
+F|Gesendet: Donnerstag, 5. November 2026 09:12
+F|An: Anna <anna@home.example>
+F|Betreff: Ihre Lampe
+Q|
+Q|Liebe Anna,
+""",
+    "Outlook on a phone": """\
+P|Yes.
+P|
+S|Get Outlook for iOS<https://aka.ms/o0ukef>
+F|________________________________
+F|From: Lamp Shop <orders@sort.example>
+F|Sent: Thursday, November 5, 2026 9:12:00 AM
+F|To: Anna <anna@home.example>
+F|Subject: Your lamp
+Q|
+Q|Dear Anna,
+""",
+    "iPhone": """\
+P|Yes
+P|
+S|Sent from my iPhone
+P|
+A|On 5 Nov 2026, at 09:12, Lamp Shop <orders@sort.example> wrote:
+P|
+Q|> Dear Anna,
+""",
+    "iPhone, German": """\
+P|Ja
+P|
+S|Von meinem iPhone gesendet
+P|
+A|Am 05.11.2026 um 09:12 schrieb Lamp Shop <orders@sort.example>:
+P|
+Q|> Liebe Anna,
+""",
+    "K-9": """\
+P|Yes
+P|
+S|--\x20
+S|Sent from my Android device with K-9 Mail. Please excuse my brevity.
+""",
+    "K-9, quoting": """\
+P|Yes
+P|
+A|Am 5. November 2026 09:12:00 MEZ schrieb Lamp Shop <orders@sort.example>:
+Q|>Liebe Anna,
+Q|>
+Q|>Ihre Lampe
+""",
+    "Samsung": """\
+P|Yes
+P|
+S|Sent from my Galaxy
+P|
+F|-------- Original message --------
+F|From: Lamp Shop <orders@sort.example>
+F|Date: 05/11/2026 09:12 (GMT+01:00)
+F|To: Anna <anna@home.example>
+F|Subject: Your lamp
+Q|
+Q|Dear Anna,
+""",
+    "Yahoo": """\
+P|Yes
+P|
+A|On Thursday, November 5, 2026 at 09:12:00 AM GMT+1, Lamp Shop <orders@sort.example> wrote:
+Q|
+Q|Dear Anna,
+Q|your lamp
+""",
+    "mutt": """\
+A|On Thu, Nov 05, 2026 at 09:12:00AM +0100, Lamp Shop wrote:
+Q|> Dear Anna,
+P|Yes.
+""",
+    "Gmail, forwarded": """\
+P|See below.
+P|
+F|---------- Forwarded message ---------
+F|From: Lamp Shop <orders@sort.example>
+F|Date: Thu, Nov 5, 2026 at 9:12 AM
+F|Subject: Your lamp
+F|To: <anna@home.example>
+Q|
+Q|
+Q|Dear Anna,
+""",
+    "Apple Mail, forwarded": """\
+P|See below.
+P|
+F|Begin forwarded message:
+F|
+F|From: Lamp Shop <orders@sort.example>
+F|Subject: Your lamp
+F|Date: 5. November 2026 at 09:12:00 CET
+F|To: anna@home.example
+Q|
+Q|Dear Anna,
+""",
+    "Thunderbird, forwarded": """\
+P|
+P|
+F|-------- Weitergeleitete Nachricht --------
+F|Betreff: \tIhre Lampe
+F|Datum: \tThu, 5 Nov 2026 09:12:00 +0100
+F|Von: \tLamp Shop <orders@sort.example>
+F|An: \tanna@home.example
+Q|
+Q|Liebe Anna,
+""",
+    "Japanese": """\
+P|はい
+P|
+A|2026年11月5日(木) 9:12 Lamp Shop <orders@sort.example>:
+P|
+Q|> こんにちは
+""",
+    "Russian": """\
+P|Да
+P|
+A|чт, 5 нояб. 2026 г. в 09:12, Lamp Shop <orders@sort.example>:
+P|
+Q|> Здравствуйте
+""",
+    "prose with a colon": """\
+P|Hello, I wrote to you: please
+P|call me at 9:12 on 5 Nov 2026.
+P|From: me, with love
+P|To: you
+P|
+P|On Monday she wrote:
+P|nothing.
+P|-- not a signature
+P|Sent by post.
+""",
+    "a table that is no header": """\
+P|Name: Anna
+P|To: Berlin
+P|Date: Monday
+""",
+}
+
+
+@pytest.mark.parametrize("client", TEXT)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_client_s_layout_is_read(client: str, end: str) -> None:
+    lines = TEXT[client].split("\n")[:-1]
+    source = "".join(line[2:] + end for line in lines)
+    shown: list[str] = []
+    for stretch in quoting.of_text(source):
+        pieces = source[stretch.start : stretch.end].split("\n")
+        shown += [f"{LETTERS[stretch.kind]}|{piece.rstrip(chr(13))}" for piece in pieces[:-1]]
+    # A blank line belongs to nobody: only those with words are compared.
+    assert [line for line in shown if line[2:].strip()] == [line for line in lines if line[2:].strip()]
+
+
+HTML = {
+    "Gmail": (
+        '<div dir="ltr">Yes, please.</div><br><div class="gmail_quote gmail_quote_container">'
+        '<div dir="ltr" class="gmail_attr">On Thu, Nov 5, 2026 at 9:12 AM Lamp Shop &lt;'
+        '<a href="mailto:o@sort.example">o@sort.example</a>&gt; wrote:<br></div><blockquote class="gmail_quote">'
+        "<div>Dear Anna,</div></blockquote></div>",
+        [
+            "P|Yes, please.",
+            "A|On Thu, Nov 5, 2026 at 9:12 AM Lamp Shop <o@sort.example> wrote:",
+            "Q|Dear Anna,",
+        ],
+    ),
+    "Gmail, between": (
+        '<div class="gmail_quote"><div class="gmail_attr">On 5 Nov, S wrote:</div><blockquote>one</blockquote></div>'
+        "<div>my answer</div><blockquote>two</blockquote><div>my other answer</div>",
+        ["A|On 5 Nov, S wrote:", "Q|one", "P|my answer", "Q|two", "P|my other answer"],
+    ),
+    "Gmail, forwarded": (
+        '<div>See</div><div class="gmail_quote"><div class="gmail_attr">---------- Forwarded message ---------<br>'
+        "From: <b>S</b> <span>&lt;o@sort.example&gt;</span><br>Date: Thu, Nov 5<br>Subject: Lamp<br>"
+        "To: &lt;anna@home.example&gt;<br></div><p>Dear Anna</p></div>",
+        [
+            "P|See",
+            "A|---------- Forwarded message ---------",
+            "A|From: S <o@sort.example>",
+            "A|Date: Thu, Nov 5",
+            "A|Subject: Lamp",
+            "A|To: <anna@home.example>",
+            "Q|Dear Anna",
+        ],
+    ),
+    "Apple Mail": (
+        "<html><body>Yes.<br><div><br><blockquote type='cite'><div>On 5. Nov 2026, at 09:12, S wrote:</div>"
+        "<div>Dear Anna</div></blockquote></div></body></html>",
+        ["P|Yes.", "Q|On 5. Nov 2026, at 09:12, S wrote:", "Q|Dear Anna"],
+    ),
+    "Outlook": (
+        '<div class="WordSection1"><p class="MsoNormal">Yes.</p><div style="border:none;border-top:solid #E1E1E1 1.0pt">'
+        '<p class="MsoNormal"><b>From:</b> S &lt;o@sort.example&gt; <br><b>Sent:</b> Thursday<br>'
+        "<b>To:</b> Anna &lt;anna@home.example&gt;<br><b>Subject:</b> Lamp</p></div>"
+        '<p class="MsoNormal">Dear Anna</p></div>',
+        [
+            "P|Yes.",
+            "F|From: S <o@sort.example>",
+            "F|Sent: Thursday",
+            "F|To: Anna <anna@home.example>",
+            "F|Subject: Lamp",
+            "Q|Dear Anna",
+        ],
+    ),
+    "Outlook on the web": (
+        '<div class="elementToProof">Yes.</div><div id="appendonsend"></div><hr><div id="divRplyFwdMsg"><font>'
+        "<b>Von:</b> S &lt;o@sort.example&gt;<br><b>Gesendet:</b> Donnerstag<br><b>An:</b> anna@home.example<br>"
+        "<b>Betreff:</b> Lampe</font></div><div>Liebe Anna</div>",
+        [
+            "P|Yes.",
+            "F|Von: S <o@sort.example>",
+            "F|Gesendet: Donnerstag",
+            "F|An: anna@home.example",
+            "F|Betreff: Lampe",
+            "Q|Liebe Anna",
+        ],
+    ),
+    "Thunderbird": (
+        '<p>Yes.</p><div class="moz-cite-prefix">On 05.11.26 09:12, S wrote:<br></div>'
+        '<blockquote type="cite">Dear Anna</blockquote><p>More</p><div class="moz-signature">-- <br>Anna</div>',
+        ["P|Yes.", "A|On 05.11.26 09:12, S wrote:", "Q|Dear Anna", "P|More", "S|--", "S|Anna"],
+    ),
+    "Yahoo": (
+        '<div>Yes</div><div id="ydp1" class="yahoo_quoted"><div>On Thursday, S wrote:</div><div>Dear Anna</div></div>',
+        ["P|Yes", "Q|On Thursday, S wrote:", "Q|Dear Anna"],
+    ),
+    "Proton": (
+        '<div>Yes</div><div class="protonmail_quote">On Thursday, S wrote:<br><blockquote>Dear</blockquote></div>',
+        ["P|Yes", "Q|On Thursday, S wrote:", "Q|Dear"],
+    ),
+    "iPhone": (
+        '<div dir="ltr">Yes</div><div dir="ltr"><br><blockquote type="cite">On 5 Nov 2026, at 09:12, S wrote:<br>'
+        "</blockquote></div><blockquote type='cite'><div>Dear</div></blockquote>",
+        ["P|Yes", "Q|On 5 Nov 2026, at 09:12, S wrote:", "Q|Dear"],
+    ),
+}
+
+
+@pytest.mark.parametrize("client", HTML)
+def test_a_client_s_markup_is_read(client: str) -> None:
+    source, wanted = HTML[client]
+    lines = html.visual_lines(source)
+    kinds = quoting.of_html(lines)
+    assert [f"{LETTERS[kind]}|{line.text.strip()}" for line, kind in zip(lines, kinds, strict=True)] == wanted
+
+
+@given(st.lists(st.sampled_from([*"".join(TEXT.values()).split("\n"), "> x", "", "-- ", "x:"]), max_size=20))
+def test_the_stretches_cover_the_text(lines: list[str]) -> None:
+    source = "\n".join(line[2:] for line in lines)
+    at = 0
+    for stretch in quoting.of_text(source):
+        assert stretch.start == at < stretch.end
+        at = stretch.end
+    assert at == len(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "On 1 Jan 2026 at 9:12 a\n" * 30_000,
+        "From: a\n" * 60_000,
+        "From: a\nTo: b\n" * 30_000,
+        "-" * 1_000_000,
+        "--- x" * 100_000,
+        ("-" * 199 + "\n") * 3_000,
+        "> \n\nx:\n" * 60_000,
+        "a" * 1_000_000 + ":\n> x",
+        "\n" * 1_000_000,
+    ],
+    ids=lambda source: repr(source[:20]),
+)
+def test_hostile_text_takes_linear_time(source: str) -> None:
+    started = time.process_time()
+    quoting.of_text(source)
+    assert time.process_time() - started < 5
