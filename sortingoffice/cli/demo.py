@@ -149,7 +149,7 @@ def _before_and_after(written: bytes, got: Received) -> None:
         message = Message.parse(octets)
         for name in _SHOWN:
             if (value := message.value(name)) is not None:
-                click.echo(f"      {name}: {value.decode(errors='replace')}")
+                click.echo(f"      {name}: {' '.join(value.decode(errors='replace').split())}")
 
 
 def _indented(text: str) -> str:
