@@ -13,7 +13,7 @@ import pytest
 from sortingoffice import config
 from sortingoffice.core.records import Record, zone_lines
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows.office import read_keys
+from sortingoffice.flows.office import read_keys, write_private
 from sortingoffice.mail.keys import SigningKey
 from tests.person import DOMAIN, MAILBOX, Person, Said, said, said_outside
 
@@ -242,6 +242,23 @@ def test_a_new_domain_signs_without_a_restart(person: Person) -> None:
     person.out("admin", "domain", "add", "second.example")
     assert len(signing["second.example"]) == 2
     assert "second.example" in signing
+
+
+def test_a_broken_key_that_appears_later_stops_no_signing(person: Person) -> None:
+    signing = read_keys(config.load(person.config), "queue").signing
+    (person.folder / "office" / "keys" / "dkim" / DOMAIN / "zz.pem").write_bytes(b"nonsense")
+    assert len(signing[DOMAIN]) == 2
+    with pytest.raises(OfficeError):
+        read_keys(config.load(person.config), "queue")
+
+
+def test_a_secret_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "office.key"
+    write_private(path, b"first")
+    with pytest.raises(FileExistsError):
+        write_private(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [each.name for each in path.parent.iterdir()] == ["office.key"]
 
 
 def test_a_rotation_publishes_first_and_signs_then(person: Person) -> None:

@@ -217,11 +217,19 @@ def write_private(path: Path, octets: bytes) -> None:
     """Create a secret file with mode 0600, on disk before this returns; an existing one is never replaced."""
     for folder in (path.parent.parent, path.parent):  # each by itself: `parents` would forget the mode
         folder.mkdir(mode=0o700, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    fresh = path.with_name(
+        path.name + ".new"
+    )  # whole before it has its name: a running office reads it at once
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
         file.write(octets)
         file.flush()
         os.fsync(file.fileno())
+    try:
+        os.link(fresh, path)
+    finally:
+        fresh.unlink()
 
 
 @dataclass(slots=True)
@@ -238,7 +246,11 @@ class SigningKeys(Mapping[str, "tuple[SigningKey, ...]"]):
 
     def __getitem__(self, domain: str) -> tuple[SigningKey, ...]:
         if self._stamp() != self._seen:
-            self.read()
+            try:
+                self.read()
+            except OfficeError as error:  # the keys that were read go on signing
+                self._seen = self._stamp()
+                log.event("signing-keys-unreadable", reason=error)
         return self._read[domain]
 
     def __iter__(self) -> Iterator[str]:
