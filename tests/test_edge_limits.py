@@ -288,6 +288,17 @@ async def test_many_large_messages_are_not_all_in_memory_at_once() -> None:
     assert flows.most_at_once <= 4_000_000
 
 
+async def test_octets_are_not_hoarded_while_a_command_runs() -> None:
+    flows = Flows(pause=0.3)
+    async with running(flows) as edge, client(edge.smtp[0].port) as peer:
+        await peer.begin()
+        peer.writer.write(b"hi\r\n.\r\n")
+        peer.writer.write(b"NOOP\r\n" * 2_000_000)
+        await asyncio.sleep(0.2)
+        session = next(iter(edge.door.sessions))
+        assert session.reader.arrived < 2_000_000
+
+
 async def test_a_flood_of_empty_lines_does_not_stall_the_others() -> None:
     flows = Flows()
     async with running(flows, smtp__max_message_bytes=30_000_000) as edge:

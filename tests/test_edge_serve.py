@@ -121,14 +121,23 @@ async def test_at_the_end_the_idle_are_told_and_the_busy_may_finish() -> None:
     flows = Flows(pause=0.1)
     async with running(flows) as edge:
         port = edge.smtp[0].port
-        async with client(port) as idle, client(port) as sending, client(port) as waiting:
+        async with (
+            client(port) as idle,
+            client(port) as done,
+            client(port) as sending,
+            client(port) as waiting,
+        ):
             await idle.reply()
+            await done.begin()
+            assert (await done.say(b"hi\r\n.")).startswith("250")
+            flows.begun.clear()
             await sending.begin()
             await waiting.begin()
             await waiting.send(b"hi\r\n.\r\n")
             await flows.begun.wait()
             draining = asyncio.create_task(edge.drain(5))
             assert (await idle.reply()).startswith("421 4.3.2")
+            assert (await done.reply()).startswith("421 4.3.2")
             assert (await waiting.reply()).startswith("250")
             assert (await waiting.reply()).startswith("421 4.3.2")
             assert (await sending.say(b"hi\r\n.")).startswith("250")
@@ -136,7 +145,7 @@ async def test_at_the_end_the_idle_are_told_and_the_busy_may_finish() -> None:
             await draining
             with pytest.raises(OSError):  # noqa: PT011 - refused
                 await asyncio.open_connection("127.0.0.1", port)
-    assert len(flows.messages) == 2
+    assert len(flows.messages) == 3
 
 
 async def test_at_the_end_nobody_holds_the_office_up() -> None:

@@ -65,12 +65,21 @@ async def test_octet_by_octet_is_the_same_dialogue() -> None:
 # ---- clients that leave --------------------------------------------------------------------------
 
 
-async def test_a_client_that_leaves_does_not_cancel_the_commit() -> None:
+def resetting(peer: Client) -> None:
+    """Closing will send RST instead of FIN."""
+    one = peer.writer.get_extra_info("socket")
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
+async def test_a_client_that_leaves_does_not_cancel_the_commit(reset: bool) -> None:
     flows = Flows(pause=0.2)
     async with running(flows) as edge, client(edge.smtp[0].port) as peer:
         await peer.begin()
         await peer.send(b"hi\r\n.\r\n")
         await flows.begun.wait()
+        if reset:
+            resetting(peer)
         peer.writer.transport.abort()
         await until(lambda: flows.messages)
         await until(lambda: not edge.door.sessions)
@@ -100,9 +109,7 @@ async def test_a_client_that_resets_leaves_no_session() -> None:
         for said in (b"", b"EHLO c\r\n", b"EHLO c\r\nSTARTTLS\r\n", b"NOOP\r\n" * 50):
             peer = await Client.connect(edge.smtp[0].port)
             await peer.send(said)
-            peer.writer.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
+            resetting(peer)
             await peer.close()
         await until(lambda: not edge.door.sessions)
         assert edge.door.gate._inside == 0

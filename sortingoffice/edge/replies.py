@@ -17,7 +17,6 @@ SENDER_OK: Final = Reply(250, "2.1.0", "sender OK")
 BYE: Final = Reply(221, "2.0.0", "bye")
 HELP: Final = Reply(214, "2.0.0", "see RFC 5321")
 START_MAIL: Final = Reply(354, "", "end data with <CR><LF>.<CR><LF>")
-READY_FOR_TLS: Final = Reply(220, "2.0.0", "ready to start TLS")
 # VRFY and EXPN tell nothing (RFC 5321 §7.3): one text for every argument.
 CANNOT_VERIFY: Final = Reply(252, "2.5.2", "send the message and see")
 NO_LISTS: Final = Reply(502, "5.5.1", "not implemented")
@@ -63,8 +62,6 @@ TOO_MANY_CONNECTIONS: Final = Reply(421, "4.7.0", "too many connections, try aga
 TOO_MANY_COMMANDS: Final = Reply(421, "4.7.0", "too many commands, closing")
 TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "too many errors, closing")
 TIMED_OUT: Final = Reply(421, "4.4.2", "timed out, closing")
-TOO_SLOW: Final = Reply(421, "4.4.2", "too slow, closing")
-SESSION_OVER: Final = Reply(421, "4.4.2", "session too long, closing")
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "shutting down, try again later")
 MAKING_ROOM: Final = Reply(421, "4.3.2", "too many sessions, closing an idle one")
 

@@ -145,12 +145,10 @@ class Session(SMTP):
     async def more(self, seconds: float) -> None:
         """Write what is queued, then wait for octets; raises `Hangup`."""
         self._flush()
-        left = self.started + self.door.limits.session_seconds - self.loop.time()
-        if left <= 0:
-            raise Hangup(replies.SESSION_OVER)
+        seconds = min(seconds, self.started + self.door.limits.session_seconds - self.loop.time())
         if self.wire is not None and self.wire.get_write_buffer_size():
-            await self._written(min(seconds, left))
-        await self.reader.wait(min(seconds, left))
+            await self._written(seconds)
+        await self.reader.wait(seconds)
 
     async def _written(self, seconds: float) -> None:
         """Until a peer that reads slowly has read enough; one that doesn't is cut off."""

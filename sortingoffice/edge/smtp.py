@@ -224,13 +224,15 @@ class Smtp(Session):
                 continue  # more may have come meanwhile
             if content.received > 2 * self.door.most + limits.line_bytes:
                 raise Hangup(Reply(421, "4.3.4", "message far beyond the size limit, closing"))
-            slowest = (
-                content.received / limits.least_bytes_per_second if limits.least_bytes_per_second else 1e9
-            )
-            left = begun + limits.data_chunk_seconds + slowest - self.loop.time()
-            if left <= 0:
-                raise Hangup(replies.TOO_SLOW)
-            await self.more(min(limits.data_chunk_seconds, left))
+            await self.more(self._patience(content, begun))
+
+    def _patience(self, content: Content, begun: float) -> float:
+        """Seconds until the next octets are due: a chunk's time, and the least rate over the whole."""
+        limits = self.door.limits
+        if not limits.least_bytes_per_second:
+            return limits.data_chunk_seconds
+        due = begun + limits.data_chunk_seconds + content.received / limits.least_bytes_per_second
+        return min(limits.data_chunk_seconds, due - self.loop.time())
 
     async def _hand_over(self, content: Content, transaction: Transaction) -> None:
         refusal = content.refusal
