@@ -1,3 +1,3 @@
 """Shared fixtures; each lives in the file of the far end that it starts."""
 
-pytest_plugins = ["tests.database", "tests.zone", "tests.servers", "tests.office", "tests.person"]
+pytest_plugins = ["tests.database", "tests.zone", "tests.servers", "tests.office", "tests.person", "tests.web"]

@@ -1,4 +1,4 @@
-"""`sortingoffice admin`: accounts, domains, mailboxes, signing keys, app passwords."""
+"""`sortingoffice admin`: accounts, domains, mailboxes, signing keys, app passwords, API tokens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from sortingoffice.cli.terminal import Terminal, interactive, say
+from sortingoffice.cli.token import token
 from sortingoffice.core.model import AccountState
 from sortingoffice.core.records import zone_lines
 from sortingoffice.errors import OfficeError
@@ -19,7 +20,7 @@ _ACTOR = "cli"
 
 @click.group("admin")
 def admin() -> None:
-    """Accounts, domains, mailboxes, keys, passwords."""
+    """Accounts, domains, mailboxes, keys, passwords, tokens."""
 
 
 # ---- account -------------------------------------------------------------------------------------
@@ -309,5 +310,7 @@ def password_revoke(terminal: Terminal, which: str) -> None:
         f"App password {named} revoked.", {"id": done.id, "label": done.label, "revoked": done.revoked}
     )
 
+
+admin.add_command(token)
 
 commands: list[click.Command] = [admin]

@@ -12,7 +12,7 @@ from sortingoffice.core.model import Account, AccountState, MailboxState
 from sortingoffice.core.relationship import Action, No, after
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import Office
-from sortingoffice.store import accounts, events, relationships, spool
+from sortingoffice.store import accounts, events, relationships, spool, tokens
 from sortingoffice.store.database import Transaction
 
 
@@ -33,6 +33,8 @@ def remove(tx: Transaction, office: Office, account: Account, *, actor: str) -> 
         spool.drop(tx, waiting.delivery.id, "account removed", now)
     for password in accounts.passwords(tx, account.id):
         accounts.revoke_password(tx, password.id, now)
+    for token in tokens.every(tx, account.id):
+        tokens.revoke(tx, token.id, now)
     for mailbox in accounts.mailboxes(tx, account.id):
         accounts.set_mailbox(
             tx,

@@ -1,9 +1,13 @@
-"""The HTTP door: health for whoever watches.  The pages and the API come with the signup issue.
+"""The HTTP door: who serves what.
 
-`/healthz` says that the process answers, `/readyz` that it can do its work: the database
-takes a read.  Neither says anything about anybody.
+    /healthz, /readyz     for whoever watches; they say nothing about anybody
+    /api/…                JSON for programs: SimpleLogin's dialect; addy.io's below /api/v1
+    /                     the pages
 
-Sources: RFC 9110; the interface document of the design.
+Promise: whatever is asked, the answer below /api is JSON with the headers that let a browser's page
+read it, and never a redirect; a stranger learns neither who is here nor why something failed.
+
+Sources: RFC 9110; the WHATWG's Fetch standard (CORS); the interface document of the design.
 """
 
 from __future__ import annotations
@@ -16,19 +20,44 @@ from dataclasses import dataclass
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route, Router
 
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import Office
 from sortingoffice.store import domains
 from sortingoffice.store.database import Unavailable
 from sortingoffice.values import Endpoint
+from sortingoffice.web import compat_addy, compat_simplelogin
+from sortingoffice.web.answers import Refused, refusal
+from sortingoffice.web.auth import Desk
+from sortingoffice.web.limits import Buckets
+
+# Any page may ask, with a token that it was given; cookies are never sent and never looked at.
+_CORS = Middleware(
+    CORSMiddleware,
+    allow_origins=["*"],
+    allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+    allow_headers=[
+        "Authentication",
+        "Authorization",
+        "Content-Type",
+        "X-Requested-From",
+        "X-Requested-With",
+        "X-Sl-Allowcookies",
+    ],
+    expose_headers=["Retry-After"],
+    max_age=86400,
+)
 
 
 def application(office: Callable[[], Office]) -> Starlette:
     """The routes; `office` is asked at each request, since a reload puts another in its place."""
+    desk = Desk(office, Buckets())
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -40,7 +69,39 @@ def application(office: Callable[[], Office]) -> Starlette:
             return PlainTextResponse("the database does not answer\n", status_code=503)
         return PlainTextResponse("ok\n")
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz)])
+    made = Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Mount("/api", app=_api(desk)),
+        ],
+        exception_handlers={HTTPException: _no_such_path},
+    )
+    made.router.redirect_slashes = False
+    return made
+
+
+def _api(desk: Desk) -> Starlette:
+    """What programs speak to: an application of its own, so that each of its answers is JSON."""
+    made = Starlette(
+        routes=[
+            Mount("/v1", app=Router(compat_addy.routes(desk), redirect_slashes=False)),
+            *compat_simplelogin.routes(desk),
+        ],
+        middleware=[_CORS],
+        exception_handlers={HTTPException: _no_such_path},
+    )
+    made.router.redirect_slashes = False
+    return made
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    sentence = {404: "there is nothing at this path", 405: "this path does not take that method"}
+    told = sentence.get(error.status_code, "that is not possible")
+    if not request.url.path.startswith("/api"):
+        return PlainTextResponse(told + "\n", error.status_code, error.headers)
+    return refusal(Refused(error.status_code, told, headers=error.headers))
 
 
 @dataclass(eq=False, slots=True)

@@ -1,4 +1,4 @@
-"""Doors by HTTP: API tokens, sessions, one-time secrets, passkeys.
+"""Doors by HTTP: API tokens, sessions, one-time secrets, passkeys; what passed in a relationship, found fast.
 
 Sources: `core.access`.
 """
@@ -90,3 +90,4 @@ def upgrade() -> None:
         _at("revoked", null=True),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_message_relationship_id", "message", ["relationship_id"])

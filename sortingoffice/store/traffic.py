@@ -1,0 +1,119 @@
+"""What passed in a relationship, as numbers and as a list: never any content but the subject."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from sortingoffice.core.model import DeliveryState, Direction
+from sortingoffice.store import schema
+from sortingoffice.store.engine import Transaction
+
+_message, _delivery, _event = schema.message, schema.delivery, schema.event
+_IDS: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
+_PASSING = _message.c.direction.in_((Direction.INWARD, Direction.OUTWARD))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Messages of one relationship; `refused` counts recipients that were turned away."""
+
+    inward: int = 0
+    outward: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """One message to one recipient, that came in or went out.
+
+    address  the other party's: envelope sender, or the recipient; "" for a null sender
+    state    of its delivery; `reason` is why it is held, or how it ended
+    """
+
+    at: datetime
+    token: str
+    direction: Direction
+    address: str
+    subject: str
+    rule: str
+    state: DeliveryState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A recipient that was refused."""
+
+    at: datetime
+    rule: str
+
+
+def counts(tx: Transaction, relationship_ids: Collection[int]) -> dict[int, Counts]:
+    """For those of which anything ever came, went or was refused."""
+    wanted = {"ids": list(relationship_ids)}
+    found: dict[int, dict[str, int]] = {}
+    if wanted["ids"]:
+        for row in tx.execute(_COUNTED, wanted):
+            found.setdefault(row.relationship_id, {})[row.direction.value] = row.number
+        for row in tx.execute(_REFUSED, wanted):
+            found.setdefault(row.relationship_id, {})["refused"] = row.number
+    return {of: Counts(**numbers) for of, numbers in found.items()}
+
+
+def passed(tx: Transaction, relationship_id: int, most: int, offset: int = 0) -> tuple[Passed, ...]:
+    """The latest first."""
+    found = tx.execute(_PASSED, {"of": relationship_id, "most": most, "offset": offset})
+    return tuple(Passed(*row) for row in found)
+
+
+def turned_away(tx: Transaction, relationship_id: int, most: int) -> tuple[Turned, ...]:
+    """The latest first."""
+    return tuple(Turned(*row) for row in tx.execute(_TURNED, {"of": relationship_id, "most": most}))
+
+
+def revoked_at(tx: Transaction, relationship_id: int) -> datetime | None:
+    """When the relationship was last revoked; None where it never was, or ended by itself."""
+    found: datetime | None = tx.execute(_REVOKED, {"of": relationship_id}).scalar()
+    return found
+
+
+_COUNTED = (
+    sa.select(_message.c.relationship_id, _message.c.direction, sa.func.count().label("number"))
+    .where(_message.c.relationship_id.in_(_IDS), _PASSING)
+    .group_by(_message.c.relationship_id, _message.c.direction)
+)
+_REFUSED = (
+    sa.select(_event.c.relationship_id, sa.func.count().label("number"))
+    .where(_event.c.relationship_id.in_(_IDS), _event.c.what == "refused")
+    .group_by(_event.c.relationship_id)
+)
+_PASSED = (
+    sa.select(
+        _message.c.accepted,
+        _message.c.token,
+        _message.c.direction,
+        sa.case((_message.c.direction == Direction.OUTWARD, _delivery.c.recipient), else_=_message.c.sender),
+        _message.c.subject,
+        _message.c.rule,
+        _delivery.c.state,
+        _delivery.c.reason,
+    )
+    .join(_delivery, _delivery.c.message_id == _message.c.id)
+    .where(_message.c.relationship_id == sa.bindparam("of"), _PASSING)
+    .order_by(_message.c.id.desc(), _delivery.c.id.desc())
+    .limit(sa.bindparam("most"))
+    .offset(sa.bindparam("offset"))
+)
+_TURNED = (
+    sa.select(_event.c.at, _event.c.rule)
+    .where(_event.c.relationship_id == sa.bindparam("of"), _event.c.what == "refused")
+    .order_by(_event.c.id.desc())
+    .limit(sa.bindparam("most"))
+)
+_REVOKED = sa.select(sa.func.max(_event.c.at, type_=schema.Instant)).where(
+    _event.c.relationship_id == sa.bindparam("of"), _event.c.what == "revoked"
+)

@@ -1,0 +1,210 @@
+"""SimpleLogin's dialect, the account's side: signing in, settings, mailboxes.
+
+There is no password to lose: what their apps call a password is one of our app passwords, and what
+they get for it is a token that makes and manages addresses, and nothing else.
+
+Sources: as `web.compat_simplelogin`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from sortingoffice.core.access import Scope
+from sortingoffice.core.model import Account, AccountState, MailboxState, RelationshipState
+from sortingoffice.flows import accounts as account_flows
+from sortingoffice.flows import passwords, tokens
+from sortingoffice.flows.office import Office
+from sortingoffice.store import accounts, domains, traffic
+from sortingoffice.store import relationships as rows
+from sortingoffice.store.database import Transaction
+from sortingoffice.web import limits
+from sortingoffice.web.answers import Answer, Refused, said
+from sortingoffice.web.auth import Call, Desk, guarded, peer, route, spend
+from sortingoffice.web.typed import text
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    """Paths below /api."""
+
+    async def logged_in(request: Request) -> Response:
+        return await guarded(lambda: _log_in(desk, request), 400, request)
+
+    new, account = Scope.NEW, Scope.ACCOUNT
+    return [
+        Route("/auth/login", logged_in, methods=["POST"]),
+        route(desk, "/user_info", _user_info, "GET", "PATCH", scope=None),
+        route(desk, "/logout", _logout, "GET", "POST", scope=None),
+        route(desk, "/api_key", _api_key, "POST", scope=None),
+        route(desk, "/stats", _stats, "GET", scope=None),
+        route(desk, "/setting", _setting, "GET", "PATCH", scope=None),
+        route(desk, "/setting/domains", _domains_old, "GET", scope=new),
+        route(desk, "/v2/setting/domains", _domains, "GET", scope=new),
+        route(desk, "/mailboxes", _mailboxes_old, "GET", scope=new),
+        route(desk, "/mailboxes", _add_mailbox, "POST", scope=account),
+        route(desk, "/v2/mailboxes", _mailboxes, "GET", scope=new),
+    ]
+
+
+async def _log_in(desk: Desk, request: Request) -> Response:
+    """The account's name or its mailbox, and an app password, give a token."""
+    office = desk.office()
+    spend(desk, limits.GUESSES, peer(request))
+    given = await said(request)
+    name = await office.db.read(_login_name, text(given, "email"))
+    found = await passwords.check(office, name, text(given, "password").encode())
+    if found is None:
+        raise Refused(400, _WRONG)
+    secret, account = await office.db.write(_token_for, office, found, text(given, "device"))
+    return Answer(
+        {
+            "name": account.name,
+            "email": text(given, "email"),
+            "mfa_enabled": False,
+            "mfa_key": "",
+            "api_key": secret,
+        }
+    )
+
+
+_WRONG = "the name and the app password don't belong together"
+
+
+def _login_name(tx: Transaction, typed: str) -> str:
+    """The account that an address or a name means, as a name; where nothing fits the answer takes as long."""
+    if "@" not in typed:
+        return typed
+    held = accounts.mailboxes_by_address(tx, typed.strip().lower())
+    verified = [each for each in held if each.state is MailboxState.VERIFIED]
+    found = accounts.by_id(tx, verified[0].account_id) if len(verified) == 1 else None
+    return found.name if found is not None else ""
+
+
+def _token_for(tx: Transaction, office: Office, account_id: int, device: str) -> tuple[str, Account]:
+    account = accounts.by_id(tx, account_id)
+    if account is None or account.state is not AccountState.ACTIVE:
+        raise Refused(400, _WRONG)
+    wish = tokens.Wish(device[:60], frozenset({Scope.NEW, Scope.RELATIONSHIPS}))
+    secret, _ = tokens.new(tx, office, account, wish, actor=f"account {account.name}")
+    return secret, account
+
+
+async def _user_info(call: Call) -> Response:
+    preferred = await call.office.db.read(accounts.preferred_mailbox, call.account.id)
+    return Answer(
+        {
+            "name": call.account.name,
+            "email": preferred.address if preferred is not None else "",
+            "is_premium": True,
+            "in_trial": False,
+            "profile_picture_url": None,
+            "max_alias_free_plan": 0,
+            "connected_proton_address": None,
+            "can_create_reverse_alias": True,
+        }
+    )
+
+
+async def _logout(call: Call) -> Response:
+    """Nothing to do: a token is revoked on the page Settings, an extension only forgets it."""
+    return Answer({"msg": "User is logged out"})
+
+
+async def _api_key(call: Call) -> Response:
+    """Another token; one that may no more than the token that asks."""
+    given = await said(call.request)
+    scopes = frozenset(Scope(name) for name in call.token.scopes.split())
+    wish = tokens.Wish(text(given, "device")[:60], scopes, call.token.expires)
+    secret, _ = await call.office.db.write(tokens.new, call.office, call.account, wish, actor=call.actor)
+    return Answer({"api_key": secret}, 201)
+
+
+async def _stats(call: Call) -> Response:
+    return Answer(await call.office.db.read(_totals, call.account.id))
+
+
+def _totals(tx: Transaction, account_id: int) -> dict[str, int]:
+    every = [each for each in rows.every(tx, account_id) if each.state is not RelationshipState.REVOKED]
+    counts = traffic.counts(tx, [each.id for each in every]).values()
+    return {
+        "nb_alias": len(every),
+        "nb_block": sum(each.refused for each in counts),
+        "nb_forward": sum(each.inward for each in counts),
+        "nb_reply": sum(each.outward for each in counts),
+    }
+
+
+async def _setting(call: Call) -> Response:
+    """What their settings would say of us; a PATCH changes nothing, since there is nothing to choose."""
+    hosted = await call.office.db.read(domains.every)
+    return Answer(
+        {
+            "alias_generator": "word",
+            "notification": False,
+            "random_alias_default_domain": hosted[0].name if hosted else "",
+            "random_alias_suffix": "random_string",
+            "sender_format": "AT",
+        }
+    )
+
+
+async def _domains(call: Call) -> Response:
+    hosted = await call.office.db.read(domains.every)
+    return Answer([{"domain": each.name, "is_custom": True} for each in hosted])
+
+
+async def _domains_old(call: Call) -> Response:
+    hosted = await call.office.db.read(domains.every)
+    return Answer([[False, each.name] for each in hosted])
+
+
+# ---- mailboxes -----------------------------------------------------------------------------------
+
+
+async def _mailboxes_old(call: Call) -> Response:
+    """Verified ones only, as the first version of theirs has it."""
+    found = await call.office.db.read(_mailbox_rows, call.account)
+    return Answer({"mailboxes": [each for each in found if each["verified"]]})
+
+
+async def _mailboxes(call: Call) -> Response:
+    return Answer({"mailboxes": await call.office.db.read(_mailbox_rows, call.account)})
+
+
+def _mailbox_rows(tx: Transaction, account: Account) -> list[dict[str, Any]]:
+    preferred = accounts.preferred_mailbox(tx, account.id)
+    used = [accounts.mailbox_for(tx, each) for each in rows.every(tx, account.id)]
+    return [
+        {
+            "id": each.id,
+            "email": each.address,
+            "default": preferred is not None and each.id == preferred.id,
+            "verified": each.state is not MailboxState.PENDING,
+            "creation_timestamp": int(each.created.timestamp()),
+            "nb_alias": sum(one is not None and one.id == each.id for one in used),
+        }
+        for each in accounts.mailboxes(tx, account.id)
+        if each.delivers
+    ]
+
+
+async def _add_mailbox(call: Call) -> Response:
+    """Added, and asked by mail whether it is the person's."""
+    given = await said(call.request)
+    call.spend(limits.LINKS, f"mailbox {call.account.id}")
+    made = await call.office.db.write(
+        account_flows.admit_mailbox,
+        call.office,
+        call.account,
+        text(given, "email"),
+        delivers=True,
+        preferred=False,
+        verify=True,
+        actor=call.actor,
+    )
+    call.office.wake()
+    return Answer({"id": made.id, "email": made.address, "verified": False, "default": False}, 201)
