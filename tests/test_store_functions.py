@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -305,9 +306,30 @@ def test_aliases_of_a_relationship_and_those_that_live(rows: Rows) -> None:
     rows.db.call(relationships.set_alias, replace(gone, state=AliasState.REVOKED))
     assert [a.id for a in rows.db.view(relationships.aliases, of.id)] == [old.id, new.id, gone.id]
     assert rows.db.view(relationships.live_aliases) == 2
-    addresses = {"old@sort.example", "new@sort.example", "gone@sort.example"}
-    assert rows.db.view(relationships.alias_addresses, rows.anna.id) == addresses
-    assert rows.db.view(relationships.alias_addresses, rows.bert.id) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (relationships._BY_CANONICAL, "sqlite_autoindex_alias_1"),
+        (relationships._LAPSED, "ix_relationship_until"),
+        (relationships._OVER[0], "ix_relationship_muted_until"),
+        (relationships._OVER[1], "ix_relationship_closing_until"),
+        (relationships._TAKEN, "sqlite_autoindex_relationship_1"),
+    ],
+    ids=["alias", "lapsed", "muted", "closing", "slug"],
+)
+def test_a_million_relationships_are_not_read_to_find_one(
+    sqlite_db: Database, statement: sa.Select[Any], index: str
+) -> None:
+    def plan(tx: Transaction) -> list[str]:
+        sql = str(statement.compile(dialect=tx.dialect, compile_kwargs={"render_postcompile": True}))
+        rows = tx.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple([1] * sql.count("?")))
+        return [row[3] for row in rows]
+
+    (step,) = sqlite_db.view(plan)
+    assert step.startswith("SEARCH")
+    assert index in step
 
 
 def test_a_binding_stands_once_and_its_how_may_change(rows: Rows) -> None:

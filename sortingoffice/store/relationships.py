@@ -23,22 +23,17 @@ _OF_ACCOUNT = _relationship.c.account_id == sa.bindparam("account_id")
 
 _BY_ID = sa.select(_relationship).where(_relationship.c.id == sa.bindparam("id"))
 _BY_SLUG = sa.select(_relationship).where(_OF_ACCOUNT, _relationship.c.slug == sa.bindparam("slug"))
+_TAKEN = _BY_SLUG.with_only_columns(_relationship.c.id)
 # FOR NO KEY UPDATE; SQLite, which has one writer, needs and says nothing.
 _HELD_BY_ID = _BY_ID.with_for_update(key_share=True)
 _HELD_BY_SLUG = _BY_SLUG.with_for_update(key_share=True)
 _EVERY = sa.select(_relationship).where(_OF_ACCOUNT).order_by(_relationship.c.id)
 _NAMES = sa.select(_relationship.c.id, _relationship.c.slug, _relationship.c.name).where(_OF_ACCOUNT)
-_SLUGS = sa.select(_relationship.c.slug).where(
-    _OF_ACCOUNT,
-    sa.or_(_relationship.c.slug == sa.bindparam("slug"), _relationship.c.slug.like(sa.bindparam("more"))),
-)
-
 _NOW = sa.bindparam("now", type_=schema.Instant)
-_OVER = (
-    sa.select(_relationship)
-    .where(sa.or_(_relationship.c.muted_until <= _NOW, _relationship.c.closing_until <= _NOW))
-    .order_by(_relationship.c.id)
-    .limit(sa.bindparam("most"))
+# Each by its own index: an OR would read every relationship there is.
+_OVER = tuple(
+    sa.select(_relationship).where(column <= _NOW).order_by(column).limit(sa.bindparam("most"))
+    for column in (_relationship.c.muted_until, _relationship.c.closing_until)
 )
 _LAPSED = (
     sa.select(_relationship)
@@ -48,17 +43,20 @@ _LAPSED = (
             [RelationshipState.UNBOUND, RelationshipState.ACTIVE, RelationshipState.MUTED]
         ),
     )
-    .order_by(_relationship.c.id)
+    .order_by(_relationship.c.until)
     .limit(sa.bindparam("most"))
 )
 
 _BY_CANONICAL = sa.select(_alias).where(_alias.c.canonical == sa.bindparam("canonical"))
 _ALIASES = sa.select(_alias).where(_alias.c.relationship_id == _OF).order_by(_alias.c.id)
 _LIVE = sa.select(sa.func.count()).select_from(_alias).where(_alias.c.state != AliasState.REVOKED)
-_ADDRESSES = sa.select(_alias.c.relationship_id, _alias.c.address).join(
-    _relationship, _relationship.c.id == _alias.c.relationship_id
+_ISSUED = sa.select(sa.func.max(_alias.c.id))
+_MANY = 10_000
+_ADDRESSES = (
+    sa.select(_alias.c.relationship_id, _alias.c.address)
+    .join(_relationship, _relationship.c.id == _alias.c.relationship_id)
+    .where(_OF_ACCOUNT)
 )
-_ACCOUNT_ADDRESSES = _ADDRESSES.where(_OF_ACCOUNT)
 _REVERSE_TAKEN = sa.select(schema.contact.c.id).where(
     schema.contact.c.reverse_canonical == sa.bindparam("canonical")
 )
@@ -132,7 +130,7 @@ def every(
     wanted = search.casefold()
     by_alias = {
         row.relationship_id
-        for row in tx.execute(_ACCOUNT_ADDRESSES, {"account_id": account_id})
+        for row in tx.execute(_ADDRESSES, {"account_id": account_id})
         if wanted in row.address
     }
     return tuple(
@@ -145,7 +143,8 @@ def every(
 
 def over(tx: Transaction, now: datetime, most: int = 1000) -> tuple[Relationship, ...]:
     """Relationships whose pause or whose closing has come to its end."""
-    return schema.every(Relationship, tx.execute(_OVER, {"now": now, "most": most}))
+    asked = {"now": now, "most": most}
+    return tuple(each for ends in _OVER for each in schema.every(Relationship, tx.execute(ends, asked)))
 
 
 def lapsed(tx: Transaction, now: datetime, most: int = 1000) -> tuple[Relationship, ...]:
@@ -155,11 +154,19 @@ def lapsed(tx: Transaction, now: datetime, most: int = 1000) -> tuple[Relationsh
 
 def free_slug(tx: Transaction, account_id: int, wanted: str) -> str:
     """`wanted`, or where it is taken `wanted-2`, `wanted-3` …"""
-    found = tx.execute(_SLUGS, {"account_id": account_id, "slug": wanted, "more": f"{wanted}-%"})
-    taken = set(found.scalars())
-    if wanted not in taken:
+
+    def taken(slug: str) -> bool:
+        return tx.execute(_TAKEN, {"account_id": account_id, "slug": slug}).first() is not None
+
+    if not taken(wanted):
         return wanted
-    return next(slug for n in range(2, len(taken) + 3) if (slug := f"{wanted}-{n}") not in taken)
+    last, free = 1, 2
+    while taken(f"{wanted}-{free}"):
+        last, free = free, free * 2
+    while free - last > 1:
+        middle = (last + free) // 2
+        last, free = (middle, free) if taken(f"{wanted}-{middle}") else (last, middle)
+    return f"{wanted}-{free}"
 
 
 # ---- aliases -------------------------------------------------------------------------------------
@@ -183,14 +190,13 @@ def aliases(tx: Transaction, relationship_id: int) -> tuple[Alias, ...]:
     return schema.every(Alias, tx.execute(_ALIASES, {"relationship_id": relationship_id}))
 
 
-def alias_addresses(tx: Transaction, account_id: int) -> frozenset[str]:
-    """Every address ever issued to the account."""
-    return frozenset(row.address for row in tx.execute(_ACCOUNT_ADDRESSES, {"account_id": account_id}))
-
-
 def live_aliases(tx: Transaction) -> int:
-    """How many aliases of the whole office a guess could hit: what `naming.alias_local` asks."""
-    return int(tx.execute(_LIVE).scalar_one())
+    """How many aliases of the whole office a guess could hit, at most: what `naming.alias_local` asks.
+
+    Counted while that is quick; beyond, all that were ever issued.
+    """
+    issued = int(tx.execute(_ISSUED).scalar() or 0)
+    return issued if issued > _MANY else int(tx.execute(_LIVE).scalar_one())
 
 
 def canonical_taken(tx: Transaction, canonical: str) -> bool:
