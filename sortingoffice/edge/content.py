@@ -21,7 +21,7 @@ from typing import BinaryIO
 from sortingoffice.edge import replies
 from sortingoffice.mail.reply import Reply
 
-IN_MEMORY = 65536  # octets of one message that are held before its file is begun
+IN_MEMORY = 131072  # octets of one message that are held before its file is begun
 _END = b"\r\n.\r\n"
 
 

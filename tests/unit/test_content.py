@@ -184,8 +184,8 @@ def test_a_large_message_comes_back_from_its_file_octet_for_octet(tmp_path: Path
 
 def test_a_folder_that_takes_no_file_is_a_refusal_for_now(tmp_path: Path) -> None:
     content = Content(most=10**7, most_line=10**6, folder=tmp_path / "gone")
-    content.feed(b"x\r\n" * 30_000)
+    content.feed(b"x\r\n" * 60_000)
     content.spill()
-    content.feed(b"x\r\n" * 30_000)
+    content.feed(b"x\r\n" * 60_000)
     assert content.feed(b".\r\n") == b""
     assert content.refusal == replies.NO_STORAGE
