@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -323,7 +324,8 @@ def test_a_million_relationships_are_not_read_to_find_one(
     sqlite_db: Database, statement: sa.Select[Any], index: str
 ) -> None:
     def plan(tx: Transaction) -> list[str]:
-        sql = str(statement.compile(dialect=tx.dialect, compile_kwargs={"render_postcompile": True}))
+        asked = statement.with_only_columns(sa.literal_column("1"))
+        sql = re.sub(r"IN \(.*?\)", "IN (?)", str(asked.compile(dialect=tx.dialect)))
         rows = tx.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple([1] * sql.count("?")))
         return [row[3] for row in rows]
 
