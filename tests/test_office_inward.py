@@ -181,6 +181,15 @@ def test_postmaster_reaches_the_admin_also_without_a_domain(office: Office) -> N
         office.home(f"inward 12 {number}")
 
 
+def test_postmaster_is_reached_even_when_its_relationship_was_revoked(office: Office) -> None:
+    to = f"postmaster@{OFFICE}"
+    office.from_vendor(to, written(f"From: {ORDERS}", f"To: {to}", subject="inward 12a"))
+    office.home("inward 12a")
+    office.stage.command("revoke", "postmaster")
+    office.from_vendor(to, written(f"From: {ORDERS}", f"To: {to}", subject="inward 12b"))
+    office.home("inward 12b")
+
+
 def test_a_mailing_that_comes_back_is_stopped(office: Office) -> None:
     shop = office.fresh()
     office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 13"))

@@ -8,6 +8,8 @@ Sources: RFC 5321 §4.5.1; RFC 2142 (abuse).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sortingoffice.core import naming
 from sortingoffice.core.model import (
     Alias,
@@ -35,7 +37,7 @@ def relationship(tx: Transaction, office: Office, address: Address) -> Relations
     if alias is not None:
         found = relationships.by_id(tx, alias.relationship_id)
         assert found is not None, "a foreign key holds it"
-        return found
+        return _open(found)
     admin = accounts.admin(tx)
     if admin is None:
         raise LookupError("no admin account")
@@ -74,6 +76,13 @@ def relationship(tx: Transaction, office: Office, address: Address) -> Relations
         detail=hosted.normal,
     )
     return made
+
+
+def _open(of: Relationship) -> Relationship:
+    """The relationship as it counts for mail: a revoke or an end doesn't close what RFC 5321 keeps open."""
+    if of.state in (RelationshipState.REVOKED, RelationshipState.EXPIRED, RelationshipState.CLOSING):
+        of = replace(of, state=RelationshipState.ACTIVE)
+    return replace(of, until=None, max_messages=None)
 
 
 def _hosted(tx: Transaction, office: Office, address: Address) -> Address:
