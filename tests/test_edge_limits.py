@@ -135,6 +135,22 @@ async def test_a_full_house_asks_the_slowest_old_session_to_go(monkeypatch: pyte
     assert len(flows.messages) == 1
 
 
+async def test_a_session_that_lingers_counts_and_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "OLD_SECONDS", 0.0)
+    async with running(limits__connections=2, limits__errors_per_session=1) as edge:
+        port = edge.smtp[0].port
+        async with client(port) as told, client(port) as idle:
+            await told.reply()
+            await told.say("WIZ")
+            assert (await told.reply()).startswith("421 4.7.0")
+            await idle.reply()
+            await asyncio.sleep(0.02)
+            async with client(port) as three, client(port) as four:
+                assert (await three.reply()).startswith("220")
+                await asyncio.sleep(0.02)
+                assert (await four.reply()).startswith("220")
+
+
 async def test_a_peer_at_its_own_limit_makes_nobody_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doors, "OLD_SECONDS", 0.0)
     async with running(limits__connections=2, limits__connections_per_peer=2) as edge:

@@ -101,7 +101,7 @@ class Door:
     def enter(self, ip: str, now: float) -> bool:
         """Whether this peer may come in.  When the house is full, the slowest old session makes room."""
         if self.gate.full and not self.gate.crowded(ip):
-            old = [s for s in self.sessions if s.reader.waiting and now - s.started > OLD_SECONDS]
+            old = [s for s in self.sessions if s.evictable and now - s.started > OLD_SECONDS]
             if old:
                 min(old, key=lambda s: s.reader.arrived / (now - s.started)).evict()
         return self.gate.enter(ip)

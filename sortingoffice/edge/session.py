@@ -31,7 +31,7 @@ from sortingoffice.edge.reader import TOO_LONG, Hangup, Reader
 from sortingoffice.mail.reply import Reply
 
 LINE = 2048  # octets of a command line: RFC 5321 §4.5.3.1.4 and its extensions ask for less
-LINGER_SECONDS = 10.0  # how long an unread last reply may hold a closing connection
+LINGER_SECONDS = 5.0  # how long an unread last reply may hold a closing connection
 LINGER_OCTETS = 2**20
 HANDSHAKE_SECONDS = 30.0
 
@@ -205,6 +205,11 @@ class Session(SMTP):
     def greet(self) -> None:
         self._out.append(f"220 {self.hostname} ESMTP\r\n".encode("ascii"))
 
+    @property
+    def evictable(self) -> bool:
+        """Whether it takes room and only waits for its peer."""
+        return bool(self._counted) and self.reader.waiting
+
     def evict(self) -> None:
         """Make room for another."""
         self._leave()
@@ -299,7 +304,6 @@ class Session(SMTP):
             return
         if self.reader.arrived == 0 or (self.reader.empty and (self._bye or self.door.closing)):
             return  # nothing is unread, and nobody waits for more
-        self._leave()
         end = self.loop.time() + LINGER_SECONDS
         with suppress(Hangup, OSError):  # OSError: the peer has reset the connection
             self.wire.write_eof()
