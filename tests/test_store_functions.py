@@ -324,7 +324,7 @@ def test_a_million_relationships_are_not_read_to_find_one(
     sqlite_db: Database, statement: sa.Select[Any], index: str
 ) -> None:
     def plan(tx: Transaction) -> list[str]:
-        asked = statement.with_only_columns(sa.literal_column("1"))
+        asked: sa.Select[Any] = statement.with_only_columns(sa.literal_column("1"))
         sql = re.sub(r"IN \(.*?\)", "IN (?)", str(asked.compile(dialect=tx.dialect)))
         rows = tx.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple([1] * sql.count("?")))
         return [row[3] for row in rows]
