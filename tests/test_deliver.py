@@ -334,6 +334,88 @@ async def test_a_destination_that_hangs_delays_nobody_else(
         assert asyncio.get_running_loop().time() - began < 1.0
 
 
+async def test_many_that_hang_leave_room_for_one_that_does_not(
+    sqlite_db: Database, sinks: Sinks, sink: Sink, zone: ZoneServer, tmp_path: Path
+) -> None:
+    made = at_sink(sqlite_db, sink, zone, tmp_path)
+    slow = sinks(host="127.0.0.2", port=sink.port, answers={"CONNECT": HANG})
+    zone.set("mx.slow.example", "A", "127.0.0.2")
+    for n in range(40):
+        zone.set(f"slow{n}.example", "MX", "10 mx.slow.example")
+        for _ in range(4):
+            made.put(recipient=f"x@slow{n}.example")
+    async with delivering(made) as wake:
+        await until(lambda: slow.open_sessions >= 100)
+        late = made.put()
+        wake.set()
+        began = asyncio.get_running_loop().time()
+        await until(ended(made, late))
+        assert asyncio.get_running_loop().time() - began < 1.0
+
+
+async def test_a_host_that_is_down_is_not_tried_for_each_message(
+    sqlite_db: Database, sinks: Sinks, sink: Sink, zone: ZoneServer, tmp_path: Path
+) -> None:
+    made = at_sink(sqlite_db, sink, zone, tmp_path)
+    zone.set("down.example", "MX", "10 mx.down.example")
+    zone.set("mx.down.example", "A", "127.0.0.2")  # nobody listens
+    deliveries = [made.put(recipient=f"x{n}@down.example") for n in range(50)]
+    async with delivering(made):
+        await asyncio.sleep(2.5)
+        tried = sum(made.now(each).attempts for each in deliveries)
+        assert 3 <= tried <= 6
+        sinks(host="127.0.0.2", port=sink.port)  # and when it is back, a probe finds it
+        await until(lambda: sum(made.now(each).state.final for each in deliveries) >= 40)
+
+
+async def test_a_clock_that_jumps_sends_nothing_twice(made: Spooled, sink: Sink) -> None:
+    sink.answers["."] = Late(0.5, "250 2.0.0 taken")
+    delivery = made.put()
+    async with delivering(made) as wake:
+        await until(lambda: any("DATA" in line for line in sink.commands))
+        made.clock.pass_(hours=2)  # the lease seems to have run out
+        wake.set()
+        await until(ended(made, delivery))
+    assert len(sink.received) == 1
+
+
+async def test_a_large_message_is_loaded_when_it_leaves(made: Spooled, sink: Sink) -> None:
+    raw = OUTWARD + b"x" * 76 * 40_000 + b"\r\n"
+    sent, refused = (
+        made.put(Direction.OUTWARD, raw=raw),
+        made.put(Direction.OUTWARD, raw=raw, recipient="b@shop.example"),
+    )
+    sink.answers["RCPT b@shop.example"] = "550 5.1.1 nobody"
+    async with delivering(made):
+        await until(ended(made, sent, refused))
+        await until(lambda: len(sink.received) == 2, seconds=0.9)  # sooner than the next poll
+    mail, note = sorted(sink.received, key=lambda each: each.sender, reverse=True)
+    assert mail.octets.endswith(raw)
+    assert raw in note.octets  # the person's own mail, whole
+
+
+async def test_mail_for_a_mailbox_that_is_not_there_waits(made: Spooled) -> None:
+    delivery = made.put(recipient="", destination="")
+    async with delivering(made):
+        await until(lambda: made.now(delivery).attempts == 1)
+    assert made.now(delivery).state is DeliveryState.QUEUED
+    assert made.now(delivery).last_reply.startswith("451 4.2.1")
+
+
+async def test_a_loop_that_is_cancelled_leaves_nothing_running(made: Spooled, sink: Sink) -> None:
+    sink.answers["MAIL"] = HANG
+    made.put()
+    before = asyncio.all_tasks()
+    running = asyncio.create_task(deliver.run(made.office, "here", asyncio.Event()))
+    await until(lambda: any("MAIL" in line for line in sink.commands))
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert asyncio.all_tasks() == before
+    await asyncio.sleep(0.1)
+    assert sink.open_sessions == 0
+
+
 async def test_the_lease_is_renewed_while_an_attempt_lives(
     made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sortingoffice.core import returned as words
-from sortingoffice.core.delivery import Patience, Tried
+from sortingoffice.core.delivery import Tried
 from sortingoffice.core.model import (
     Delivery,
     DeliveryState,
@@ -19,7 +19,7 @@ from sortingoffice.core.model import (
     SpooledMessage,
 )
 from sortingoffice.core.returned import Told
-from sortingoffice.flows import deliver, returned
+from sortingoffice.flows import returned, settle
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.mail.address import parse
 from sortingoffice.mail.authentication import Authentication
@@ -54,11 +54,8 @@ def attempt(made: Spooled, delivery: Delivery, reply: Reply) -> None:
         for each in made.db.call(spool.claim, made.clock.now, "n", 100)
         if each.delivery.id == delivery.id
     )
-    config = made.office.config.delivery
-    patience = Patience(config.retry, config.delay_notice_after)
-    made.db.call(
-        deliver.settle, made.office, claimed, Tried(reply, "mx [192.0.2.1]:25"), made.clock.now, patience
-    )
+    tried = Tried(reply, "mx [192.0.2.1]:25")
+    made.db.call(settle.settle, made.office, claimed, tried, made.clock.now)
     made.db.call(spool.give_back, "n")
 
 

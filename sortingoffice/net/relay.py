@@ -16,7 +16,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import aiosmtplib
@@ -27,7 +27,9 @@ from sortingoffice.net import tls
 from sortingoffice.net.conversation import Answered, Conversation, Parcel, Timeouts, taken_over
 from sortingoffice.net.route import Host
 
-__all__ = ["Login", "Parcel", "Relay", "Timeouts"]
+__all__ = ["Login", "Maker", "Parcel", "Relay", "Timeouts"]
+
+Maker = Callable[[], Awaitable[Parcel]]
 
 _HOSTS = 5  # tried in one attempt
 _IDLE_SECONDS = 10.0
@@ -79,12 +81,15 @@ class Relay:
     async def attempt(
         self,
         hosts: Sequence[Host],
-        parcel: Parcel,
+        parcel: Parcel | Maker,
         *,
         policy: tls.Policy = tls.Policy.OPPORTUNISTIC,
         login: Login | None = None,
     ) -> Tried:
-        """Bring the parcel to the first host that takes it, in the order given."""
+        """Bring the parcel to the first host that can be talked to, in the order given.
+
+        parcel  or what makes it once a host is there: what can't leave is neither loaded nor signed
+        """
         began = time.monotonic()
         tried = Tried(Reply(451, "4.4.4", "there was no host to try"), unreachable=True)
         for host in hosts[:_HOSTS]:
@@ -105,7 +110,7 @@ class Relay:
 
     # ---- one host ----
 
-    async def _at(self, place: _Place, parcel: Parcel, login: Login | None) -> Tried:
+    async def _at(self, place: _Place, parcel: Parcel | Maker, login: Login | None) -> Tried:
         kept = self._take(place)
         if kept is not None:
             answered = await self._through(place, kept, parcel)
@@ -121,9 +126,10 @@ class Relay:
         silent = answered.lost and not answered.past_dot and answered.reply.status == "4.4.2"
         return replace(_tried(place, conversation, answered), unreachable=silent)
 
-    async def _through(self, place: _Place, conversation: Conversation, parcel: Parcel) -> Answered:
+    async def _through(self, place: _Place, conversation: Conversation, parcel: Parcel | Maker) -> Answered:
         try:
-            answered = await conversation.deliver(parcel)
+            made = parcel if isinstance(parcel, Parcel) else await parcel()
+            answered = await conversation.deliver(made)
         except BaseException:  # cancelled in the middle: the connection is in no known state
             conversation.abort()
             raise

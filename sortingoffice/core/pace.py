@@ -1,0 +1,129 @@
+"""Who may be tried now: so many attempts at once to one destination, and a pause where none gets through.
+
+A destination begins with a few attempts, gets one more with each success, up to the bound, and falls
+back to one probe at a time when it is out of reach, with growing pauses.  What waits meanwhile costs
+neither a connection nor an attempt, and nobody else's mail waits for it.
+
+Promise: never more than `bound` of one destination and `most` in all are under way; a destination
+that is in reach is never made to wait for one that isn't (but for `most`).
+
+No I/O and no clock: `now` is any monotonic count of seconds.
+
+Sources: RFC 5321 §4.5.4.1 (a host that was down is not tried again for each message); Postfix's queue
+manager, SCHEDULER_README, for start, growth and probes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+FIRST = 3  # attempts at once to a destination that nothing is known of
+SHORTEST_PAUSE = 1.0  # seconds
+LONGEST_PAUSE = 60.0
+_REMEMBERED = 10_000  # destinations
+
+
+@dataclass(slots=True)
+class _Lane(Generic[T]):
+    """One destination.
+
+    limit  attempts at once, as things stand
+    pause  after the last failure to reach it; 0 where it was in reach
+    opens  not before this time
+    """
+
+    limit: int
+    waiting: deque[T] = field(default_factory=deque)
+    busy: int = 0
+    pause: float = 0.0
+    opens: float = 0.0
+
+
+class Lineup(Generic[T]):
+    """What was claimed, by destination."""
+
+    def __init__(self, bound: int, most: int) -> None:
+        self._bound = bound
+        self._most = most
+        self._lanes: dict[str, _Lane[T]] = {}
+        self._with_waiting: dict[str, _Lane[T]] = {}  # in the order in which they are served
+        self.busy = 0
+
+    def add(self, destination: str, item: T) -> None:
+        lane = self._lanes.get(destination)
+        if lane is None:
+            self._forget()
+            lane = self._lanes[destination] = _Lane(min(FIRST, self._bound))
+        lane.waiting.append(item)
+        self._with_waiting.setdefault(destination, lane)
+
+    def ready(self, now: float) -> list[tuple[str, T]]:
+        """What may begin now; it counts as under way from here on.  One of each destination in turn."""
+        begun: list[tuple[str, T]] = []
+        turn = list(self._with_waiting.items())
+        while turn and self.busy < self._most:
+            again: list[tuple[str, _Lane[T]]] = []
+            for destination, lane in turn:
+                if self.busy >= self._most:
+                    break
+                if not lane.waiting or lane.busy >= lane.limit or lane.opens > now:
+                    continue
+                begun.append((destination, lane.waiting.popleft()))
+                lane.busy += 1
+                self.busy += 1
+                again.append((destination, lane))
+            turn = again
+        for destination, _ in begun:  # the next turn begins with who had none
+            served = self._with_waiting.pop(destination, None)
+            if served is not None and served.waiting:
+                self._with_waiting[destination] = served
+        return begun
+
+    def ended(self, destination: str, *, reached: bool, now: float) -> None:
+        """An attempt is over.  `reached`: a host of the destination talked to us, whatever it said."""
+        lane = self._lanes[destination]
+        lane.busy -= 1
+        self.busy -= 1
+        if reached:
+            lane.limit, lane.pause, lane.opens = min(lane.limit + 1, self._bound), 0.0, 0.0
+        elif lane.opens <= now:  # several that failed together are one failure
+            lane.limit = 1
+            lane.pause = min(max(2 * lane.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
+            lane.opens = now + lane.pause
+
+    def opens_in(self, now: float) -> float | None:
+        """Seconds until a destination that something waits for ends its pause; None where none does."""
+        pauses = [lane.opens - now for lane in self._with_waiting.values() if lane.opens > now]
+        return min(pauses, default=None)
+
+    def waiting(self) -> Iterator[T]:
+        """What was added and didn't begin."""
+        return (item for lane in self._with_waiting.values() for item in lane.waiting)
+
+    def room(self) -> int:
+        """How many more could be under way, if their destinations let them."""
+        in_reach = sum(len(lane.waiting) for lane in self._with_waiting.values() if lane.pause == 0.0)
+        return max(0, self._most - self.busy - in_reach)
+
+    def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
+        """Take out what waits and is no longer wanted."""
+        gone: list[T] = []
+        for destination, lane in list(self._with_waiting.items()):
+            gone += [item for item in lane.waiting if unwanted(item)]
+            lane.waiting = deque(item for item in lane.waiting if not unwanted(item))
+            if not lane.waiting:
+                del self._with_waiting[destination]
+        return gone
+
+    def _forget(self) -> None:
+        """Keep the memory of destinations bounded: idle ones go, the oldest first."""
+        if len(self._lanes) < _REMEMBERED:
+            return
+        idle = [name for name, lane in self._lanes.items() if not lane.busy and not lane.waiting]
+        for name in idle[: _REMEMBERED // 10]:
+            del self._lanes[name]

@@ -1,0 +1,145 @@
+"""One attempt: where to, what, and how it went.
+
+Promise: always a `Tried`, and no transaction is open while the network is waited for.  A message is
+loaded and signed only when a host is there to take it; few large ones are in memory at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from functools import partial
+
+from sortingoffice.core.delivery import Tried
+from sortingoffice.core.model import SpooledMessage
+from sortingoffice.flows import signing
+from sortingoffice.flows.office import Office
+from sortingoffice.mail import token
+from sortingoffice.mail.reply import Reply
+from sortingoffice.net import route, tls
+from sortingoffice.net.relay import Login, Parcel, Relay
+from sortingoffice.net.route import Here, Host
+from sortingoffice.store import spool
+from sortingoffice.store.database import Unavailable
+from sortingoffice.store.spool import Claimed
+
+LARGE = 1 << 20  # octets
+_LARGE_AT_ONCE = 4
+
+_NO_MAILBOX = Tried(Reply(451, "4.2.1", "there is no mailbox to deliver to"))
+_GONE = Tried(Reply(451, "4.3.0", "the message is no longer in the spool"))
+_NO_SPOOL = Tried(Reply(451, "4.3.0", "the spool is out of reach"))
+
+
+class _Gone(Exception):
+    """Dropped while it waited: its octets are erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How mail leaves, apart from where the hosts are."""
+
+    policy: tls.Policy
+    login: Login | None
+
+
+class Attempts:
+    """How this process makes attempts; as long as its config stands."""
+
+    def __init__(self, office: Office, relay: Relay) -> None:
+        self._office = office
+        self._relay = relay
+        self._here = _here(office)
+        self._way = _way(office)
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._signing = asyncio.Lock()
+
+    async def make(self, claimed: Claimed, *, ours: bool) -> Tried:
+        """Try once.
+
+        ours  the destination is a domain that is hosted here
+        """
+        if not claimed.delivery.recipient:
+            return _NO_MAILBOX
+        hosts = await self._hosts(claimed.delivery.destination, ours=ours)
+        if isinstance(hosts, Reply):
+            return Tried(hosts, unreachable=hosts.temporary)
+        made: list[Parcel] = []
+        permit = claimed.message.size > LARGE
+        held = False
+
+        async def parcel() -> Parcel:
+            nonlocal held
+            if permit and not held:
+                await self._large.acquire()
+                held = True
+            if not made:
+                made.append(await self._parcel(claimed))
+            return made[0]
+
+        try:
+            return await self._relay.attempt(hosts, parcel, policy=self._way.policy, login=self._way.login)
+        except _Gone:
+            return _GONE
+        except Unavailable:
+            return _NO_SPOOL
+        finally:
+            if held:
+                self._large.release()
+
+    async def _hosts(self, destination: str, *, ours: bool) -> tuple[Host, ...] | Reply:
+        smart = self._office.config.delivery.smarthost
+        if smart is not None:
+            return await self._office.resolver.run(route.smarthost(smart))
+        return await self._office.resolver.run(route.find(destination, self._here, _shuffled, ours=ours))
+
+    async def _parcel(self, claimed: Claimed) -> Parcel:
+        message, delivery = claimed.message, claimed.delivery
+        if message.size > LARGE:
+            async with self._signing:  # several copies of it, for a moment
+                octets = await signing.signed(self._office, await self._loaded(message), delivery)
+            seven = None  # converting it would hold the loop: it goes as it is
+        else:
+            whole = await self._loaded(message)
+            octets = await signing.signed(self._office, whole, delivery)
+            seven = partial(signing.in_seven_bits, self._office, whole, delivery)
+        sender = return_path(self._office, claimed)
+        return Parcel(sender, delivery.recipient, octets, message.utf8, seven)
+
+    async def _loaded(self, message: SpooledMessage) -> SpooledMessage:
+        if message.raw:
+            return message
+        found = await self._office.db.read(spool.by_id, message.id)
+        if found is None or not found.raw:
+            raise _Gone
+        return found
+
+
+def return_path(office: Office, claimed: Claimed) -> str:
+    """The envelope sender: a VERP token that leads back to this delivery, or null."""
+    domain = claimed.delivery.return_domain
+    return f"{token.return_path(office.keys.token, claimed.delivery.id)}@{domain}" if domain else ""
+
+
+def _here(office: Office) -> Here:
+    config = office.config
+    loopback = any(
+        each.host in ("::1", "localhost") or each.host.startswith("127.") for each in config.dns.nameservers
+    )
+    return Here(config.hostname, route.listening(config.smtp.listen), config.delivery.port, loopback)
+
+
+def _way(office: Office) -> _Way:
+    config = office.config.delivery
+    if config.smarthost is None:
+        return _Way(tls.Policy.OPPORTUNISTIC, None)
+    login = None
+    if config.smarthost_username and config.smarthost_password_file is not None:
+        password = config.smarthost_password_file.read_text(encoding="utf-8").strip("\r\n")
+        login = Login(config.smarthost_username, password)
+    return _Way(tls.Policy(config.smarthost_tls), login)
+
+
+def _shuffled(names: list[str]) -> list[str]:
+    return random.sample(names, len(names))

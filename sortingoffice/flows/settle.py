@@ -1,0 +1,101 @@
+"""After an attempt: the delivery's next state, the attempt, and whom it makes us tell, in one transaction.
+
+Promise: the outcome is committed as soon as it is known and is never given up, for an outcome that
+isn't committed would be a second copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Concatenate, ParamSpec
+
+from sortingoffice import log
+from sortingoffice.core import delivery as states
+from sortingoffice.core.delivery import Patience, Step, Tell, Tried
+from sortingoffice.core.model import Attempt, SpooledMessage
+from sortingoffice.flows import returned
+from sortingoffice.flows.office import Office
+from sortingoffice.store import spool
+from sortingoffice.store.database import Transaction, Unavailable
+from sortingoffice.store.spool import Claimed
+
+P = ParamSpec("P")
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0  # seconds between tries at a database that is out of reach
+
+
+async def commit(office: Office, claimed: Claimed, tried: Tried, at: datetime) -> None:
+    """Settle, however long it takes.
+
+    at  when the attempt began
+    """
+    try:
+        await patiently(office, settle, office, claimed, tried, at)
+    except Exception as error:
+        # Never without an end: unsettled, it would go out again with each lease.
+        log.bug("settle-failed", error, message=claimed.message.token)
+        await patiently(office, _settle_alone, office, claimed, tried, at)
+
+
+async def patiently(
+    office: Office, fn: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
+) -> None:
+    """A write that waits for a database that is away."""
+    wait = _FIRST_WAIT
+    while True:
+        try:
+            await office.db.write(fn, *args, **kwargs)
+            return
+        except Unavailable as problem:
+            log.event("spool-unavailable", reason=problem)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+
+def settle(tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime) -> None:
+    """The transaction."""
+    step = _step(office, claimed, tried)
+    message = claimed.message if step.tell is Tell.NOBODY else _whole(tx, claimed.message)
+    if not _write(tx, office, claimed, tried, at, step):
+        return  # dropped while we tried, or another node's now
+    ended = replace(claimed.delivery, state=step.state, reason=step.reason, last_reply=str(tried.reply))
+    if step.tell is Tell.FAILURE:
+        returned.failed(tx, office, message, ended, tried.reply, office.clock())
+    elif step.tell is Tell.DELAY:
+        returned.delayed(tx, office, message, ended, tried.reply, office.clock())
+
+
+def _settle_alone(tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime) -> None:
+    """Without telling anybody: for when that is what fails."""
+    _write(tx, office, claimed, tried, at, _step(office, claimed, tried))
+
+
+def _step(office: Office, claimed: Claimed, tried: Tried) -> Step:
+    config = office.config.delivery
+    return states.step(
+        claimed.delivery,
+        claimed.message.direction,
+        tried,
+        now=office.clock(),
+        patience=Patience(config.retry, config.delay_notice_after),
+        fraction=int.from_bytes(office.random(4), "big") / 2**32,
+    )
+
+
+def _write(tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime, step: Step) -> bool:
+    delivery = claimed.delivery
+    told = replace(delivery, delay_told=delivery.delay_told or step.tell is Tell.DELAY)
+    attempt = Attempt(0, delivery.id, at, tried.host, tried.tls, str(tried.reply), tried.milliseconds)
+    return spool.settle(
+        tx, told, attempt, step.state, step.reason, step.due, str(tried.reply), office.clock()
+    )
+
+
+def _whole(tx: Transaction, message: SpooledMessage) -> SpooledMessage:
+    """With its octets, which are not kept in memory while it waits; they go when the last delivery ends."""
+    if message.raw:
+        return message
+    return spool.by_id(tx, message.id) or message
