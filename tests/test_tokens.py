@@ -8,6 +8,7 @@ import httpx
 
 from sortingoffice.core.access import TOKEN, Scope
 from sortingoffice.flows import tokens
+from sortingoffice.store import tokens as token_rows
 from sortingoffice.store.database import Database
 from tests.person import Person
 from tests.web import Site
@@ -84,7 +85,7 @@ async def test_a_removed_account_s_tokens_are_revoked(site: Site) -> None:
     site.person.out("admin", "account", "remove", "anna", "--yes")
     assert await _status(client) == 401
     with site.person.office() as office:
-        anna = office.db.view(lambda tx: tokens.rows.every(tx, 1))
+        anna = office.db.view(token_rows.every, 1)
     assert [each.revoked is not None for each in anna] == [True]
 
 
@@ -133,15 +134,14 @@ def test_the_same_holds_on_either_database(db: Database) -> None:
     from sortingoffice.core.model import Account, AccountState
     from sortingoffice.flows.office import now
     from sortingoffice.store import accounts
-    from sortingoffice.store import tokens as rows
 
     at = now()
     owner = db.call(accounts.add, Account(0, "anna", AccountState.ACTIVE, True, None, "card", at))
     row = ApiToken(0, owner.id, "", tokens.digest("x" * 48), Scope.NEW.value, at, None, None, None)
-    made = db.call(rows.add, row)
-    assert db.view(rows.by_hash, tokens.digest("x" * 48)) == made
-    db.call(rows.touch, made.id, at)
-    assert db.call(rows.revoke, made.id, at)
-    assert not db.call(rows.revoke, made.id, at)
-    (found,) = db.view(rows.every, owner.id)
+    made = db.call(token_rows.add, row)
+    assert db.view(token_rows.by_hash, tokens.digest("x" * 48)) == made
+    db.call(token_rows.touch, made.id, at)
+    assert db.call(token_rows.revoke, made.id, at)
+    assert not db.call(token_rows.revoke, made.id, at)
+    (found,) = db.view(token_rows.every, owner.id)
     assert (found.last_used, found.revoked) == (at, at)
