@@ -216,6 +216,13 @@ def test_a_dead_node_s_lease_ends_by_itself(db: Database) -> None:
     assert claim_one(db, NOW + spool.LEASE, "n2").lease_node == "n2"
 
 
+def test_a_node_s_own_ended_leases_take_no_share(db: Database) -> None:
+    db.call(spool.put, message(), (to("a.example"),))
+    claim_one(db)
+    again = db.call(lambda tx: spool.claim(tx, NOW + spool.LEASE, "n1", 10, each=1))
+    assert len(again) == 1
+
+
 def test_a_renewed_lease_lasts(db: Database) -> None:
     db.call(spool.put, message(), (to("a.example"),))
     delivery = claim_one(db)
