@@ -92,6 +92,14 @@ class Dns:
 
 
 @dataclass(frozen=True, slots=True)
+class Authentication:
+    """trusted_sealers: forwarders whose word on a message's author counts where they had to change it."""
+
+    dmarc_discovery: Annotated[str, Key("suffix list", values.dmarc_discovery)]
+    trusted_sealers: Annotated[tuple[str, ...], Key([], values.domains)]
+
+
+@dataclass(frozen=True, slots=True)
 class Scanner:
     rspamd_url: Annotated[str, Key("", values.url)]
 
@@ -140,6 +148,7 @@ class Config(Top):
     metrics: Metrics
     delivery: Delivery
     dns: Dns
+    authentication: Authentication
     scanner: Scanner
     limits: Limits
 
@@ -151,6 +160,7 @@ _SECTIONS: Mapping[str, type[Any]] = {
     "metrics": Metrics,
     "delivery": Delivery,
     "dns": Dns,
+    "authentication": Authentication,
     "scanner": Scanner,
     "limits": Limits,
 }

@@ -238,7 +238,16 @@ def one_of(*words: str) -> Reader:
     return read
 
 
+def domain(value: Any, folder: Path) -> str:
+    name = text(value, folder).lower().rstrip(".")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+", name):
+        raise Unfit('must be a domain in ASCII, such as "lists.example"')
+    return name
+
+
 endpoints = several(one_endpoint, '"host:port" texts, such as ["127.0.0.1:2525"]')
+domains = several(domain, 'domains, such as ["lists.example"]')
 networks = several(network, 'networks, such as ["10.0.0.0/8"]')
 nameservers = several(nameserver, 'IP addresses, such as ["127.0.0.1:5353"]')
 tls_policy = one_of("none", "opportunistic", "required")
+dmarc_discovery = one_of("suffix list", "tree walk")

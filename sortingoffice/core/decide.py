@@ -227,6 +227,7 @@ class InwardFacts:
 
     stranger      what its author is to the relationship
     list_bound    an aligned signature of a bound mailing list covers it (RFC 7960)
+    vouched       forwarders whom the config trusts say that the author was proved (RFC 8617 §7.2)
     refused       the person refused this sender (`refuse REL SENDER`)
     mailbox       state of the mailbox that it would go to; None: there is none
     state         the relationship's, read again after DATA
@@ -239,6 +240,7 @@ class InwardFacts:
     state: RelationshipState
     mailbox: MailboxState | None
     list_bound: bool = False
+    vouched: bool = False
     refused: bool = False
     looped: bool = False
     repeated: bool = False
@@ -272,14 +274,14 @@ def refused_sender(facts: InwardFacts) -> Decision | None:
 
 def dmarc_unknown(facts: InwardFacts) -> Decision | None:
     """A time-out of DNS is no absent policy: the sender tries again (RFC 7489 §6.6.2)."""
-    if facts.dmarc is Dmarc.TEMPORARY:
+    if facts.dmarc is Dmarc.TEMPORARY and not facts.vouched:
         reply = Reply(451, "4.7.0", "the author's domain could not be checked, try again later")
         return Decision(Verdict.DEFER, "dmarc_unknown", reply)
     return None
 
 
 def dmarc_reject(facts: InwardFacts) -> Decision | None:
-    if facts.dmarc is Dmarc.REJECT and not facts.list_bound:
+    if facts.dmarc is Dmarc.REJECT and not (facts.list_bound or facts.vouched):
         return _refused(
             "dmarc_reject", Reply(550, "5.7.1", "the author's domain asks to refuse unauthenticated mail")
         )
@@ -293,7 +295,7 @@ def locked(facts: InwardFacts) -> Decision | None:
 
 
 def dmarc_quarantine(facts: InwardFacts) -> Decision | None:
-    if facts.dmarc is Dmarc.QUARANTINE and not facts.list_bound:
+    if facts.dmarc is Dmarc.QUARANTINE and not (facts.list_bound or facts.vouched):
         return Decision(Verdict.HOLD, "dmarc_quarantine", ACCEPTED)
     return None
 

@@ -26,7 +26,7 @@ from sortingoffice.core.model import (
 from sortingoffice.flows import disclose, issue, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
-from sortingoffice.mail import classify, headers, token, trace
+from sortingoffice.mail import arc, classify, headers, token, trace
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.publicsuffix import organizational
@@ -37,21 +37,27 @@ REPEAT_WINDOW = timedelta(hours=6)  # in which the same message for the same rec
 _SUBJECT = 200
 
 
-def identities(arrival: Arrival) -> Identities:
-    """Who wrote the message, as far as it is proved."""
+def vouched(office: Office, arrival: Arrival) -> bool:
+    """Whether forwarders whom the config trusts say that they saw the author proved."""
+    trusted = {organizational(each) or each for each in office.config.authentication.trusted_sealers}
+    return arc.vouched(arrival.auth.arc, trusted, arrival.auth.from_domain)
+
+
+def identities(office: Office, arrival: Arrival) -> Identities:
+    """Who wrote the message, as far as it is proved; a trusted forwarder's word counts, for inward mail."""
     who = inward.author(arrival.message)
     signers = frozenset(
         organizational(each.domain) or each.domain for each in arrival.auth.dkim if each.result == "pass"
     )
     authenticated: frozenset[str] = frozenset()
-    if who is not None and arrival.auth.passed:
+    if who is not None and (arrival.auth.passed or vouched(office, arrival)):
         authenticated = frozenset({organizational(who.address.domain) or who.address.domain})
     return Identities(None if who is None else who.address, authenticated, signers)
 
 
 def judge(tx: Transaction, office: Office, arrival: Arrival, relationship: Relationship) -> Decision:
     """The fate of the message at this relationship; reads only."""
-    who = identities(arrival)
+    who = identities(office, arrival)
     known = relationships.bindings(tx, relationship.id)
     bound = frozenset(each.identity for each in known if each.how != "refused")
     refused = frozenset(each.identity for each in known if each.how == "refused")
@@ -70,6 +76,7 @@ def judge(tx: Transaction, office: Office, arrival: Arrival, relationship: Relat
             state=relationship.state,
             mailbox=None if mailbox is None else mailbox.state,
             list_bound=bool(who.signers & bound),
+            vouched=vouched(office, arrival),
             refused=_refused(refused, who),
             looped=trace.carries(arrival.message, office.config.hostname, mark),
             repeated=earlier is not None,
@@ -94,7 +101,7 @@ def put(
         _event(tx, arrival, relationship, "repeated", decision.rule, _from(arrival))
         return
     mailbox = accounts.mailbox_for(tx, relationship)
-    relationship = _opened(tx, arrival, relationship)
+    relationship = _opened(tx, office, arrival, relationship)
     message, author = _rewritten(tx, office, arrival, relationship, alias, mailbox)
     raw = bytes(message)
     held = decision.verdict is not Verdict.ACCEPT
@@ -234,9 +241,9 @@ def _inside_id(
     return ""
 
 
-def _opened(tx: Transaction, arrival: Arrival, relationship: Relationship) -> Relationship:
+def _opened(tx: Transaction, office: Office, arrival: Arrival, relationship: Relationship) -> Relationship:
     """The first proof binds: the relationship to its vendor, and a pocket alias to both."""
-    who = binding.proven(identities(arrival))
+    who = binding.proven(identities(office, arrival))
     known = relationships.bindings(tx, relationship.id)
     if who and not any(each.how != "refused" or each.identity == who for each in known):
         relationships.bind(tx, Binding(0, relationship.id, who, "learned", arrival.now))

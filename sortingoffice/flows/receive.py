@@ -23,6 +23,7 @@ from sortingoffice.flows.target import Found
 from sortingoffice.mail import token, trace
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.authentication import Authentication
+from sortingoffice.mail.dmarc import Discovery
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net.authenticate import authenticate
@@ -77,7 +78,7 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         log.event("refused", message=name, peer=peer.ip, rule=early.rule)
         return early.reply
     if peer.account_id is None:
-        auth = await authenticate(office.resolver, peer, envelope.sender, raw, message)
+        auth = await _authenticated(office, peer, envelope.sender, raw, message)
     else:
         auth = Authentication()
     arrival = Arrival(peer, envelope, message, len(raw), auth, name, office.clock())
@@ -94,6 +95,13 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         office.wake()
         return Reply(250, "2.0.0", f"queued as {name}")
     return decision.reply
+
+
+async def _authenticated(
+    office: Office, peer: Peer, sender: Address | None, raw: bytes, message: Message
+) -> Authentication:
+    discovery = Discovery(office.config.authentication.dmarc_discovery)
+    return await authenticate(office.resolver, peer, sender, raw, message, discovery=discovery)
 
 
 def _message_facts(office: Office, message: Message) -> MessageFacts:
@@ -273,7 +281,7 @@ async def explain(office: Office, sender: Address | None, recipient: Address, ip
         return decision
     raw = f"From: <{sender or ''}>\r\n\r\n".encode()
     message = Message.parse(raw)
-    auth = await authenticate(office.resolver, peer, sender, raw, message) if ip else proved(sender)
+    auth = await _authenticated(office, peer, sender, raw, message) if ip else proved(sender)
     envelope = Envelope(sender, (recipient,))
     arrival = Arrival(peer, envelope, message, len(raw), auth, "explain", office.clock())
     return await office.db.read(_judge, office, arrival, found)

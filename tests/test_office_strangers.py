@@ -1,0 +1,102 @@
+"""Who wrote this, through a running office: forwarders whom it trusts, strangers, processors, near misses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from sortingoffice.cli.stage import ORDERS, VENDOR, opened
+from sortingoffice.mail import arc, dkim
+from tests.office import Office, written
+
+LIST = "lists.example"
+OTHER = "other.example"
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[Office]:
+    with opened() as stage:
+        stage.configure(authentication=f'trusted_sealers = ["{LIST}"]')
+        stage.publish(LIST, "127.0.0.2")
+        stage.publish(OTHER, "127.0.0.2")
+        stage.init()
+        stage.start()
+        yield Office(stage)
+        assert stage.stop() == 0, stage.log
+        assert "Traceback" not in stage.log
+
+
+def sealed(office: Office, message: bytes, results: str, by: str = LIST) -> bytes:
+    """As a forwarder passes a message on that it has changed: no signature of the author's holds any more."""
+    told = f"mx.{by}; {results}; arc=none"
+    fields = arc.seal(message, office.stage.keys[by], told, datetime.now(UTC))
+    return b"".join(each.raw for each in fields) + message
+
+
+def through(office: Office, to: str, message: bytes, by: str = LIST) -> tuple[int, str]:
+    """The answer to a message that a forwarder hands in, under its own envelope sender."""
+    with office.stage.client(by) as client:
+        client.ehlo_or_helo_if_needed()
+        client.mail(f"bounces@{by}")
+        client.rcpt(to)
+        code, text = client.data(message)
+    return code, text.decode()
+
+
+# ---- forwarders whom the config trusts -----------------------------------------------------------------
+
+PASSED = f"dmarc=pass header.from={VENDOR}"
+
+
+def test_a_changed_mail_passes_when_a_trusted_forwarder_saw_its_author_proved(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    mail = written(f"From: {ORDERS}", f"To: {shop.alias}", subject="[list] changed on the way")
+    assert through(office, shop.alias, mail)[0] == 550, "its domain asks to reject it"
+    assert through(office, shop.alias, sealed(office, mail, PASSED, OTHER))[0] == 550, (
+        "nobody trusts that one"
+    )
+    failed = sealed(office, mail, f"dmarc=fail header.from={VENDOR}")
+    assert through(office, shop.alias, failed)[0] == 550, "its author was not proved there either"
+    assert through(office, shop.alias, sealed(office, mail, PASSED))[0] == 250
+    assert office.home("[list] changed on the way")
+    assert office.stage.json("log", shop.slug)[-1]["rule"] != "stranger_flagged"
+
+
+def test_a_trusted_forwarder_is_no_proof_for_outward_mail(office: Office) -> None:
+    """Only our own results say who may send as the person."""
+    shop = office.fresh("--site", VENDOR)
+    mail = written("From: anna@home.example", f"To: {shop.contact()}", subject="not by anna")
+    vouched = sealed(office, mail, "dmarc=pass header.from=home.example")
+    code, text = through(office, shop.contact(), vouched)
+    assert (code, "5.1.1" in text) == (550, True)
+
+
+def test_mail_that_is_proved_is_not_deferred_when_the_policy_cannot_be_looked_up(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    policy = office.stage.zone.records.pop((f"_dmarc.{VENDOR}", "TXT"))
+    office.stage.zone.set(f"_dmarc.{VENDOR}", "TXT", "SERVFAIL")
+    try:
+        mail = written(f"From: {ORDERS}", f"To: {shop.alias}", subject="proved anyway")
+        assert through(office, shop.alias, mail, VENDOR)[0] == 451, "unproved, it waits"
+        office.from_vendor(shop.alias, mail)
+        assert through(office, shop.alias, sealed(office, mail, PASSED))[0] == 250
+    finally:
+        office.stage.zone.records[f"_dmarc.{VENDOR}", "TXT"] = policy
+    assert office.home("proved anyway")
+
+
+def test_the_tree_walk_is_a_setting() -> None:
+    with opened() as stage:
+        stage.configure(authentication='dmarc_discovery = "tree walk"')
+        stage.init()
+        stage.start()
+        office = Office(stage)
+        shop = office.fresh("--site", VENDOR)
+        mail = written(f"From: <news@a.b.{VENDOR}>", f"To: {shop.alias}", subject="walked")
+        signed = b"".join(each.raw for each in dkim.sign(mail, [stage.keys[VENDOR]], datetime.now(UTC)))
+        asked = len(stage.zone.asked)
+        assert through(office, shop.alias, signed + mail, VENDOR)[0] == 250
+        names = {name for name, _ in stage.zone.asked[asked:]}
+        assert f"_dmarc.b.{VENDOR}" in names, "the list would have skipped it"
