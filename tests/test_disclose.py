@@ -195,7 +195,7 @@ def test_a_planted_line_is_known_wherever_the_vendor_hid_it(lite: Desk, planted:
 def test_a_vendor_who_plants_too_many_lines_to_remember_gets_nothing_by_directive(lite: Desk) -> None:
     lite.shipping()
     lite.grant("shipping")
-    lite.receive("".join(f"#card x{n}\n" for n in range(3000)))
+    lite.receive("".join(f"#card x{n}\n" for n in range(4000)))
     assert "is in mail from Lamp Shop" in refusal(lite.ask("#card shipping\n"))
 
 

@@ -18,17 +18,22 @@ from dataclasses import dataclass, replace
 
 from sortingoffice.core import directive, render
 from sortingoffice.core.cards import Filled, Sight
-from sortingoffice.core.directive import Ask, Doubt, Escape, Mark, Vocabulary
+from sortingoffice.core.directive import EVERYTHING, Ask, Doubt, Escape, Mark, Vocabulary
 from sortingoffice.mail import headers, html, mime, quoting
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.mime import Entity
 
-MAX_REMEMBERED = 2000  # lines of one inbound message; beyond, everything is taken as planted
-EVERYTHING = "*"
+MAX_REMEMBERED = 3000  # lines of one inbound message; beyond, everything is taken as planted
+MAX_MARKS = 500  # of an outward message
+MAX_HASHES = 10_000  # lines of an outward message that are looked at closely
 
+_TOO_MANY = Doubt(
+    "too many lines of this message look like asking for cards", "Shorten the quoted text.", "#"
+)
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
 _OTHERS_WORDS = frozenset({quoting.Kind.ATTRIBUTION, quoting.Kind.QUOTE, quoting.Kind.FORWARD})
+_SHOWN_ATTRIBUTES = frozenset({"alt", "title", "aria-label", "value", "placeholder", "label"})
 _NAMED_BY_OTHERS = ("Subject", "From", "Sender", "Reply-To", "To", "Cc", "Organization", "Date")
 
 Span = tuple[int, int]
@@ -105,7 +110,10 @@ def read(root: Entity, vocabulary: Vocabulary) -> Reading:
             continue
         if text.strip():
             kinds.add(kind)
-        for line in lines(leaf, text):
+        for number, line in enumerate(_hinted(lines(leaf, text))):
+            if number >= MAX_HASHES or len(places) >= MAX_MARKS:
+                places.append(Place(_TOO_MANY, leaf.path, kind, False, ()))
+                break
             for mark in directive.read(line.text, vocabulary):
                 spans = line.source(mark.start, mark.end)
                 places.append(Place(mark, leaf.path, kind, line.quoted, spans))
@@ -138,7 +146,11 @@ def without_escapes(reading: Reading) -> Reading:
     return replace(reading, places=tuple(p for p in reading.places if not isinstance(p.mark, Escape)))
 
 
-def said(message: Message, root: Entity) -> frozenset[str]:
+def _hinted(every: Iterator[Line]) -> Iterator[Line]:
+    return (line for line in every if directive.hinted(line.text))
+
+
+def said(message: Message, root: Entity, vocabulary: Vocabulary) -> frozenset[str]:
     """Every directive that could be cut out of a vendor's message, in normal form.
 
     All text leaves count, attachments, attached messages and hidden text included, and the fields
@@ -148,9 +160,9 @@ def said(message: Message, root: Entity) -> frozenset[str]:
     for text in _heard(message, root):
         if not directive.hinted(text):
             continue
-        for line in directive.said(text):
+        for line in directive.said(text, vocabulary):
             found.add(line)
-            if len(found) > MAX_REMEMBERED:
+            if line == EVERYTHING or len(found) > MAX_REMEMBERED:
                 return frozenset({EVERYTHING})
     return frozenset(found)
 
@@ -166,10 +178,19 @@ def parts(root: Entity) -> Iterator[Entity]:
     )
 
 
+def prose(leaf: Entity, text: str) -> Iterator[str]:
+    """The visual lines that the person wrote: nothing quoted, nothing hidden."""
+    return (line.text for line in _every_line(leaf, text) if not line.quoted)
+
+
 def lines(leaf: Entity, text: str) -> Iterator[Line]:
     """A part's visual lines, if anything in it could be a mark; else none, for speed."""
     if not directive.hinted(html.unescape(text)):
         return iter(())
+    return _every_line(leaf, text)
+
+
+def _every_line(leaf: Entity, text: str) -> Iterator[Line]:
     if leaf.content_type == "text/html":
         return _visual(text)
     flowed = leaf.parameters.get("format", "").lower() == "flowed"
@@ -236,9 +257,21 @@ def _heard(message: Message, root: Entity) -> Iterator[str]:
         if leaf.content_type.startswith("text/"):
             text = leaf.text()
             text = leaf.octets().decode("latin-1") if text is None else text
-            yield text
-            if leaf.content_type == "text/html":
-                yield "\n".join(line.text for line in html.visual_lines(text))
+            yield _all_text(text) if leaf.content_type == "text/html" else text
+
+
+def _all_text(source: str) -> str:
+    """Everything that a browser, or a client that writes a reply, could show: hidden text included."""
+    if not directive.hinted(html.unescape(source)):
+        return ""
+    pieces: list[str] = []
+    for token in html.tokens(source):
+        if token.kind is html.Kind.TEXT or token.name in ("textarea", "xmp", "title"):
+            pieces.append(html.unescape(source[token.start : token.end]))
+        if token.name in html.BLOCKS:
+            pieces.append("\n")
+        pieces += [f"\n{each.value}\n" for each in token.attributes if each.name in _SHOWN_ATTRIBUTES]
+    return "".join(pieces)
 
 
 def _edited(text: str, edits: list[tuple[Span, str]]) -> str:

@@ -28,13 +28,17 @@ from sortingoffice.core.model import Via
 MAX_WORDS = 24  # of a directive; longer ones are doubted
 _MAX_LINE = 2000  # characters of a line that may be a directive
 _MAX_INLINE = 160
+_MOST_WINDOWS = 20_000  # different "#…" in one text that are looked at
+_MOST_OTHERS = 500  # of them that begin with no word of the account's
+
+EVERYTHING = "*"  # a line that stands for all lines
 
 # Characters of the source that NFKC folds to "#", "{" and "}".
 _HASH = "#\uff03\ufe5f"
 _OPEN = "{\uff5b\ufe5b"
 _CLOSE = "}\uff5d\ufe5c"
 _HIDDEN = "\u00ad\u034f\u061c\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
-_HINT = re.compile(f"[{_HASH}]|[{_OPEN}][{_HIDDEN}]*[{_OPEN}]")
+_TWO_OPEN = re.compile(f"[{_OPEN}][{_HIDDEN}]*[{_OPEN}]")
 _UNSEEN = re.compile(f"[{_HIDDEN}\U000e0000-\U000e0fff]")
 _INLINE = re.compile(
     f"[{_OPEN}][{_HIDDEN}]*[{_OPEN}]([^{_OPEN}{_CLOSE}\\n]{{1,{_MAX_INLINE}}})[{_CLOSE}][{_HIDDEN}]*[{_CLOSE}]"
@@ -115,7 +119,9 @@ def fold(text: str) -> str:
 
 def hinted(text: str) -> bool:
     """Whether there can be anything for us in a text: a quick no for most mail."""
-    return _HINT.search(text) is not None
+    if any(sign in text for sign in _HASH):
+        return True
+    return any(sign in text for sign in _OPEN) and _TWO_OPEN.search(text) is not None
 
 
 def read(line: str, vocabulary: Vocabulary) -> tuple[Mark, ...]:
@@ -128,27 +134,48 @@ def read(line: str, vocabulary: Vocabulary) -> tuple[Mark, ...]:
     return tuple(_inline(line, vocabulary))
 
 
-def said(text: str) -> Iterator[str]:
+def said(text: str, vocabulary: Vocabulary) -> Iterator[str]:
     """Normal forms of every directive that could be cut out of a text, for remembering.
 
-    A quoting client may wrap lines anew, so each "#word" counts with every number of the
-    words that follow it, wherever the lines end; the caller bounds how many it takes.
+    A quoting client may wrap lines anew, so each "#word" counts with every number of the words
+    that follow it, wherever the lines end.  Work is bounded: where a text holds more than can be
+    told apart, `EVERYTHING` comes last.
     """
     text = _BLANKS.sub(" ", _UNSEEN.sub("", text))
+    seen: set[str] = set()
+    others = 0
     for match in _HASH_WORD.finditer(text):
         window = text[match.start() + 1 : match.start() + 1 + (fields.MAX_NAME + 1) * MAX_WORDS]
-        words = [word for word in fold(window).split() if word.strip(">|")]
-        for count, word in enumerate(words[:MAX_WORDS]):
-            name = _WORD.match(word)
-            if name is None:
-                break
-            yield "#" + " ".join([*words[:count], name[0]])
-            if name[0] != word:
-                break
+        if window in seen:
+            continue
+        seen.add(window)
+        if len(seen) > _MOST_WINDOWS:
+            yield EVERYTHING
+            return
+        first = fold(window[: fields.MAX_NAME * 2]).partition(" ")[0]
+        if _WORD.match(first) is None:
+            continue
+        if first != vocabulary.trigger and first not in vocabulary.names:
+            # A card of this name may be made later; but a long list of hashtags is only that.
+            others += 1
+            if others > _MOST_OTHERS:
+                continue
+        yield from _prefixes(window)
     for match in _INLINE.finditer(text):
         inner = _INNER.fullmatch(fold(match[1]))
         if inner:
             yield f"{{{{{inner[1]}.{inner[2]}}}}}"
+
+
+def _prefixes(window: str) -> Iterator[str]:
+    words = [word for word in fold(window).split() if word.strip(">|")]
+    for count, word in enumerate(words[:MAX_WORDS]):
+        name = _WORD.match(word)
+        if name is None:
+            return
+        yield "#" + " ".join([*words[:count], name[0]])
+        if name[0] != word:
+            return
 
 
 def _whole(line: str, vocabulary: Vocabulary) -> Mark | None:

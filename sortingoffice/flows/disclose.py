@@ -9,33 +9,27 @@ message as it came goes back to the person, whole.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sortingoffice.core import body, cards
 from sortingoffice.core.addressing import Problem
-from sortingoffice.core.body import EVERYTHING, Reading
-from sortingoffice.core.cards import Facts, Filled, Granted, Item, Refused, Value, Waiting, Wallet
-from sortingoffice.core.directive import Vocabulary
+from sortingoffice.core.body import Reading
+from sortingoffice.core.cards import Facts, Filled, Refused, Waiting, Wallet
+from sortingoffice.core.directive import EVERYTHING, Vocabulary
 from sortingoffice.core.model import (
     Account,
     Contact,
-    Disclosure,
-    DisclosureItem,
-    FieldType,
     Relationship,
-    Sensitivity,
-    Via,
 )
+from sortingoffice.flows import consent, entry, wallets
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
 from sortingoffice.mail import mime
 from sortingoffice.mail.message import Message
-from sortingoffice.store import accounts, ledger
+from sortingoffice.store import accounts, ledger, spool
 from sortingoffice.store import cards as rows
-from sortingoffice.store import relationships as relationship_rows
 from sortingoffice.store.database import Transaction
 
 
@@ -43,14 +37,20 @@ from sortingoffice.store.database import Transaction
 class Resolved:
     """The message with values where it asked for them; as it came where it asked for none.
 
-    filled  what stands in it now; empty where nothing was asked
+    filled   what stands in it now; empty where nothing was asked
+    waiting  it may go only after the person's yes: `record` holds it and asks
+    wallet   what the account has; None where nothing was asked
+    original the message as it came
     """
 
     message: Message
+    original: Message
     filled: tuple[Filled, ...]
     account: Account
     relationship: Relationship
     contacts: tuple[Contact, ...]
+    waiting: Waiting | None = None
+    wallet: Wallet | None = None
 
     @property
     def values(self) -> frozenset[str]:
@@ -74,20 +74,18 @@ def disclose(
 
     Raises mime.TooComplex.
     """
-    untouched = Resolved(message, (), account, relationship, contacts)
-    names = {card.name for card in rows.every(tx, account.id)}
-    names |= {view.name for view in rows.views(tx, account.id)}
-    vocabulary = Vocabulary(account.trigger, frozenset(names))
+    untouched = Resolved(message, message, (), account, relationship, contacts)
+    vocabulary = _vocabulary(tx, account)
     root = mime.parse(message)
     reading = body.read(root, vocabulary)
     if not reading.places:
         return untouched
     keys = vaults.open_for(office, account)
-    facts = _facts(tx, keys, account, relationship, reading, now)
+    facts = _facts(tx, office, keys, account, relationship, reading, now)
     if not cards.asked(facts):
         return replace(untouched, message=_written(root, reading, {}))
     outcome = cards.resolve(facts)
-    if not isinstance(outcome, Granted):
+    if isinstance(outcome, Refused):
         return _problem(outcome)
     by_line = {each.ask.line: each for each in outcome.filled}
     # Rule 11: write, read again, and only then let it go.
@@ -95,51 +93,56 @@ def disclose(
     again = body.read(mime.parse(draft), vocabulary)
     if (remaining := cards.nothing_remains(facts.vendor, again.sights)) is not None:
         return _problem(remaining)
-    return replace(untouched, message=_written(root, reading, by_line), filled=outcome.filled)
+    return replace(
+        untouched,
+        message=_written(root, reading, by_line),
+        filled=outcome.filled,
+        waiting=outcome if isinstance(outcome, Waiting) else None,
+        wallet=facts.wallet,
+    )
 
 
 def record(tx: Transaction, office: Office, resolved: Resolved, message_id: int, now: datetime) -> None:
-    """The ledger lines of a message that was just spooled, and the uses of its grants."""
+    """The ledger lines of a message that was just spooled, and the uses of its grants.
+
+    One that needs the person's yes is held here and they are asked; its lines are written when it goes.
+    """
     if not resolved.filled:
         return
-    account, relationship = resolved.account, resolved.relationship
-    keys = vaults.open_for(office, account)
-    purposes = {grant.id: grant.purpose for grant in rows.grants(tx, relationship.id)}
-    lines: dict[tuple[str, Via, int | None], dict[str, Item]] = {}
-    for each in resolved.filled:
-        for item in each.items:
-            key = (each.ask.form, each.ask.via, item.grant_id)
-            lines.setdefault(key, {})[item.value.named] = item
-    for (form, via, grant_id), items in lines.items():
-        for contact in resolved.contacts:
-            line = Disclosure(
-                id=0,
-                account_id=account.id,
-                relationship_id=relationship.id,
-                contact_id=contact.id,
-                grant_id=grant_id,
-                message_id=message_id,
-                at=now,
-                form=form,
-                via=via,
-                purpose=purposes.get(grant_id, "") if grant_id is not None else "",
-            )
-            written = ledger.add(tx, line)
-            for item in items.values():
-                add_item(tx, keys, written.id, item.value)
-    for used in {grant_id for _, _, grant_id in lines if grant_id is not None}:
-        rows.use_grant(tx, used)
-
-
-def add_item(tx: Transaction, keys: Vault, disclosure_id: int, value: Value) -> None:
-    """One value in a ledger line, sealed for this line alone."""
-    if value.text is None:
-        raise ValueError(f"{value.named} has no value")
-    place = keys.item(disclosure_id, value.card, value.key)
-    sealed = keys.seal(place, value.text)
-    ledger.add_item(
-        tx, DisclosureItem(0, disclosure_id, value.card, value.key, value.version_id, sealed, value.mac)
+    values = entry.leaving(resolved.filled)
+    if resolved.waiting is not None and resolved.wallet is not None:
+        message = spool.by_id(tx, message_id)
+        assert message is not None, "it was just spooled"
+        consent.ask(
+            tx,
+            office,
+            resolved.relationship,
+            resolved.contacts,
+            message,
+            resolved.waiting,
+            values,
+            left_out=_left_out(resolved.filled, resolved.wallet),
+            original=bytes(resolved.original),
+            now=now,
+        )
+        return
+    entry.write(
+        tx,
+        vaults.open_for(office, resolved.account),
+        resolved.account,
+        resolved.relationship,
+        values,
+        contacts=[contact.id for contact in resolved.contacts],
+        message_id=message_id,
+        now=now,
     )
+
+
+def _left_out(filled: tuple[Filled, ...], wallet: Wallet) -> tuple[str, ...]:
+    """The fields of the asked cards that stay, as "card.field"."""
+    leaving = {item.value.named for each in filled for item in each.items}
+    members = [value for each in filled for value in wallet.members(each.ask.name)]
+    return tuple(dict.fromkeys(v.named for v in members if v.text is not None and v.named not in leaving))
 
 
 def remember_inbound(
@@ -149,59 +152,31 @@ def remember_inbound(
 
     Never refuses a message: one too complex to read counts as having said everything.
     """
+    account = accounts.by_id(tx, relationship.account_id)
+    if account is None or account.wrapped_key is None:
+        return
     try:
-        said = body.said(message, mime.parse(message))
+        said = body.said(message, mime.parse(message), _vocabulary(tx, account))
     except mime.TooComplex:
         said = frozenset({EVERYTHING})
-    account = accounts.by_id(tx, relationship.account_id) if said else None
-    if account is None or account.wrapped_key is None:
+    if not said:
         return
     keys = vaults.open_for(office, account)
     rows.remember_inbound(tx, relationship.id, frozenset(keys.line_mac(line) for line in said), now)
 
 
+def _vocabulary(tx: Transaction, account: Account) -> Vocabulary:
+    names = {card.name for card in rows.every(tx, account.id)}
+    names |= {view.name for view in rows.views(tx, account.id)}
+    return Vocabulary(account.trigger, frozenset(names))
+
+
 # ---- facts ----------------------------------------------------------------------------------------
-
-
-def wallet(
-    tx: Transaction, keys: Vault, account: Account, now: datetime, relationship: Relationship | None = None
-) -> Wallet:
-    """Everything the account has at `now`; sealed values stay closed."""
-    found: dict[str, list[Value]] = {card.name: [] for card in rows.every(tx, account.id)}
-    for each in rows.current(tx, account.id, now):
-        sealed = each.card.sensitivity is Sensitivity.SEALED
-        version = each.version
-        text = None
-        if version is not None and not sealed:
-            text = keys.open(keys.version(each.field.id, version.number), version.sealed)
-        found[each.card.name].append(
-            Value(
-                card=each.card.name,
-                key=each.field.key,
-                type=each.field.type,
-                sensitivity=each.card.sensitivity,
-                text=text,
-                version_id=version.id if version else None,
-                number=version.number if version else 0,
-                mac=version.mac if version else b"",
-            )
-        )
-    views = {view.name: tuple(json.loads(view.members)) for view in rows.views(tx, account.id)}
-    email = _alias(tx, keys, relationship) if relationship is not None else None
-    return Wallet({name: tuple(values) for name, values in found.items()}, views, email)
-
-
-def _alias(tx: Transaction, keys: Vault, relationship: Relationship) -> Value | None:
-    live = [alias for alias in relationship_rows.aliases(tx, relationship.id) if alias.state == "live"]
-    if not live:
-        return None
-    address = live[-1].address
-    mac = keys.mac(FieldType.EMAIL, "email", address)
-    return Value("", "email", FieldType.EMAIL, Sensitivity.OPEN, address, mac=mac, own=True)
 
 
 def _facts(
     tx: Transaction,
+    office: Office,
     keys: Vault,
     account: Account,
     relationship: Relationship,
@@ -220,10 +195,10 @@ def _facts(
         slug=relationship.slug,
         outsiders=(),
         state=relationship.state,
-        wallet=wallet(tx, keys, account, now, relationship),
+        wallet=wallets.of(tx, keys, account, now, relationship),
         grants=rows.grants(tx, relationship.id),
         held=ledger.held(tx, relationship.id),
-        tls_verified=False,
+        tls_verified=wallets.verified_route(office),
         now=now,
         kinds=reading.kinds,
         trigger=account.trigger,
@@ -237,5 +212,5 @@ def _written(root: mime.Entity, reading: Reading, by_line: dict[str, Filled]) ->
     return Message.parse(bytes(body.write(root, reading, by_line)))
 
 
-def _problem(outcome: Refused | Waiting) -> Problem:
+def _problem(outcome: Refused) -> Problem:
     return Problem(outcome.rule, f"Not sent: {outcome.what}", (outcome.hint,))

@@ -181,9 +181,10 @@ def use_grant(tx: sa.Connection, grant_id: int) -> None:
 
 
 def remember_inbound(tx: sa.Connection, relationship_id: int, macs: frozenset[bytes], now: datetime) -> None:
-    known = inbound(tx, relationship_id, macs)
-    for mac in sorted(macs - known):
-        schema.insert(tx, InboundDirective(0, relationship_id, mac, now))
+    new = sorted(macs - inbound(tx, relationship_id, macs))
+    rows = [schema.values(InboundDirective(0, relationship_id, mac, now)) for mac in new]
+    if rows:
+        tx.execute(inbound_directive.insert(), rows)
 
 
 def inbound(tx: sa.Connection, relationship_id: int, macs: frozenset[bytes]) -> frozenset[bytes]:
