@@ -183,12 +183,14 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Everything is in order but the person's word: `filled` leaves if they say yes."""
+    """Everything is in order but the person's word: `filled` leaves if they say yes.
+
+    what  why they are asked
+    """
 
     rule: str
     what: str
-    hint: str
-    filled: tuple[Filled, ...]
+    filled: tuple[Filled, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,12 +407,10 @@ def new_information_needs_a_yes(facts: Facts) -> Verdict:
                 _again(facts, ask),
             )
         if waiting is None:
-            waiting = Waiting(
-                "new_information_needs_a_yes",
-                f"card {ask.name} is not granted to {facts.vendor}",
-                _again(facts, ask),
-                (),
-            )
+            why = f"card {ask.name} is not granted to {facts.vendor}"
+            if grant is not None:
+                why = f"you want to be asked before card {ask.name} goes to {facts.vendor}"
+            waiting = Waiting("new_information_needs_a_yes", why)
     return waiting
 
 
@@ -418,13 +418,11 @@ def sensitive_needs_verified_tls(facts: Facts) -> Verdict:
     """10. Sensitive values travel over verified TLS, or the person decides knowingly."""
     if facts.tls_verified:
         return None
-    for ask, value in _asked(facts):
+    for _, value in _asked(facts):
         if value.sensitivity is Sensitivity.SENSITIVE:
             return Waiting(
                 "sensitive_needs_verified_tls",
-                f"card {ask.name} is sensitive and the route to {facts.vendor} is not known to be encrypted",
-                f"Nothing went to {facts.vendor} yet.",
-                (),
+                f"{value.named} is sensitive, and the way to {facts.vendor} is not known to be encrypted",
             )
     return None
 

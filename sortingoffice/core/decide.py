@@ -56,6 +56,7 @@ class Target(StrEnum):
     RETURN_PATH = "return path"
     RESERVED = "reserved"  # postmaster and the like
     VERIFICATION = "verification"  # where a mailbox's owner answers our question
+    CONFIRMATION = "confirmation"  # where the person says their word on a held message
 
 
 @dataclass(frozen=True, slots=True)

@@ -543,6 +543,7 @@ class Confirmation:
     token_hash  SHA-256 of the token in the address that the answer goes to
     answered    when the person said their word, or the question ran out; None while it is open
     answer      "yes", "yes always", "no", "expired"; "" while it is open
+    leaving     JSON: which field versions the message would give, in which form; no values
     """
 
     id: int
@@ -550,6 +551,7 @@ class Confirmation:
     relationship_id: int
     message_id: int
     token_hash: bytes
+    leaving: str
     expires: datetime
     created: datetime
     answered: datetime | None

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from sortingoffice.core.model import Account, DeliveryState, Direction
+from sortingoffice.core.word import Word
 from sortingoffice.errors import NotThere
+from sortingoffice.flows import consent
 from sortingoffice.flows.office import Office
-from sortingoffice.store import events, relationships, spool
+from sortingoffice.store import confirmations, events, relationships, spool
 from sortingoffice.store.database import Transaction
 from sortingoffice.store.spool import Claimed
 
@@ -30,8 +32,13 @@ def one(tx: Transaction, account: Account, number: int) -> dict[str, Any]:
 
 
 def release(tx: Transaction, office: Office, account: Account, number: int, *, actor: str) -> dict[str, Any]:
-    """Deliver it after all.  Raises `NotThere`."""
+    """Deliver it after all.  Raises `NotThere`; `OfficeError` where what it discloses changed meanwhile."""
     found = _named(tx, account, number)
+    asked = confirmations.of_message(tx, found.message.id)
+    if asked is not None:  # the same as a yes by mail: the rules look again
+        view = _view(tx, found)
+        consent.say(tx, office, asked, Word.YES, actor=actor, now=office.clock())
+        return view
     spool.release(tx, number, office.clock())
     _event(tx, office, found, actor, "released")
     return _view(tx, found)
@@ -40,6 +47,11 @@ def release(tx: Transaction, office: Office, account: Account, number: int, *, a
 def drop(tx: Transaction, office: Office, account: Account, number: int, *, actor: str) -> dict[str, Any]:
     """Never deliver it.  Raises `NotThere`."""
     found = _named(tx, account, number)
+    asked = confirmations.of_message(tx, found.message.id)
+    if asked is not None:
+        view = _view(tx, found)
+        consent.say(tx, office, asked, Word.NO, actor=actor, now=office.clock())
+        return view
     spool.drop(tx, number, "dropped by the person", office.clock())
     _event(tx, office, found, actor, "dropped")
     return _view(tx, found)

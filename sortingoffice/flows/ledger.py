@@ -13,11 +13,12 @@ from typing import Any
 from sortingoffice.core import fields
 from sortingoffice.core.cards import Value, selection
 from sortingoffice.core.directive import Ask
-from sortingoffice.core.model import Account, Disclosure, Relationship, Via
+from sortingoffice.core.model import Account, Relationship, Via
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import cards as card_flows
-from sortingoffice.flows import disclose
+from sortingoffice.flows import entry, wallets
 from sortingoffice.flows import vault as vaults
+from sortingoffice.flows.entry import Leaving
 from sortingoffice.flows.office import Office
 from sortingoffice.store import cards as rows
 from sortingoffice.store import events, ledger, relationships
@@ -86,23 +87,10 @@ def write(
     """One ledger line for values that no message of ours carried."""
     now = office.clock()
     keys = vaults.open_for(office, account)
-    line = ledger.add(
-        tx,
-        Disclosure(
-            id=0,
-            account_id=account.id,
-            relationship_id=to.id,
-            contact_id=None,
-            grant_id=None,
-            message_id=None,
-            at=now,
-            form="text",
-            via=via,
-            purpose=purpose,
-        ),
+    leaving = [Leaving(value, "text", via) for value in given]
+    lines = entry.write(
+        tx, keys, account, to, leaving, contacts=(None,), message_id=None, purpose=purpose, now=now
     )
-    for value in given:
-        disclose.add_item(tx, keys, line.id, value)
     names = ", ".join(value.named for value in given)
     events.add(
         tx,
@@ -116,7 +104,7 @@ def write(
     return [
         row(each)
         for each in ledger.lines(tx, account.id, relationship_id=to.id)
-        if each.disclosure_id == line.id
+        if each.disclosure_id in [line.id for line in lines]
     ]
 
 
@@ -148,7 +136,7 @@ def _values(
 ) -> tuple[Value, ...]:
     """The current values of a card, or of some of its fields; raises OfficeError where one is missing."""
     keys = vaults.open_for(office, account)
-    wallet = disclose.wallet(tx, keys, account, office.clock(), to)
+    wallet = wallets.of(tx, keys, account, office.clock(), to)
     if card not in wallet.names:
         raise card_flows.unknown(tx, account, card)
     wanted = tuple(fields.name(key, "field") for key in only)

@@ -22,6 +22,7 @@ def send(
     account_id: int,
     relationship_id: int | None = None,
     to: str = "",
+    by: Address | None = None,
     rule: str,
     now: datetime,
 ) -> SpooledMessage | None:
@@ -29,6 +30,7 @@ def send(
 
     to    normal address of the mailbox to tell, where it is one of the account's verified ones;
           otherwise the preferred one is told
+    by    an address of ours that takes the answer; None: `author`, whose mail reaches the admin
     rule  why; stands in `trace` and `log`
     """
     mailbox = _mailbox(tx, account_id, to)
@@ -40,7 +42,7 @@ def send(
         office,
         said,
         to=recipient,
-        author=author(tx, office),
+        author=by or author(tx, office),
         account_id=account_id,
         relationship_id=relationship_id,
         rule=rule,

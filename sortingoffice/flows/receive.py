@@ -16,7 +16,7 @@ from sortingoffice import log
 from sortingoffice.core import decide
 from sortingoffice.core.decide import Decision, MessageFacts, Target, Verdict
 from sortingoffice.core.model import Account, Envelope, Peer, Relationship
-from sortingoffice.flows import inward, outward, relationships, reserved, returned, target, verify
+from sortingoffice.flows import consent, inward, outward, relationships, reserved, returned, target, verify
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
@@ -130,6 +130,11 @@ def accept(tx: Transaction, office: Office, arrival: Arrival) -> Decision:
     if arrival.peer.account_id is not None:
         account = accounts.by_id(tx, arrival.peer.account_id)
         assert account is not None, "it authenticated"
+        words = [each for each in found if each.target is Target.CONFIRMATION and each.account == account]
+        for asked in words:
+            consent.answered(tx, office, arrival, asked.address)
+        if words and len(words) == len(found):
+            return Decision(Verdict.ACCEPT, "word_on_a_held_message", decide.ACCEPTED)
         return outward.accept(tx, office, arrival, account, found, arrival.token)
     judged = tuple(_Judged(each, _judge(tx, office, arrival, each)) for each in found)
     answer = decide.answer(tuple(each.decision for each in judged))
@@ -152,7 +157,7 @@ def _reserved(tx: Transaction, office: Office, address: Address) -> Found:
 
 def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> Decision:
     """One recipient's decision; reads only."""
-    if found.target is Target.REVERSE:
+    if found.target in (Target.REVERSE, Target.CONFIRMATION):
         assert found.account is not None
         return outward.author(tx, office, arrival, found.account, found.address)
     if found.target is Target.RETURN_PATH:
@@ -181,7 +186,11 @@ def _act(
             _returned(tx, office, arrival, found, next(names))
         elif found.target is Target.VERIFICATION:
             verify.answered(tx, office, arrival, found.address)
-        elif found.target is Target.REVERSE or (decision.verdict is Verdict.REFUSE and _gone(decision)):
+        elif found.target is Target.CONFIRMATION and decision.verdict is Verdict.ACCEPT:
+            consent.answered(tx, office, arrival, found.address)
+        elif found.target in (Target.REVERSE, Target.CONFIRMATION) or (
+            decision.verdict is Verdict.REFUSE and _gone(decision)
+        ):
             _note(tx, arrival, each, decision)  # a stranger at a reverse alias, or an alias that has ended
         elif found.relationship is not None:
             alias = _addressed(tx, found, found.relationship)

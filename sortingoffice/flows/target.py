@@ -12,6 +12,7 @@ from sortingoffice.core import naming
 from sortingoffice.core.decide import RcptFacts, Target
 from sortingoffice.core.model import Account, AccountState, Alias, Contact, Delivery, Relationship
 from sortingoffice.flows import accounts as accounts_flow
+from sortingoffice.flows import consent
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import token
 from sortingoffice.mail.address import Address
@@ -62,6 +63,8 @@ def find(tx: Transaction, office: Office, address: Address) -> Found:
         return Found(address, Target.RESERVED)
     if accounts_flow.token_of(address.local):
         return Found(address, Target.VERIFICATION)
+    if (asked := consent.find(tx, address.local)) is not None:
+        return Found(address, Target.CONFIRMATION, account=accounts.by_id(tx, asked.account_id))
     canonical = naming.canonical(address.normal)
     alias = relationships.alias_by_canonical(tx, canonical)
     contact = contacts.by_reverse(tx, canonical)

@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("relationship_id", _Id, sa.ForeignKey("relationship.id"), nullable=False),
         sa.Column("message_id", _Id, sa.ForeignKey("message.id"), nullable=False, index=True),
         sa.Column("token_hash", sa.LargeBinary, nullable=False, unique=True),
+        sa.Column("leaving", sa.Text, nullable=False),
         sa.Column("expires", sa.BigInteger, nullable=False),
         sa.Column("created", sa.BigInteger, nullable=False),
         sa.Column("answered", sa.BigInteger, nullable=True),
