@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +27,8 @@ from sortingoffice.store.spool import Claimed
 
 LARGE = 1 << 20  # octets
 _LARGE_AT_ONCE = 4
+_ROUTE_SECONDS = 5.0  # a burst to one destination is routed once
+_ROUTES = 1000
 
 _NO_MAILBOX = Tried(Reply(451, "4.2.1", "there is no mailbox to deliver to"))
 _GONE = Tried(Reply(451, "4.3.0", "the message is no longer in the spool"))
@@ -54,6 +57,7 @@ class Attempts:
         self._way = _way(office)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._signing = asyncio.Lock()
+        self._routes: dict[str, tuple[float, tuple[Host, ...]]] = {}  # destination → until when, hosts
 
     async def make(self, claimed: Claimed, *, ours: bool) -> Tried:
         """Try once.
@@ -89,10 +93,22 @@ class Attempts:
                 self._large.release()
 
     async def _hosts(self, destination: str, *, ours: bool) -> tuple[Host, ...] | Reply:
+        now = time.monotonic()
+        known = self._routes.get(destination)
+        if known is not None and known[0] > now:
+            return known[1]
         smart = self._office.config.delivery.smarthost
         if smart is not None:
-            return await self._office.resolver.run(route.smarthost(smart))
-        return await self._office.resolver.run(route.find(destination, self._here, _shuffled, ours=ours))
+            found = await self._office.resolver.run(route.smarthost(smart))
+        else:
+            found = await self._office.resolver.run(route.find(destination, self._here, _shuffled, ours=ours))
+        if isinstance(found, Reply):
+            self._routes.pop(destination, None)
+        else:
+            if len(self._routes) >= _ROUTES:
+                self._routes.clear()
+            self._routes[destination] = (now + _ROUTE_SECONDS, found)
+        return found
 
     async def _parcel(self, claimed: Claimed) -> Parcel:
         message, delivery = claimed.message, claimed.delivery
