@@ -6,15 +6,20 @@ import email
 import email.policy
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sortingoffice.core import guard, naming, outward, secrets
 from sortingoffice.core.guard import Found
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Kind, Secret, Secrets
 from sortingoffice.core.turned import Correspondent
+from sortingoffice.mail import mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message
 from tests import leaks
@@ -235,3 +240,55 @@ def _seconds(message: Message, others: tuple[Secret, ...]) -> float:
     started = time.process_time()
     guard.guarded(message, FACTS, others)
     return time.process_time() - started
+
+
+TREES = st.recursive(
+    st.tuples(st.sampled_from(["plain", "html", "csv"]), st.sampled_from(leaks.ENCODINGS)),
+    lambda inner: st.tuples(
+        st.sampled_from(["mixed", "alternative", "related", "signed", "report", "digest", "message"]),
+        st.lists(inner, min_size=1, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+def planted_in(tree: Any, at: list[int], text: str, boundary: str) -> bytes:
+    """The tree's octets with the text in the leaf whose turn it is; `at` counts the leaves down."""
+    kind, inner = tree
+    if isinstance(inner, tuple):
+        at[0] -= 1
+        words = f"Hello\n{text}\nBye\n" if at[0] == -1 else "Hello\n> quoted\n"
+        return leaks.text_part(kind, words, *inner)
+    if kind == "message":
+        return b"Content-Type: message/rfc822\r\n\r\nSubject: x\r\n" + planted_in(
+            inner[0], at, text, boundary + "m"
+        )
+    parts = b"".join(
+        f"--{boundary}\r\n".encode() + planted_in(each, at, text, f"{boundary}{number}") + b"\r\n"
+        for number, each in enumerate(inner)
+    )
+    head = f'Content-Type: multipart/{kind}; boundary="{boundary}"\r\n\r\n'
+    return head.encode() + parts + f"--{boundary}--\r\n".encode()
+
+
+@given(
+    TREES,
+    st.integers(0, 5),
+    st.sampled_from([*leaks.DISGUISES, *leaks.UNICODE]),
+    st.sampled_from(["{}", "> {}", "On 1 Jan 2026 at 10:00, {} wrote:\n> x", "<a href='mailto:{}'>x</a>"]),
+)
+def test_no_random_tree_hides_an_address(tree: Any, leaf: int, disguise: str, around: str) -> None:
+    address = (leaks.DISGUISES | leaks.UNICODE)[disguise](MAILBOX)
+    try:
+        raw = leaks.HEAD.encode() + planted_in(tree, [leaf], around.replace("{}", address), "=_b")
+    except UnicodeError:
+        return
+    assert not leaked(raw, address)
+
+
+@given(st.binary(max_size=500), st.binary(max_size=60))
+def test_no_octets_make_the_guard_fail(raw: bytes, more: bytes) -> None:
+    with suppress(mime.TooComplex):
+        gated(raw + more)
+        gated(b"Content-Type: text/html\r\n\r\n" + more + MAILBOX.encode() + raw)
+        gated(b"Content-Type: application/pdf\r\n\r\n%PDF" + more + b"\x78\x9cPK\x03\x04LZFu" + raw)

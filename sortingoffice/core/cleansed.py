@@ -141,6 +141,8 @@ class _Clean:
         return turned.applied(text, kept)
 
     def markup(self, source: str) -> str:
+        if html.too_long(source):
+            return source
         changes = [*self.tags(source)]
         lines = html.visual_lines(source)
         for line, kind in zip(lines, quoting.of_html(lines), strict=True):

@@ -199,7 +199,7 @@ def _leaf(leaf: Entity, budget: Budget, *, sealed: bool, around: str) -> Iterato
         return
     attached = sealed or leaf.disposition == "attachment" or bool(leaf.filename)
     if leaf.content_type == "text/html":
-        finer = partial(_markup, text, where, leaf.path, safe=not attached)
+        finer = None if html.too_long(text) else partial(_markup, text, where, leaf.path, safe=not attached)
         yield _Place(where, html.without_tags(text), safe=False, path=leaf.path, finer=finer)
         yield _Place(f"{where}, its source", text, safe=False, path=leaf.path, finer=finer)
     elif leaf.content_type == "text/plain" and not attached:

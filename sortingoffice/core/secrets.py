@@ -26,11 +26,12 @@ _LEAST_NAME = 4
 _LEAST_LOCAL = 3  # shorter local parts are looked for in binary data only as whole words
 _MOST_HITS = 1000
 _SAME_DOMAINS = {"gmail.com": ("googlemail.com",), "googlemail.com": ("gmail.com",)}
+# Bounded on both sides: a text of brackets would cost its square.
+_BEFORE, _AFTER = r"[\[({<|_-]{0,3}\s{0,3}\b", r"\b\s{0,3}[\])}>|_-]{0,3}"
 _AT = re.compile(
-    r"[\[({<|_-]*\s*\b(?:at|ät|arroba|klammeraffe|chiocciola|arobase|apenstaartje)\b\s*[\])}>|_-]*",
-    re.IGNORECASE,
+    rf"{_BEFORE}(?:at|ät|arroba|klammeraffe|chiocciola|arobase|apenstaartje){_AFTER}", re.IGNORECASE
 )
-_DOT = re.compile(r"[\[({<|_-]*\s*\b(?:dot|punkt|point|punto|ponto|punt)\b\s*[\])}>|_-]*", re.IGNORECASE)
+_DOT = re.compile(rf"{_BEFORE}(?:dot|punkt|point|punto|ponto|punt){_AFTER}", re.IGNORECASE)
 _LETTERS = 0x530  # letters below are Latin, Greek or Cyrillic: above, scripts write without blanks
 
 

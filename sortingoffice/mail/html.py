@@ -39,6 +39,8 @@ _CHARACTER = re.compile(
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _TEXT_PIECE = re.compile(r"[ \t\r\n\f]+|&|[^ \t\r\n\f&]+(?: [^ \t\r\n\f&]+)*+")
 
+MAX_TAGS = 200_000
+
 VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
 )
@@ -282,8 +284,20 @@ class _Gathered:
         self.blank = text.endswith(" ")
 
 
+def too_long(source: str) -> bool:
+    """Whether there is more markup than any mail client writes: millions of tags cost minutes."""
+    return source.count("<") > MAX_TAGS
+
+
 def visual_lines(source: str) -> tuple[Line, ...]:
-    """The lines a reader sees, in order; empty ones left out."""
+    """The lines a reader sees, in order; empty ones left out.
+
+    Of a source that is `too_long` they all count as quoted and hidden, and none knows its place.
+    """
+    if too_long(source):
+        everything = (Piece(0, 0, len(source)),)
+        texts = without_tags(source).split("\n")
+        return tuple(Line(text, everything, True, True) for text in texts if text.strip())
     return tuple(_Lines(source).all())
 
 

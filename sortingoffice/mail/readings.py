@@ -20,8 +20,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
-import idna
-
 from sortingoffice.mail import charset, headers, html, transfer
 
 MAX_LAYERS = 4
@@ -45,6 +43,10 @@ _WORDS = re.compile(r"(?:=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=\s*)+")
 _PUNYCODE = re.compile(r"(?i)\bxn--[a-z0-9-]{1,59}")
 _UU = re.compile(r"(?m)^begin [0-7]{3,4} [^\n]*\n((?:[ -`]{1,62}\r?\n)+)")
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
+_SPACES = re.compile(r"[\s>]+")
+_SEPARATORS = re.compile(r"[\s:,]+")
+_FROM_URL = str.maketrans("-_", "+/")
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b\x08", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _STRING = re.compile(rb"(?:[\x20-\x7e\t\r\n]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}){5,}+")
 _TEXTUAL = bytes(set(range(0x20, 0x7F)) | {9, 10, 12, 13} | set(range(0x80, 0x100)))
 
@@ -105,7 +107,7 @@ def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading
     if octets.translate(None, _TEXTUAL) == b"":
         yield from of_text(charset.decode(octets, ""), budget, layer)
     else:
-        for each in of_text(_strings(octets), budget, MAX_LAYERS):
+        for each in of_text(_strings(octets), budget, layer):
             yield Reading(each.text, each.how, exact=False)
         if octets[:2] in (b"\xff\xfe", b"\xfe\xff"):
             yield from of_text(charset.decode(octets, "utf-16"), budget, layer)
@@ -183,8 +185,8 @@ def _iso2022(text: str) -> str:
 def _puny(text: str) -> str:
     def label(match: re.Match[str]) -> str:
         try:
-            return idna.decode(match[0])
-        except (idna.IDNAError, UnicodeError):
+            return match[0][4:].encode("ascii").decode("punycode")
+        except UnicodeError:
             return match[0]
 
     return _PUNYCODE.sub(label, text)
@@ -234,35 +236,31 @@ def _peeled(text: str, known: list[str]) -> Iterator[str]:
 
 
 def _embedded(text: str, budget: Budget, layer: int) -> Iterator[Reading]:
-    """Base64, hexadecimal digits and uuencode that stand in a text."""
-    for match in _BASE64.finditer(text):
-        for octets in _from_base64(match[0]):
-            yield from _named(octets, "in base64", budget, layer)
-    for match in _HEX.finditer(text):
-        digits = re.sub(r"[\s:,]", "", match[0])
-        for each in (digits, digits[1:-1]):
-            yield from _named(binascii.unhexlify(each[: len(each) // 2 * 2]), "in hexadecimal", budget, layer)
-    for match in _UU.finditer(text):
-        octets = transfer.decode(match[1].encode("ascii", "ignore"), "uuencode")
-        yield from _named(octets, "uuencoded", budget, layer)
+    """Base64, hexadecimal digits and uuencode that stand in a text; all runs of a kind read as one."""
+    runs = [
+        _SPACES.sub("", match[0]).translate(_FROM_URL).encode("ascii") for match in _BASE64.finditer(text)
+    ]
+    for start in range(4 if runs else 0):
+        # At each alignment: what stands before a run may belong to it or not.
+        decoded = [
+            transfer.decode(run[start:], "base64") for run in runs if not start or len(run) < _LONG_RUN
+        ]
+        yield from _read(decoded, "in base64", budget, layer)
+    digits = [_SEPARATORS.sub("", match[0]) for match in _HEX.finditer(text)]
+    for start in range(2 if digits else 0):
+        decoded = [binascii.unhexlify(run[start : start + (len(run) - start) // 2 * 2]) for run in digits]
+        yield from _read(decoded, "in hexadecimal", budget, layer)
+    uu = [transfer.decode(match[1].encode("ascii", "ignore"), "uuencode") for match in _UU.finditer(text)]
+    yield from _read(uu, "uuencoded", budget, layer)
 
 
-def _from_base64(run: str) -> Iterator[bytes]:
-    """At each of the four alignments: what stands before the run may belong to it or not."""
-    octets = re.sub(r"[\s>]", "", run).replace("-", "+").replace("_", "/").encode("ascii")
-    for start in range(4 if len(octets) < _LONG_RUN else 1):
-        yield transfer.decode(octets[start:], "base64")
-
-
-def _named(octets: bytes, how: str, budget: Budget, layer: int) -> Iterator[Reading]:
-    """Only what holds letters enough to be anything: most runs are words, keys and pictures."""
-    if octets:
-        for each in of_octets(octets, budget, layer + 1):
-            yield Reading(each.text, how, each.exact and not each.how and _textual(each.text))
-
-
-def _textual(text: str) -> bool:
-    return text.isprintable()
+def _read(decoded: list[bytes], how: str, budget: Budget, layer: int) -> Iterator[Reading]:
+    """Most runs are words, keys and pictures: they are read together; archives each by itself."""
+    archives = [each for each in decoded if each.startswith(_ARCHIVES) and len(each) > 20][:_MAX_STREAMS]
+    for octets in (*archives, b"\n".join(decoded)):
+        if octets:
+            for each in of_octets(octets, budget, layer + 1):
+                yield Reading(each.text, how, each.exact and not each.how)
 
 
 # ---- octets in octets ----------------------------------------------------------------------------
