@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sortingoffice.core import guard, naming, outward, secrets
+from sortingoffice.core.cards import Value
 from sortingoffice.core.guard import Found
+from sortingoffice.core.model import FieldType, Sensitivity
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Kind, Secret, Secrets
 from sortingoffice.core.turned import Correspondent
@@ -109,12 +111,18 @@ def values(*texts: str) -> tuple[Secret, ...]:
     return tuple(Secret(Kind.VALUE, text, f"card.{number}") for number, text in enumerate(texts))
 
 
+def card(name: str, key: str, kind: FieldType, text: str) -> Secret:
+    found = secrets.card_value(Value(name, key, kind, Sensitivity.SENSITIVE, text))
+    assert found is not None
+    return found
+
+
 PRIVATE = (
     Secret(Kind.NAME, "Anna Privatova", "your name"),
-    Secret(Kind.VALUE, "+491701234567", "phone.mobile", ("01701234567", "00491701234567")),
+    card("phone", "mobile", FieldType.PHONE, "+491701234567"),
     Secret(Kind.VALUE, "DE89370400440532013000", "bank.iban"),
     Secret(Kind.VALUE, "Hauptstraße 12", "home.street"),
-    Secret(Kind.VALUE, "1980-02-01", "name.born", ("01.02.1980",)),
+    card("name", "born", FieldType.DATE, "1980-02-01"),
     Secret(Kind.VALUE, "12345", "home.postcode"),
 )
 
@@ -134,6 +142,10 @@ PRIVATE = (
         ("HAUPTSTRAẞE 12", "home.street"),
         ("https://x.example/?s=Hauptstra%C3%9Fe%2012", "home.street"),
         ("born 01.02.1980", "name.born"),
+        ("born on 1 February 1980", "name.born"),
+        ("né le 1 février 1980", "name.born"),
+        ("02/01/1980", "name.born"),
+        ("+49 (0)170 1234567", "phone.mobile"),
     ],
 )
 @pytest.mark.parametrize("transfer", ["8bit", "base64", "quoted-printable"])
@@ -155,6 +167,19 @@ def test_private_names_and_card_values_are_found(text: str, label: str, transfer
 def test_short_values_and_longer_words_are_no_finding(text: str) -> None:
     _, found = gated(leaks.alone(leaks.text_part("plain", f"Hello,\n{text}\n", "utf-8", "8bit")), PRIVATE[1:])
     assert not found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Value("home", "country", FieldType.COUNTRY, Sensitivity.SENSITIVE, "Germany"),
+        Value("home", "adult", FieldType.BOOL, Sensitivity.SENSITIVE, "yes, of age"),
+        Value("home", "postcode", FieldType.LINE, Sensitivity.SENSITIVE, "12345"),
+        Value("bank", "pin", FieldType.LINE, Sensitivity.SEALED, None),
+    ],
+)
+def test_what_stands_in_any_mail_is_no_secret(value: Value) -> None:
+    assert secrets.card_value(value) is None
 
 
 # Prose, code, URLs and quotes that must come through as they are, near misses among them.

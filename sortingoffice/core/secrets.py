@@ -6,7 +6,8 @@ Promise: an address is found with its case, dots, plus tags, blanks, look-alikes
 changed, spelled out ("anna at home dot example") or backwards; a longer address that merely ends in the
 same letters is not.  Work is linear in the text for each secret.
 
-Sources: the design, "The leak guard"; RFC 5233 (plus tags); RFC 5890 (both forms of a domain).
+Sources: the design, "The leak guard"; RFC 5233 (plus tags); RFC 5890 (both forms of a domain);
+E.164 (phone numbers), ISO 8601.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
 
 import idna
+import phonenumbers
 
+from sortingoffice.core.cards import Value
+from sortingoffice.core.model import FieldType
 from sortingoffice.mail import folding, toplevel
 from sortingoffice.mail.folding import Folding
 
@@ -32,6 +37,23 @@ _AT = re.compile(
     rf"{_BEFORE}(?:at|ät|arroba|klammeraffe|chiocciola|arobase|apenstaartje){_AFTER}", re.IGNORECASE
 )
 _DOT = re.compile(rf"{_BEFORE}(?:dot|punkt|point|punto|ponto|punt){_AFTER}", re.IGNORECASE)
+_MONTHS = tuple(
+    tuple(names.split())
+    for names in (
+        "January Jan Januar janvier enero gennaio",
+        "February Feb Februar février febrero febbraio",
+        "March Mar März mars marzo",
+        "April Apr avril abril aprile",
+        "May Mai mayo maggio",
+        "June Jun Juni juin junio giugno",
+        "July Jul Juli juillet julio luglio",
+        "August Aug août agosto",
+        "September Sep Sept septembre septiembre settembre",
+        "October Oct Oktober Okt octobre octubre ottobre",
+        "November Nov novembre noviembre",
+        "December Dec Dezember Dez décembre diciembre dicembre",
+    )
+)
 _LETTERS = 0x530  # letters below are Latin, Greek or Cyrillic: above, scripts write without blanks
 
 
@@ -141,6 +163,43 @@ class Secrets:
 def addresses(mailboxes: Iterable[str]) -> tuple[Secret, ...]:
     """The account's mailboxes as secrets."""
     return tuple(Secret(Kind.ADDRESS, each, f"your address {each}") for each in sorted(mailboxes))
+
+
+def card_value(value: Value) -> Secret | None:
+    """A value of a card as a secret; None for what is found in any mail, or can't be opened.
+
+    Which values must not leave (sensitive ones, those that a grant denies) the caller knows.
+    """
+    if value.text is None or value.own or value.type in (FieldType.COUNTRY, FieldType.BOOL):
+        return None
+    if len(folding.skeleton(value.text)) < LEAST:
+        return None
+    return Secret(Kind.VALUE, value.text, value.named, _other_forms(value.type, value.text))
+
+
+def _other_forms(kind: FieldType, text: str) -> tuple[str, ...]:
+    """How people write the same: a phone number at home and from abroad, a date the other ways round."""
+    if kind is FieldType.PHONE:
+        try:
+            number = phonenumbers.parse(text)
+        except phonenumbers.NumberParseException:
+            return ()
+        national = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
+        code, rest = number.country_code, phonenumbers.national_significant_number(number)
+        return (national, f"00{code}{rest}", f"{code}0{rest}")
+    if kind is FieldType.DATE:
+        try:
+            day = date.fromisoformat(text)
+        except ValueError:
+            return ()
+        return (f"{day:%d.%m.%Y}", f"{day:%m/%d/%Y}", *(f"{word} {day.year}" for word in _days(day)))
+    return ()
+
+
+def _days(day: date) -> Iterator[str]:
+    for name in _MONTHS[day.month - 1]:
+        yield f"{day.day} {name}"
+        yield f"{name} {day.day}"
 
 
 # ---- needles -------------------------------------------------------------------------------------
