@@ -253,6 +253,31 @@ def test_parts_lose_traces_and_keep_their_octets() -> None:
     )
 
 
+RELATED = """\
+--r
+Content-Type: text/html
+
+<p>See <img src="cid:part1.ABC@home.example"> <img src="cid:part2@elsewhere.example"></p>
+--r
+Content-Type: image/png
+Content-ID: <part1.ABC@home.example>
+
+x
+--r--
+"""
+
+
+def test_a_content_id_of_the_mailbox_s_domain_gets_the_alias_s() -> None:
+    header = f"From: {MAILBOX}\nTo: {REVERSE}\nContent-Type: multipart/related; boundary=r\n"
+    assert body_of(header, "\n" + RELATED) == RELATED.replace("ABC@home.example", "ABC@sort.example")
+
+
+def test_an_attached_message_of_the_person_s_own_loses_its_id() -> None:
+    attached = "From: x@y.example\nMessage-ID: <1@home.example>\nReferences: <1@home.example> <2@y.example>\n"
+    header = f"From: {MAILBOX}\nTo: {REVERSE}\nContent-Type: message/rfc822\n"
+    assert body_of(header, f"\n{attached}\nhi\n") == ("From: x@y.example\nReferences:  <2@y.example>\n\nhi\n")
+
+
 def test_what_is_signed_is_not_touched() -> None:
     part = f"Content-Type: text/plain\nX-Odd: 1\n\n> {MAILBOX}\n"
     signature = "Content-Type: application/pgp-signature\n\nx\n"

@@ -76,7 +76,7 @@ def rewrite(
     Raises mime.TooComplex beyond the caps: what can't be read can't be sent.
     """
     root = mime.parse(message, max_depth, max_parts)
-    turn = facts.turn
+    turn = replace(facts.turn, ids=_content_ids(root, facts))
     changed = {}
     for entity, parent in _open(root, ""):
         new = _part(entity, parent, facts, turn)
@@ -218,11 +218,34 @@ def _part(entity: Entity, parent: str, facts: OutwardFacts, turn: Turn) -> Entit
 def _part_fields(entity: Entity, facts: OutwardFacts, turn: Turn) -> tuple[Field, ...]:
     fields = entity.message.fields
     content = tuple(f for f in fields if _describes(f))
-    if len(content) == len(fields):
-        return fields
     if _is_message(entity):
         return reports.nested(fields, turn, facts.references)
-    return content
+    if turn.ids:
+        content = tuple(_identified(each, turn) for each in content)
+    return fields if content == fields else content
+
+
+def _content_ids(root: Entity, facts: OutwardFacts) -> dict[str, str]:
+    """Thunderbird and others make Content-IDs under the mailbox's domain, which may be the person's own:
+    they get the alias's, in the part and in the HTML that shows it (RFC 2392)."""
+    found: dict[str, str] = {}
+    turn = facts.turn
+    for entity, _ in _open(root, ""):
+        value = entity.message.value("Content-ID") if entity.path else None
+        for each in headers.message_ids(value) if value is not None else ():
+            if turn.at_home(each):
+                left = each.strip("<>").rpartition("@")[0]
+                found[each.strip("<>")] = f"{left}@{facts.alias.domain}"
+    for entity, _ in _open(root, ""):  # RFC 2387 §3.2: a part that is named as the first one stays
+        found.pop(entity.parameters.get("start", "").strip("<>"), None)
+    return found
+
+
+def _identified(old: Field, turn: Turn) -> Field:
+    if not old.is_named("Content-ID"):
+        return old
+    new = turn.ids.get(old.unfolded.decode("utf-8", "replace").strip("<>"))
+    return old if new is None else new_field("Content-ID", f"<{new}>".encode())
 
 
 def _is_message(entity: Entity) -> bool:

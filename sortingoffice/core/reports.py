@@ -35,13 +35,15 @@ def nested(fields: tuple[Field, ...], turn: Turn, references: Mapping[str, str])
     for each in fields:
         name = each.name.lower()
         if name in _NESTED or name.startswith(b"content-"):
-            kept.append(_turned(each, name, turn, references))
+            new = _turned(each, name, turn, references)
+            if new.unfolded or not each.unfolded:
+                kept.append(new)
     return tuple(kept)
 
 
 def _turned(old: Field, name: bytes, turn: Turn, references: Mapping[str, str]) -> Field:
     if name in _IDS:
-        return _renamed(old, _ids(old.value, references))
+        return _renamed(old, _ids(old.value, turn, references))
     if name in _ADDRESSES:
         return _renamed(old, _mailboxes(old.value, turn))
     return old
@@ -59,10 +61,12 @@ def _mailboxes(value: bytes, turn: Turn) -> bytes:
     return headers.edited(value, changes)
 
 
-def _ids(value: bytes, references: Mapping[str, str]) -> bytes:
+def _ids(value: bytes, turn: Turn, references: Mapping[str, str]) -> bytes:
+    """Ids as the vendor knows them; those that a mailbox's own domain made, and no mail carried, go."""
     for each in headers.message_ids(value):
-        if references.get(each, each) != each:
-            value = value.replace(each.encode(), references[each].encode())
+        new = references.get(each, "" if turn.at_home(each) else each)
+        if new != each:
+            value = value.replace(each.encode(), new.encode())
     return value
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 import idna
 
-from sortingoffice.core import calendar, naming
+from sortingoffice.core import calendar, inward, naming
 from sortingoffice.mail import html, quoting
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.quoting import Kind
@@ -41,7 +41,8 @@ class Correspondent:
 
     written  the address as it was last written
     name     display name as last seen, "" if none
-    shown    how our inward mail showed the contact to the person: it leaves quoted text again
+    shown    how our inward mail showed the contact to the person, "" for the usual form: it leaves
+             quoted text again
     """
 
     written: Address
@@ -66,11 +67,13 @@ class Turn:
     alias      what stands for every address of `mailboxes`
     mailboxes  normal forms
     contacts   canonical reverse alias → whom it stands for
+    ids        Content-IDs without brackets that become others
     """
 
     alias: Address
     mailboxes: frozenset[str]
     contacts: Mapping[str, Correspondent]
+    ids: Mapping[str, str] = field(default_factory=dict)
     _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +86,11 @@ class Turn:
             return self.alias
         found = self.contacts.get(naming.canonical(str(address)))
         return found.written if found is not None else None
+
+    def at_home(self, identifier: str) -> bool:
+        """Whether a Message-ID or Content-ID was made under a mailbox's own domain."""
+        domain = identifier.strip("<>").rpartition("@")[2].lower()
+        return any(mailbox.rpartition("@")[2] == domain for mailbox in self.mailboxes)
 
     def name(self, address: Address) -> str:
         """The contact's own display name for a reverse alias, "" where there is none."""
@@ -163,7 +171,11 @@ def markup(source: str, turn: Turn) -> str:
     """HTML: attributes everywhere, text as in `plain`; the source between them stays as it was."""
     if html.too_long(source):  # the leak guard tells, where there is something to tell
         return source
-    if not turn.may_stand_in(html.unescape(source)) and not turn.may_stand_in(html.without_tags(source)):
+    if (
+        not turn.ids
+        and not turn.may_stand_in(html.unescape(source))
+        and not turn.may_stand_in(html.without_tags(source))
+    ):
         return source
     changes = [*_in_attributes(source, turn)]
     lines = html.visual_lines(source)
@@ -183,6 +195,9 @@ def _in_attributes(source: str, turn: Turn) -> Iterator[Change]:
         if token.kind is not html.Kind.START:
             continue
         for each in token.attributes:
+            if each.value[:4].lower() == "cid:" and each.value[4:] in turn.ids:
+                yield Change(each.start, each.end, f"cid:{html.escape(turn.ids[each.value[4:]])}", own=False)
+                continue
             new = turn.text(each.value)
             if new != each.value:
                 raw = source[each.start : each.end]
@@ -277,9 +292,7 @@ def _run(before: str) -> str:
 
 def _shown_before(text: str, least: int, start: int, found: Correspondent) -> tuple[int, int] | None:
     """Where our own display form stands right before the address at `start`."""
-    words = found.shown.split()
-    if not words:
-        return None
+    words = (found.shown or inward.written_as(found.name, found.written)).split()
     spaced = r"\s+".join(re.escape(word) for word in words)
     match = re.search(rf"({spaced})[\"']?\s*[<(\[]?\s*(?:mailto:)?\Z", text[least:start])
     return None if match is None else (least + match.start(1), least + match.end(1))
