@@ -33,6 +33,7 @@ COMMANDS: dict[str, _Room] = {
     "init": _Room("init", "Set the office up, and print its DNS records."),
     "serve": _Room("serve", "Run the office."),
     "demo": _Room("demo", "Show the whole job on this machine."),
+    "doctor": _Room("doctor", "Look for what is wrong, and say what to do."),
     "new": _Room("relationship", "Issue a fresh alias for a vendor."),
     "list": _Room("relationship", "List relationships."),
     "show": _Room("relationship", "Show one relationship."),
