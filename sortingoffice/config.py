@@ -108,7 +108,7 @@ class Scanner:
 class Limits:
     account_messages_per_hour: Annotated[int, Key(500, values.count())]
     connections: Annotated[int, Key(500, values.count())]
-    connections_per_peer: Annotated[int, Key(20, values.count())]
+    connections_per_peer: Annotated[int, Key(100, values.count())]
     recipients: Annotated[int, Key(100, values.count())]
     commands_per_session: Annotated[int, Key(1000, values.count(10))]
     errors_per_session: Annotated[int, Key(10, values.count())]

@@ -481,7 +481,7 @@ def test_a_bare_pkcs1_public_key_is_read_as_rfc_6376_wrote_it() -> None:
     assert key.verifies(RSA.private.sign(b"x", padding.PKCS1v15(), hashes.SHA256()), b"x")
 
 
-@pytest.mark.parametrize("pem", [b"", b"rubbish", ED_PEM[:60]])
+@pytest.mark.parametrize("pem", [b"", b"rubbish", ED_PEM[:60]], ids=["empty", "rubbish", "cut off"])
 def test_a_pem_that_holds_no_key_is_a_value_error(pem: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
         dkim.SigningKey.from_pem("a.example", "s", pem)
