@@ -468,6 +468,21 @@ async def test_what_hangs_when_we_stop_is_given_back(made: Spooled, sink: Sink) 
     assert (made.now(delivery).state, made.now(delivery).lease_node) == (DeliveryState.QUEUED, "")
 
 
+async def test_what_was_sent_when_we_stop_is_named_as_unknown(made: Spooled, sink: Sink) -> None:
+    sink.answers["."] = HANG
+    delivery = made.put()
+    async with delivering(made, drain=0.2):
+        await until(lambda: len(sink.received) == 1)
+    now = made.now(delivery)
+    assert (now.state, now.reason, now.attempts, now.lease_node) == (
+        DeliveryState.QUEUED,
+        "reply lost",
+        1,
+        "",
+    )
+    assert "we had to stop after the message was sent" in made.db.view(spool.attempts, delivery.id)[0].reply
+
+
 async def test_a_starting_node_takes_back_its_own_leases(made: Spooled) -> None:
     delivery = made.put()
     made.db.call(spool.claim, NOW, "here", 10)  # and then the process died

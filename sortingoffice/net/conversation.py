@@ -184,15 +184,22 @@ class Conversation(asyncio.Protocol):
         try:
             reply = await self._reply(self._timeouts.final)
         except Lost as why:
-            self._end(str(why))
-            return Answered(
-                Reply(451, "4.4.2", f"{why} after the message was sent"), past_dot=True, lost=True
-            )
+            return self._unknown(str(why))
+        except asyncio.CancelledError:
+            # What is known must be told: a second copy without a name is what RFC 1047 is about.
+            stopped = asyncio.current_task()
+            if stopped is not None:
+                stopped.uncancel()
+            return self._unknown("we had to stop")
         self._dirty = False
         if reply.code < 400 and reply.code // 100 != 2:
             self._end("the peer answered the message out of order")
             reply = Reply(451, "4.5.0", f"the peer answered {reply.code} to the message")
         return Answered(reply)
+
+    def _unknown(self, why: str) -> Answered:
+        self._end(why)
+        return Answered(Reply(451, "4.4.2", f"{why} after the message was sent"), past_dot=True, lost=True)
 
     async def quit(self) -> None:
         """Part politely, within three seconds."""
