@@ -1,7 +1,8 @@
 """The HTTP door: who serves what.
 
     /healthz, /readyz     for whoever watches; they say nothing about anybody
-    /api/…                JSON for programs: SimpleLogin's dialect; addy.io's below /api/v1
+    /api/…                JSON for programs: SimpleLogin's dialect; addy.io's below /api/v1; the office's own
+                          below /api/office, with its OpenAPI document
     /                     the pages
 
 Promise: whatever is asked, the answer below /api is JSON with the headers that let a browser's page
@@ -32,7 +33,7 @@ from sortingoffice.flows.office import Office
 from sortingoffice.store import domains
 from sortingoffice.store.database import Unavailable
 from sortingoffice.values import Endpoint
-from sortingoffice.web import compat_addy, compat_simplelogin
+from sortingoffice.web import api, compat_addy, compat_simplelogin, operations
 from sortingoffice.web.answers import Refused, refusal
 from sortingoffice.web.auth import Desk
 from sortingoffice.web.limits import Buckets
@@ -86,6 +87,7 @@ def _api(desk: Desk) -> Starlette:
     made = Starlette(
         routes=[
             Mount("/v1", app=Router(compat_addy.routes(desk), redirect_slashes=False)),
+            Mount("/office", app=Router(operations.routes(desk, api.OPERATIONS), redirect_slashes=False)),
             *compat_simplelogin.routes(desk),
         ],
         middleware=[_CORS],

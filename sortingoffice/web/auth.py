@@ -88,6 +88,8 @@ async def let_in(desk: Desk, request: Request, scope: Scope | None) -> Call:
     """Raises `Refused`: 401 for a token that opens nothing, 403 for one that may not do this."""
     office, secret = desk.office(), shown_token(request)
     now = office.clock()
+    if "\0" in request.url.path or b"%00" in request.scope["query_string"]:
+        raise Refused(404, "there is no such thing")  # PostgreSQL takes no NUL, so nothing has one
     wait = desk.buckets.empty(limits.GUESSES, peer(request), now)
     if wait:
         raise too_many(wait)

@@ -21,6 +21,8 @@ def text(given: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise Refused(400, f"{name} must be a text")
+    if "\0" in value:
+        raise Refused(400, f"{name} holds a control character")
     if len(value) > _LONGEST:
         raise Refused(400, f"{name} is longer than {_LONGEST} characters")
     return value

@@ -1,0 +1,12 @@
+"""The office's own API, below /api/office: every operation, in one table."""
+
+from __future__ import annotations
+
+from sortingoffice.web import api_account, api_cards, api_mail, api_relationships
+
+OPERATIONS = (
+    *api_relationships.OPERATIONS,
+    *api_cards.OPERATIONS,
+    *api_mail.OPERATIONS,
+    *api_account.OPERATIONS,
+)

@@ -1,0 +1,113 @@
+"""The office's own API: held mail, the log, a message's way."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from sortingoffice.core.access import Scope
+from sortingoffice.flows import held, history
+from sortingoffice.web.api_relationships import EventRow, Part
+from sortingoffice.web.api_relationships import log as relationship_log
+from sortingoffice.web.auth import Call
+from sortingoffice.web.operations import Operation, Out
+
+_SHOWN = 100_000  # characters of a held mail
+
+
+class HeldRow(Out):
+    id: int
+    relationship: str
+    reason: str
+    subject: str
+    direction: str
+    sender: Annotated[str, Field(alias="from")]
+    to: str
+    since: datetime
+
+
+class HeldMail(HeldRow):
+    """text: the mail as it waits, its fields and its body; cut where it is long."""
+
+    message: str
+    size: int
+    text: str
+    cut: bool
+
+
+class AttemptRow(Out):
+    at: datetime
+    host: str
+    tls: str
+    reply: str
+    milliseconds: int
+
+
+class DeliveryRow(Out):
+    id: int
+    to: str
+    state: str
+    reason: str
+    next_attempt: datetime | None
+    ended: datetime | None
+    attempts: list[AttemptRow]
+
+
+class Way(Out):
+    """A message that was refused has events and nothing else."""
+
+    message: str
+    direction: str | None = None
+    relationship: str | None = None
+    sender: Annotated[str | None, Field(alias="from")] = None
+    subject: str | None = None
+    size: int | None = None
+    accepted: datetime | None = None
+    rule: str | None = None
+    results: str | None = None
+    deliveries: list[DeliveryRow] = Field(default_factory=list)
+    events: list[EventRow]
+
+
+async def _list(call: Call) -> Any:
+    return await call.office.db.read(held.every, call.account)
+
+
+async def _show(call: Call, number: int) -> Any:
+    found = await call.office.db.read(held.one, call.account, number)
+    text = found["raw"].decode("utf-8", "replace")
+    return {**found, "text": text[:_SHOWN], "cut": len(text) > _SHOWN}
+
+
+async def _release(call: Call, number: int) -> Any:
+    done = await call.office.db.write(held.release, call.office, call.account, number, actor=call.actor)
+    call.office.wake()
+    return done
+
+
+async def _drop(call: Call, number: int) -> Any:
+    return await call.office.db.write(held.drop, call.office, call.account, number, actor=call.actor)
+
+
+async def _log(call: Call, query: Part) -> Any:
+    return await relationship_log(call, query, "")
+
+
+async def _trace(call: Call, what: str) -> Any:
+    return await call.office.db.read(history.trace, call.account, what)
+
+
+_SCOPE = Scope.MAIL
+
+OPERATIONS = (
+    Operation("GET", "/held", "listHeld", "Mail that waits for your word", _SCOPE, _list, list[HeldRow]),
+    Operation("GET", "/held/{number:int}", "showHeld", "One held mail, as it waits", _SCOPE, _show, HeldMail),
+    Operation("POST", "/held/{number:int}/release", "release", "Let it go", _SCOPE, _release, HeldRow),
+    Operation("POST", "/held/{number:int}/drop", "drop", "Never deliver it", _SCOPE, _drop, HeldRow),
+    Operation(
+        "GET", "/log", "log", "What happened, the latest first", _SCOPE, _log, list[EventRow], query=Part
+    ),
+    Operation("GET", "/trace/{what}", "trace", "A message's way, or an address's", _SCOPE, _trace, list[Way]),
+)
