@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sortingoffice.cli.terminal import Terminal, printable, say
+from sortingoffice.errors import OfficeError
 from sortingoffice.flows import held as holding
 
 _SHOWN = 4000  # octets of the mail that `show` prints
@@ -50,6 +51,8 @@ def release(terminal: Terminal, number: int) -> None:
     """Deliver it after all."""
     office = terminal.office
     done = office.db.call(holding.release, office, terminal.account, number, actor="cli")
+    if "refused" in done:
+        raise OfficeError(f"Not sent: {done['refused']}; its words were sent back to you")
     terminal.done(f"Released: {done['subject'] or 'mail without a subject'}.", done)
 
 

@@ -178,9 +178,12 @@ def parts(root: Entity) -> Iterator[Entity]:
     )
 
 
-def prose(leaf: Entity, text: str) -> Iterator[str]:
-    """The visual lines that the person wrote: nothing quoted, nothing hidden."""
-    return (line.text for line in _every_line(leaf, text) if not line.quoted)
+def prose(root: Entity) -> Iterator[str]:
+    """The visual lines that the person wrote, part by part: nothing quoted, nothing hidden."""
+    for leaf in parts(root):
+        text = leaf.text()
+        if text is not None:
+            yield from (line.text for line in _every_line(leaf, text) if not line.quoted)
 
 
 def lines(leaf: Entity, text: str) -> Iterator[Line]:

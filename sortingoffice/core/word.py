@@ -39,12 +39,7 @@ def said(root: Entity) -> Word | None:
 
 def first_line(root: Entity) -> str | None:
     """The first line of the person's own; None where the reply is empty, or only quotes."""
-    for leaf in body.parts(root):
-        text = leaf.text()
-        for line in body.prose(leaf, text) if text is not None else ():
-            if line.strip():
-                return line.strip()
-    return None
+    return next((line.strip() for line in body.prose(root) if line.strip()), None)
 
 
 def _word(line: str) -> Word | None:

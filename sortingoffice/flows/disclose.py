@@ -12,16 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sortingoffice.core import body, cards
+from sortingoffice.core import body, cards, typed
 from sortingoffice.core.addressing import Problem
 from sortingoffice.core.body import Reading
-from sortingoffice.core.cards import Facts, Filled, Refused, Waiting, Wallet
+from sortingoffice.core.cards import Facts, Filled, Refused, Value, Waiting, Wallet
 from sortingoffice.core.directive import EVERYTHING, Vocabulary
 from sortingoffice.core.model import (
     Account,
     Contact,
     Relationship,
+    Via,
 )
+from sortingoffice.core.secrets import Secret
 from sortingoffice.flows import consent, entry, wallets
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.office import Office
@@ -41,6 +43,8 @@ class Resolved:
     waiting  it may go only after the person's yes: `record` holds it and asks
     wallet   what the account has; None where nothing was asked
     original the message as it came
+    typed    values that the person typed by hand; they leave, and are written down
+    withheld what the leak guard must not let pass: sensitive and denied values
     """
 
     message: Message
@@ -51,11 +55,8 @@ class Resolved:
     contacts: tuple[Contact, ...]
     waiting: Waiting | None = None
     wallet: Wallet | None = None
-
-    @property
-    def values(self) -> frozenset[str]:
-        """The values that the person chose to send: no find for the leak guard."""
-        return frozenset(item.value.text for each in self.filled for item in each.items if item.value.text)
+    typed: tuple[Value, ...] = ()
+    withheld: tuple[Secret, ...] = ()
 
 
 def disclose(
@@ -78,12 +79,12 @@ def disclose(
     vocabulary = _vocabulary(tx, account)
     root = mime.parse(message)
     reading = body.read(root, vocabulary)
-    if not reading.places:
+    if not reading.places and (not vocabulary.names or account.wrapped_key is None):
         return untouched
     keys = vaults.open_for(office, account)
     facts = _facts(tx, office, keys, account, relationship, reading, now)
     if not cards.asked(facts):
-        return replace(untouched, message=_written(root, reading, {}))
+        return _by_hand(replace(untouched, message=_written(root, reading, {})), facts, root)
     outcome = cards.resolve(facts)
     if isinstance(outcome, Refused):
         return _problem(outcome)
@@ -93,12 +94,23 @@ def disclose(
     again = body.read(mime.parse(draft), vocabulary)
     if (remaining := cards.nothing_remains(facts.vendor, again.sights)) is not None:
         return _problem(remaining)
-    return replace(
+    resolved = replace(
         untouched,
         message=_written(root, reading, by_line),
         filled=outcome.filled,
         waiting=outcome if isinstance(outcome, Waiting) else None,
         wallet=facts.wallet,
+    )
+    return _by_hand(resolved, facts, root)
+
+
+def _by_hand(resolved: Resolved, facts: Facts, root: mime.Entity) -> Resolved:
+    """With what the person typed beside what they asked for."""
+    given = frozenset(i.value.text for each in resolved.filled for i in each.items if i.value.text)
+    return replace(
+        resolved,
+        typed=typed.by_hand(facts, lambda: body.prose(root), given),
+        withheld=typed.withheld(facts, given),
     )
 
 
@@ -107,9 +119,10 @@ def record(tx: Transaction, office: Office, resolved: Resolved, message_id: int,
 
     One that needs the person's yes is held here and they are asked; its lines are written when it goes.
     """
-    if not resolved.filled:
-        return
     values = entry.leaving(resolved.filled)
+    values += tuple(entry.Leaving(value, "text", Via.TYPED) for value in resolved.typed)
+    if not values:
+        return
     if resolved.waiting is not None and resolved.wallet is not None:
         message = spool.by_id(tx, message_id)
         assert message is not None, "it was just spooled"

@@ -32,13 +32,16 @@ def one(tx: Transaction, account: Account, number: int) -> dict[str, Any]:
 
 
 def release(tx: Transaction, office: Office, account: Account, number: int, *, actor: str) -> dict[str, Any]:
-    """Deliver it after all.  Raises `NotThere`; `OfficeError` where what it discloses changed meanwhile."""
+    """Deliver it after all.  Raises `NotThere`.
+
+    `refused` says why what it would disclose may not go any more; then it is dropped.
+    """
     found = _named(tx, account, number)
     asked = confirmations.of_message(tx, found.message.id)
     if asked is not None:  # the same as a yes by mail: the rules look again
         view = _view(tx, found)
-        consent.say(tx, office, asked, Word.YES, actor=actor, now=office.clock())
-        return view
+        why = consent.say(tx, office, asked, Word.YES, actor=actor, now=office.clock())
+        return {**view, "refused": why} if why else view
     spool.release(tx, number, office.clock())
     _event(tx, office, found, actor, "released")
     return _view(tx, found)

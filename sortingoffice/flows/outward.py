@@ -139,7 +139,7 @@ def _send(
             return _back(tx, office, arrival, account, who, made.relationship, asked)
         facts = _facts(tx, arrival, account, made, asked.message, name)
         message = outward.rewrite(asked.message, facts)
-        message, leaks = guard.guarded(message, facts)
+        message, leaks = guard.guarded(message, facts, asked.withheld)
     except mime.TooComplex as error:
         return _back(tx, office, arrival, account, who, made.relationship, _too_complex(error))
     if leaks:
@@ -448,9 +448,11 @@ def _too_complex(error: mime.TooComplex) -> Problem:
 
 def _leak(made: Plan, leaks: tuple[guard.Found, ...]) -> Problem:
     places = "; ".join(dict.fromkeys(f"{each.what} in {each.where}" for each in leaks))
+    values = all(each.what.startswith("your ") and "@" not in each.what for each in leaks)
+    shown = "a value that is not for them" if values else "your own address"
     return Problem(
         "leak_guard",
-        f"Not sent: your mail to {made.relationship.name} would have shown your own address",
+        f"Not sent: your mail to {made.relationship.name} would have shown {shown}",
         (
             f"Nothing went to {made.relationship.name}. Found: {places}.",
             "Take it out and send again.",
