@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from aiosmtpd.smtp import Envelope as Aiosmtpd
 
-from sortingoffice import log
+from sortingoffice import failpoint, log
 from sortingoffice.core.model import Envelope
 from sortingoffice.edge import proxy, replies
 from sortingoffice.edge.content import Content
@@ -182,6 +182,8 @@ class Smtp(Session):
         elif len(transaction.recipients) >= self.door.limits.recipients:
             self.say(replies.TOO_MANY_RECIPIENTS)  # RFC 5321 §4.5.3.1.10
         else:
+            if transaction.recipients:
+                failpoint.at("between-rcpts")
             transaction.asked += 1
             reply = await self.door.hooks.rcpt(self.peer, transaction.sender, path.address)
             if reply.accepted:
@@ -214,6 +216,7 @@ class Smtp(Session):
         limits = self.door.limits
         self._receiving = True
         begun = self.loop.time()
+        failpoint.at("after-354")
         while True:
             rest = content.feed(self.reader.take())
             if rest is not None:
@@ -224,6 +227,8 @@ class Smtp(Session):
                 continue  # more may have come meanwhile
             if content.received > 2 * self.door.most + limits.line_bytes:
                 raise Hangup(Reply(421, "4.3.4", "message far beyond the size limit, closing"))
+            if content.received:
+                failpoint.at("mid-data")
             await self.more(self._patience(content, begun))
 
     def _patience(self, content: Content, begun: float) -> float:
@@ -235,6 +240,7 @@ class Smtp(Session):
         return min(limits.data_chunk_seconds, due - self.loop.time())
 
     async def _hand_over(self, content: Content, transaction: Transaction) -> None:
+        failpoint.at("content-complete")
         refusal = content.refusal
         if refusal is not None:
             log.event("content.refused", ip=self.peer.ip, reply=refusal, octets=content.received)
@@ -249,6 +255,7 @@ class Smtp(Session):
             async with self.door.room.hold(content.size):
                 reply = await self._large(content, envelope)
         if reply.accepted:
+            failpoint.at("before-250")
             self._commands = 0  # the limit is on what leads nowhere
         self.say(reply)
 

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
+from sortingoffice import failpoint
 from sortingoffice.core.delivery import Tried
 from sortingoffice.core.model import SpooledMessage
 from sortingoffice.flows import signing
@@ -111,6 +112,7 @@ class Attempts:
         return found
 
     async def _parcel(self, claimed: Claimed) -> Parcel:
+        failpoint.at("before-parcel")
         message, delivery = claimed.message, claimed.delivery
         if message.size > LARGE:
             async with self._signing:  # several copies of it, for a moment

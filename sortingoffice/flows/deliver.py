@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sortingoffice import log
+from sortingoffice import failpoint, log
 from sortingoffice.core.delivery import Tried
 from sortingoffice.core.pace import Lineup
 from sortingoffice.flows import settle
@@ -58,7 +58,7 @@ async def run(
     """
     relay = relay or Relay(office.config.hostname)
     out = _Out(office, node, Attempts(office, relay), wake or asyncio.Event())
-    await settle.patiently(office, spool.give_back, node)  # what our predecessor left behind
+    await settle.patiently(office, spool.take_back, node, office.clock())  # what our predecessor left
     heartbeat = asyncio.create_task(out.renew_leases())
     try:
         await out.work(stop)
@@ -124,6 +124,7 @@ class _Out:
             return 0
         self._more = bool(claimed)
         if claimed:
+            failpoint.at("claimed")
             self._ours = ours
         for each in claimed:
             # Held already: its lease ran out in our own hands, for the clock jumped or we stood still.
@@ -257,7 +258,10 @@ def _claim(
     tx: Transaction, now: datetime, node: str, n: int, *, each: int
 ) -> tuple[tuple[Claimed, ...], frozenset[str]]:
     """What is due, and which domains are ours at this moment."""
+    spool.lapse(tx, now)
     claimed = spool.claim(tx, now, node, n, LEASE, each=each)
+    if claimed:
+        failpoint.at("at-claim")
     return claimed, _names(domain.name for domain in domains.every(tx)) if claimed else frozenset()
 
 

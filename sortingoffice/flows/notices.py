@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sortingoffice import failpoint
 from sortingoffice.core import notice
 from sortingoffice.core.model import Delivery, DeliveryState, Direction, Mailbox, MailboxState, SpooledMessage
 from sortingoffice.core.notice import Notice
@@ -65,6 +66,7 @@ def put(
     """Tell this very address, verified or not, as `author`."""
     name = token.fresh(office.random(10))
     raw = notice.compose(said, to=to, author=author, token=name, now=now)
+    failpoint.at("in-note")
     return spool.put(
         tx,
         SpooledMessage(

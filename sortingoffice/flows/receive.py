@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sortingoffice import log
+from sortingoffice import failpoint, log
 from sortingoffice.core import decide
 from sortingoffice.core.decide import Decision, MessageFacts, Target, Verdict
 from sortingoffice.core.model import Account, Envelope, Peer, Relationship
@@ -82,6 +82,7 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
     else:
         auth = Authentication()
     arrival = Arrival(peer, envelope, message, len(raw), auth, name, office.clock())
+    failpoint.at("before-accept")
     decision = await office.db.write(accept, office, arrival)
     log.event(
         decision.verdict.value,
@@ -116,6 +117,10 @@ def _message_facts(office: Office, message: Message) -> MessageFacts:
     )
 
 
+# Refusals of a stranger's mail to a live alias: they count, and evidence of them is kept.
+_EVIDENT = frozenset({"locked", "dmarc_reject", "refused_sender"})
+
+
 @dataclass(frozen=True, slots=True)
 class _Judged:
     """One recipient and what will become of it."""
@@ -141,6 +146,9 @@ def accept(tx: Transaction, office: Office, arrival: Arrival) -> Decision:
     if answer.verdict in (Verdict.REFUSE, Verdict.DEFER):
         for each in judged:
             _note(tx, arrival, each, answer)
+            if each.decision.rule in _EVIDENT and each.found.relationship is not None:
+                alias = _addressed(tx, each.found, each.found.relationship)
+                inward.count(tx, office, arrival, each.found.relationship, alias, each.decision)
         return answer
     return _act(tx, office, arrival, judged, answer)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from sortingoffice import failpoint
 from sortingoffice.core import returned as words
 from sortingoffice.core.model import (
     Alias,
@@ -147,6 +148,7 @@ def _tell_vendor(
     failure = words.vendor_failure(message, alias, delivery.reason)
     raw = dsn.build(failure, to=to, author=Address("postmaster", alias.domain), token=name, now=now)
     utf8 = not (to.ascii and alias.ascii)
+    failpoint.at("in-return")
     spool.put(
         tx,
         replace(

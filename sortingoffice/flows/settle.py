@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Concatenate, ParamSpec
 
-from sortingoffice import log
+from sortingoffice import failpoint, log
 from sortingoffice.core import delivery as states
 from sortingoffice.core.delivery import Patience, Step, Tell, Tried
 from sortingoffice.core.model import Attempt, SpooledMessage
@@ -33,11 +33,13 @@ async def commit(office: Office, claimed: Claimed, tried: Tried, at: datetime) -
     at  when the attempt began
     """
     try:
+        failpoint.at("after-reply")
         await patiently(office, settle, office, claimed, tried, at)
     except Exception as error:
         # Never without an end: unsettled, it would go out again with each lease.
         log.bug("settle-failed", error, message=claimed.message.token)
         await patiently(office, _settle_alone, office, claimed, tried, at)
+    failpoint.at("settled")
 
 
 async def patiently(
@@ -61,6 +63,7 @@ def settle(tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: 
     message = claimed.message if step.tell is Tell.NOBODY else _whole(tx, claimed.message)
     if not _write(tx, office, claimed, tried, at, step):
         return  # dropped while we tried, or another node's now
+    failpoint.at("in-settle")
     ended = replace(claimed.delivery, state=step.state, reason=step.reason, last_reply=str(tried.reply))
     if step.tell is Tell.FAILURE:
         returned.failed(tx, office, message, ended, tried.reply, office.clock())

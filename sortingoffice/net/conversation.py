@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
 
+from sortingoffice import failpoint
 from sortingoffice.mail import address
 from sortingoffice.mail.reply import Reply, heard
 
@@ -175,12 +176,14 @@ class Conversation(asyncio.Protocol):
         try:
             refusal = await self._envelope(parcel)
             if refusal is None:
+                failpoint.at("after-envelope")
                 refusal = await self._upload(parcel.octets)
         except Lost as why:
             self._end(str(why))
             return Answered(Reply(451, "4.4.2", f"{why} before the message was sent"), lost=True)
         if refusal is not None:
             return Answered(refusal, lost=bool(self._gone))
+        failpoint.at("after-dot")
         try:
             reply = await self._reply(self._timeouts.final)
         except Lost as why:
@@ -299,6 +302,7 @@ class Conversation(asyncio.Protocol):
             if pending:
                 self._write(pending)
                 await self._drained()
+                failpoint.at("mid-upload")
                 if self._replies:
                     return self._interrupted()
             pending = piece

@@ -17,12 +17,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from sortingoffice import failpoint
 from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction, SpooledMessage
 from sortingoffice.store import schema
 from sortingoffice.store.claim import STATEMENTS, WINDOW
 from sortingoffice.store.engine import Transaction
 
 LEASE = timedelta(seconds=30)
+CUT_SHORT = "451 4.3.0 cut short: the office stopped, and the host may have the message"
 CLAIM_OCTETS = 32 << 20  # of messages that one claim loads; always at least one message
 
 _message, _delivery, _attempt = schema.message, schema.delivery, schema.attempt
@@ -46,6 +48,7 @@ def put(tx: Transaction, message: SpooledMessage, deliveries: tuple[Delivery, ..
     stored = schema.insert(tx, message)
     for delivery in deliveries:
         tx.execute(_PUT, {**schema.values(delivery), "message_id": stored.id})
+    failpoint.at("in-put")
     return stored
 
 
@@ -181,8 +184,39 @@ _SETTLE = (
 )
 
 
+def take_back(tx: Transaction, node: str, now: datetime) -> int:
+    """End a starting node's own leases: what held them is dead.  How many.
+
+    Each is an attempt that may have been past the dot: it is written down, so that `trace` names a
+    second copy.
+    """
+    cut = tuple(tx.execute(_TAKE_BACK, {"node": node}).scalars())
+    failpoint.at("take-back")
+    return _cut_short(tx, cut, now)
+
+
+def lapse(tx: Transaction, now: datetime) -> int:
+    """End the leases that ran out, written down in the same way: their node is dead, or stood still."""
+    return _cut_short(tx, tuple(tx.execute(_LAPSE, {"now": now}).scalars()), now)
+
+
+def _cut_short(tx: Transaction, deliveries: Collection[int], now: datetime) -> int:
+    for number in deliveries:
+        schema.insert(tx, Attempt(0, number, now, "", "", CUT_SHORT, 0))
+    return len(deliveries)
+
+
+_LAPSE = (
+    _delivery.update()
+    .where(_QUEUED, _delivery.c.lease_node != sa.literal_column("''"))
+    .where(_delivery.c.lease_until <= sa.bindparam("now", type_=schema.Instant))
+    .values(lease_node="", lease_until=None)
+    .returning(_delivery.c.id)
+)
+
+
 def give_back(tx: Transaction, node: str) -> int:
-    """End all leases of a node: it has just started, so what held them is dead.  How many."""
+    """End all leases of a node that stops in order: no attempt of it runs any more.  How many."""
     return int(tx.execute(_GIVE_BACK, {"node": node}).rowcount)
 
 
@@ -192,6 +226,7 @@ _GIVE_BACK = (
     .where(_delivery.c.lease_node == sa.bindparam("node"))
     .values(lease_node="", lease_until=None, due=_delivery.c.created)
 )
+_TAKE_BACK = _GIVE_BACK.returning(_delivery.c.id)
 
 
 def next_due(tx: Transaction) -> datetime | None:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from sortingoffice import failpoint
 from sortingoffice.store import engine
 
 T = TypeVar("T")
@@ -129,10 +130,12 @@ class Writer:
                 answers.append(answer)
                 if len(taken) == len(answers) < most and time.monotonic() - started < LONGEST:
                     taken.extend(self._next())
+            failpoint.at("before-commit")
             try:
                 tx.commit()
             except Exception as error:
                 return [answer and _uncommitted(answer, error) for answer in answers]
+        failpoint.at("after-commit")
         self.commits += 1
         self.writes += kept
         return answers
