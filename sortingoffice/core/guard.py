@@ -201,7 +201,8 @@ def _leaf(leaf: Entity, budget: Budget, *, sealed: bool, around: str) -> Iterato
     if leaf.content_type == "text/html":
         finer = None if html.too_long(text) else partial(_markup, text, where, leaf.path, safe=not attached)
         yield _Place(where, html.without_tags(text), safe=False, path=leaf.path, finer=finer)
-        yield _Place(f"{where}, its source", text, safe=False, path=leaf.path, finer=finer)
+        yield _Place(f"{where}, its tags", html.only_tags(text), safe=False, path=leaf.path, finer=finer)
+        yield _Place(f"{where}, its source", text, False, leaf.path, encodings=False, finer=finer)
     elif leaf.content_type == "text/plain" and not attached:
         finer = partial(_plain_text, text, where, leaf.path)
         yield _Place(where, text, safe=False, path=leaf.path, finer=finer)

@@ -187,6 +187,11 @@ def without_tags(source: str) -> str:
     return unescape(_ANY_TAG.sub("", _BLOCK_TAG.sub("\n", _COMMENT.sub("", source))))
 
 
+def only_tags(source: str) -> str:
+    """What `without_tags` leaves out, each on a line of its own."""
+    return "\n".join([*_COMMENT.findall(source), *_ANY_TAG.findall(source)])
+
+
 # ---- visual lines --------------------------------------------------------------------------------
 
 
