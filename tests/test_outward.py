@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sortingoffice.core import naming, outward
+from sortingoffice.core import guard, naming, outward
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.turned import Correspondent
 from sortingoffice.mail import mime
@@ -251,6 +251,36 @@ def test_parts_lose_traces_and_keep_their_octets() -> None:
         .replace(f"mailto:{MAILBOX}", f"mailto:{ALIAS}")
         .replace(f"INTERNET:{MAILBOX}", f"INTERNET:{ALIAS}")
     )
+
+
+ANSWER = f"""\
+--a
+Content-Type: text/plain; charset=utf-8
+
+Anna ({MAILBOX}) has accepted this invitation.
+--a
+Content-Type: text/html; charset=utf-8
+
+<p>Anna ({MAILBOX}) has accepted this invitation.</p>
+--a
+Content-Type: text/calendar; method=REPLY; charset=utf-8
+
+BEGIN:VCALENDAR
+METHOD:REPLY
+ORGANIZER;CN={REVERSE}:mailto:{REVERSE}
+ATTENDEE;PARTSTAT=ACCEPTED;CN={MAILBOX}:mailto:{MAILBOX}
+END:VCALENDAR
+--a--
+"""
+
+
+def test_a_calendar_s_answer_is_turned_round_throughout() -> None:
+    header = f"From: {MAILBOX}\nTo: {REVERSE}\nContent-Type: multipart/mixed; boundary=a\n"
+    before = message(header, "\n" + ANSWER)
+    after, found = guard.guarded(outward.rewrite(before, FACTS), FACTS)
+    assert not found
+    unfolded = after.body.decode().replace("\r\n ", "").replace("\r\n", "\n")
+    assert unfolded == ANSWER.replace(MAILBOX, ALIAS).replace(REVERSE, CONTACT)
 
 
 RELATED = """\

@@ -339,6 +339,12 @@ HTML = {
         '<div>Yes</div><div id="ydp1" class="yahoo_quoted"><div>On Thursday, S wrote:</div><div>Dear Anna</div></div>',
         ["P|Yes", "Q|On Thursday, S wrote:", "Q|Dear Anna"],
     ),
+    "Outlook on the web, a second reply": (
+        '<div>Yes</div><div id="x_Signature">Anna</div><div id="x_x_divRplyFwdMsg"><b>From:</b> S<br><b>Sent:</b> Monday'
+        "<br><b>To:</b> A<br></div><div>Dear</div>",
+        ["P|Yes", "S|Anna", "F|From: S", "F|Sent: Monday", "F|To: A", "Q|Dear"],
+    ),
+    "Yahoo's signature": ('<div>Yes</div><div class="ydp1a2bsignature">Anna</div>', ["P|Yes", "S|Anna"]),
     "Proton": (
         '<div>Yes</div><div class="protonmail_quote">On Thursday, S wrote:<br><blockquote>Dear</blockquote></div>',
         ["P|Yes", "Q|On Thursday, S wrote:", "Q|Dear"],

@@ -29,7 +29,8 @@ FORMS = frozenset({"text/calendar", "text/vcard", "text/x-vcard", "text/director
 _SEALED = frozenset({"multipart/signed", "multipart/encrypted"})
 _IDS = (b"content-id", b"message-id", b"content-location")
 _PROPERTY = re.compile(
-    r"(?im)^(?:[\w-]+\.)?(?:ORGANIZER|ATTENDEE|EMAIL|IMPP|X-[\w-]*EMAIL)[;:][^\r\n]*(?:\r?\n[ \t][^\r\n]*)*"
+    r"(?im)^(?:[\w-]+\.)?(?:ORGANIZER|ATTENDEE|EMAIL|IMPP|X-[\w-]*EMAIL|X-MS-OLK-[\w-]+|X-WR-CALNAME)[;:]"
+    r"[^\r\n]*(?:\r?\n[ \t][^\r\n]*)*"
 )
 _MOST_ATTRIBUTE = 1 << 16
 _PERCENT = re.compile(r"%([0-9A-Fa-f]{2})")

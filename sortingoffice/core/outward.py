@@ -76,10 +76,10 @@ def rewrite(
     Raises mime.TooComplex beyond the caps: what can't be read can't be sent.
     """
     root = mime.parse(message, max_depth, max_parts)
-    turn = replace(facts.turn, ids=_content_ids(root, facts))
+    turn = replace(facts.turn, ids=_content_ids(root, facts), automatic=_automatic(root))
     changed = {}
-    for entity, parent in _open(root, ""):
-        new = _part(entity, parent, facts, turn)
+    for entity in _open(root):
+        new = _part(entity, facts, turn)
         if new is not entity:
             changed[entity.path] = new
     tree = mime.replaced(root, changed)
@@ -196,23 +196,22 @@ def _describes(field: Field) -> bool:
     return field.name.lower().startswith(b"content-")
 
 
-def _open(entity: Entity, parent: str) -> Iterator[tuple[Entity, str]]:
-    """Every entity that is not inside something signed or encrypted (a signature covers the part headers,
-    too), with the type of what it is in."""
-    yield entity, parent
+def _open(entity: Entity) -> Iterator[Entity]:
+    """Every entity that is not inside something signed or encrypted: a signature covers part headers, too."""
+    yield entity
     if entity.content_type not in _SEALED:
         for child in entity.children:
-            yield from _open(child, entity.content_type)
+            yield from _open(child)
 
 
-def _part(entity: Entity, parent: str, facts: OutwardFacts, turn: Turn) -> Entity:
+def _part(entity: Entity, facts: OutwardFacts, turn: Turn) -> Entity:
     """One entity rewritten; itself where nothing changes."""
     new = entity
     if entity.path:
         fields = _part_fields(entity, facts, turn)
         if fields != entity.message.fields:
             new = entity.with_fields(fields)
-    return new if new.children else _leaf(new, parent, facts, turn)
+    return new if new.children else _leaf(new, facts, turn)
 
 
 def _part_fields(entity: Entity, facts: OutwardFacts, turn: Turn) -> tuple[Field, ...]:
@@ -225,18 +224,27 @@ def _part_fields(entity: Entity, facts: OutwardFacts, turn: Turn) -> tuple[Field
     return fields if content == fields else content
 
 
+def _automatic(root: Entity) -> bool:
+    """A report (RFC 6522), or an answer to an invitation (RFC 5546 §3.2.3): calendars write
+    "anna@home.example has accepted" into the text."""
+    return root.content_type == "multipart/report" or any(
+        leaf.content_type == "text/calendar" and leaf.parameters.get("method", "").upper() == "REPLY"
+        for leaf in root.leaves()
+    )
+
+
 def _content_ids(root: Entity, facts: OutwardFacts) -> dict[str, str]:
     """Thunderbird and others make Content-IDs under the mailbox's domain, which may be the person's own:
     they get the alias's, in the part and in the HTML that shows it (RFC 2392)."""
     found: dict[str, str] = {}
     turn = facts.turn
-    for entity, _ in _open(root, ""):
+    for entity in _open(root):
         value = entity.message.value("Content-ID") if entity.path else None
         for each in headers.message_ids(value) if value is not None else ():
             if turn.at_home(each):
                 left = each.strip("<>").rpartition("@")[0]
                 found[each.strip("<>")] = f"{left}@{facts.alias.domain}"
-    for entity, _ in _open(root, ""):  # RFC 2387 §3.2: a part that is named as the first one stays
+    for entity in _open(root):  # RFC 2387 §3.2: a part that is named as the first one stays
         found.pop(entity.parameters.get("start", "").strip("<>"), None)
     return found
 
@@ -253,7 +261,7 @@ def _is_message(entity: Entity) -> bool:
     return any(entity.message.first(name) is not None for name in ("From", "Date", "Received", "Subject"))
 
 
-def _leaf(leaf: Entity, parent: str, facts: OutwardFacts, turn: Turn) -> Entity:
+def _leaf(leaf: Entity, facts: OutwardFacts, turn: Turn) -> Entity:
     """A leaf's text turned round; attachments stay as they are, but for reports and calendars."""
     report = _REPORTS.get(leaf.content_type)
     named = report is not None or leaf.content_type in _FORMS
@@ -265,8 +273,6 @@ def _leaf(leaf: Entity, parent: str, facts: OutwardFacts, turn: Turn) -> Entity:
         return leaf
     if report is not None:
         new = report(text, turn, facts.references)
-    elif parent == "multipart/report" and leaf.content_type == "text/plain":
-        new = turn.text(text)  # a program wrote it: nobody's prose
     else:
         new = turned.by_type(leaf.content_type, text, turn)
     return leaf if new == text else leaf.with_text(new)

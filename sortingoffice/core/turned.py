@@ -31,6 +31,7 @@ _NEVER = re.compile(r"(?!)")
 _VCARD_EMAIL = re.compile(
     r"(?im)^(?:[\w-]+\.)?(?:EMAIL|IMPP|X-[\w-]*EMAIL)[;:][^\r\n]*(?:\r?\n[ \t][^\r\n]*)*"
 )
+_PERSON = re.compile(r"(?im)^(?:ORGANIZER|ATTENDEE)[;:][^\r\n]*(?:\r?\n[ \t][^\r\n]*)*")
 _FOLD = re.compile(r"\r?\n[ \t]")
 _FORM = frozenset({"text/vcard", "text/x-vcard", "text/directory"})
 
@@ -68,12 +69,14 @@ class Turn:
     mailboxes  normal forms
     contacts   canonical reverse alias → whom it stands for
     ids        Content-IDs without brackets that become others
+    automatic  a program wrote the text (a report, an answer to an invitation): it is nobody's prose
     """
 
     alias: Address
     mailboxes: frozenset[str]
     contacts: Mapping[str, Correspondent]
     ids: Mapping[str, str] = field(default_factory=dict)
+    automatic: bool = False
     _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -159,7 +162,7 @@ def applied(text: str, changes: Iterator[Change] | list[Change]) -> str:
 def plain(text: str, turn: Turn) -> str:
     """Plain text: mailboxes only outside the person's own new prose."""
     changes = list(turn.changes(text))
-    if any(change.own for change in changes):
+    if not turn.automatic and any(change.own for change in changes):
         stretches = quoting.of_text(text)
         starts = [stretch.start for stretch in stretches]
         kinds = [stretches[bisect_right(starts, change.start) - 1].kind for change in changes]
@@ -182,7 +185,7 @@ def markup(source: str, turn: Turn) -> str:
     kinds: list[Kind] | None = None
     for number, line in enumerate(lines):
         for change in turn.changes(line.text):
-            if change.own:
+            if change.own and not turn.automatic:
                 kinds = kinds or quoting.of_html(lines)
                 if kinds[number] is Kind.PROSE:
                     continue
@@ -216,8 +219,9 @@ def in_source(line: html.Line, change: Change) -> Iterator[Change]:
 
 
 def invitation(text: str, turn: Turn) -> str:
-    """A calendar: ORGANIZER and ATTENDEE."""
-    return calendar.rewrite(text, lambda _, address: turn.address(address))
+    """A calendar: ORGANIZER and ATTENDEE, and their names where they are addresses."""
+    rewritten = calendar.rewrite(text, lambda _, address: turn.address(address))
+    return _PERSON.sub(lambda match: turn.text(match[0]), rewritten)
 
 
 def business_card(text: str, turn: Turn) -> str:

@@ -255,7 +255,7 @@ class Line:
 _MARKS = (
     "gmail_quote gmail_quote_container gmail_attr gmail_extra gmail_signature gmail_signature_prefix "
     "yahoo_quoted protonmail_quote protonmail_signature_block moz-cite-prefix moz-signature k9mail "
-    "moz-forward-container moz-email-headers-table divrplyfwdmsg x_divrplyfwdmsg appendonsend mailquote "
+    "moz-forward-container moz-email-headers-table divrplyfwdmsg appendonsend mailquote "
     "outlookmessageheader signature ms-outlook-mobile-signature applemailsignature apple-mail-signature "
     "zmail_extra mail-editor-reference-message-container"
 )
@@ -398,8 +398,8 @@ class _Lines:
             or number in self.style.ids
         )
         marks = above.marks
-        given = MARKS.intersection((*label[:20], number)) if label or number else frozenset()
-        if given and not given <= marks:
+        given = frozenset(filter(None, map(_mark, (*label[:20], number))))
+        if not given <= marks:
             marks = marks | given
         pre = (
             above.preformatted
@@ -418,6 +418,15 @@ class _Lines:
             self.open[element.name] -= 1
             if element.name == name:
                 return
+
+
+def _mark(label: str) -> str:
+    """The mark that a class or id is, "" if none; Outlook and Yahoo put letters before those they find."""
+    while label.startswith("x_"):
+        label = label[2:]
+    if label in MARKS:
+        return label
+    return next((end for end in ("signature", "yahoo_quoted", "gmail_quote") if label.endswith(end)), "")
 
 
 def _keeps_lines(style: str) -> bool:
