@@ -100,3 +100,79 @@ def test_the_tree_walk_is_a_setting() -> None:
         assert through(office, shop.alias, signed + mail, VENDOR)[0] == 250
         names = {name for name, _ in stage.zone.asked[asked:]}
         assert f"_dmarc.b.{VENDOR}" in names, "the list would have skipped it"
+
+
+# ---- who wrote -----------------------------------------------------------------------------------------
+
+
+def writers(office: Office, slug: str) -> dict[tuple[str, str], dict[str, object]]:
+    return {(row["class"], row["identity"]): row for row in office.stage.json("show", slug)["writers"]}
+
+
+def test_each_class_of_writer_is_counted_with_its_identity(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    office.stage.zone.set("soft.example", "TXT", "v=spf1 -all")
+    for number in range(2):
+        office.from_vendor(shop.alias, written(f"From: {ORDERS}", subject=f"own {number}"))
+    office.stage.send(OTHER, f"x@{OTHER}", shop.alias, written(f"From: x@{OTHER}", subject="proved"))
+    assert through(office, shop.alias, written("From: a@soft.example", subject="unproved"))[0] == 250
+    assert through(office, shop.alias, written(f"From: {ORDERS}", subject="forged"))[0] == 550
+    found = writers(office, shop.slug)
+    assert {key: row["messages"] for key, row in found.items()} == {
+        ("same organisation", VENDOR): 2,
+        ("authenticated stranger", OTHER): 1,
+        ("unauthenticated stranger", ""): 1,
+        ("forged vendor", VENDOR): 1,
+    }
+    rows = office.stage.json("strangers", shop.slug)
+    assert {row["identity"] for row in rows} == {OTHER, "", VENDOR}
+    assert all(row["first"] and row["last_message"] for row in rows)
+
+
+def co_signed(office: Office, *lines: str, subject: str, by: tuple[str, ...]) -> bytes:
+    mail = written(*lines, subject=subject)
+    keys = [office.stage.keys[each] for each in by]
+    return b"".join(each.raw for each in dkim.sign(mail, keys, datetime.now(UTC))) + mail
+
+
+def test_a_processor_is_learnt_from_the_vendors_own_mail_and_known_by_its_list(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    office.stage.command("set", shop.slug, "--strangers", "lock")
+    lines = ("List-Id: Lamp news <news.lamps.other.example>",)
+    early = co_signed(office, f"From: news@{OTHER}", *lines, subject="too early", by=(OTHER,))
+    assert through(office, shop.alias, early, OTHER)[0] == 550, "nobody knows it yet"
+    both = co_signed(office, f"From: {ORDERS}", *lines, subject="both", by=(VENDOR, OTHER))
+    assert through(office, shop.alias, both, OTHER)[0] == 250, "the vendor signed it, too"
+    row = writers(office, shop.slug)["its processor", OTHER]
+    assert row["seen_with"] == ["list news.lamps.other.example"]
+    assert row["word"] == "", "the person has not said yes or no"
+    later = co_signed(office, f"From: news@{OTHER}", *lines, subject="later", by=(OTHER,))
+    assert through(office, shop.alias, later, OTHER)[0] == 250
+    foreign = co_signed(office, f"From: spam@{OTHER}", "List-Id: <x.other.example>", subject="f", by=(OTHER,))
+    assert through(office, shop.alias, foreign, OTHER)[0] == 550, "another customer of the same provider"
+    uncovered = b"List-Id: <news.lamps.other.example>\r\n" + co_signed(
+        office, f"From: spam@{OTHER}", subject="u", by=(OTHER,)
+    )
+    assert through(office, shop.alias, uncovered, OTHER)[0] == 550, "its signature covers no List-Id"
+
+
+def test_the_persons_word_on_a_processor_holds(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    office.stage.command("set", shop.slug, "--strangers", "lock")
+    lines = ("List-Id: <n.other.example>",)
+    both = co_signed(office, f"From: {ORDERS}", *lines, subject="one", by=(VENDOR, OTHER))
+    assert through(office, shop.alias, both, OTHER)[0] == 250
+    office.stage.command("refuse", shop.slug, OTHER)
+    alone = co_signed(office, f"From: news@{OTHER}", *lines, subject="two", by=(OTHER,))
+    assert through(office, shop.alias, alone, OTHER)[0] == 550
+    assert writers(office, shop.slug)["its processor", OTHER]["word"] == "no"
+    office.stage.command("allow", shop.slug, OTHER)
+    without = co_signed(office, f"From: news@{OTHER}", subject="three", by=(OTHER,))
+    assert through(office, shop.alias, without, OTHER)[0] == 250
+
+
+def test_a_stranger_who_signs_for_itself_teaches_nothing(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    mail = co_signed(office, f"From: x@{OTHER}", "List-Id: <l>", subject="taught", by=(OTHER, LIST))
+    assert through(office, shop.alias, mail, OTHER)[0] == 250
+    assert [key for key in writers(office, shop.slug) if key[0] == "its processor"] == []

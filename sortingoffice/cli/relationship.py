@@ -148,6 +148,10 @@ def _readable(found: Mapping[str, Any]) -> dict[str, Any]:
     """The view with its inner rows as text, and without what isn't set."""
     told = dict(found)
     told["contacts"] = [f"{each['address']} through {each['reverse_alias']}" for each in found["contacts"]]
+    told["writers"] = [
+        f"{each['identity'] or 'unproved'} ({each['class']}), {each['messages']} messages"
+        for each in found["writers"]
+    ]
     told["older_aliases"] = [f"{each['alias']} ({each['state']})" for each in found["older_aliases"]]
     return {name: value for name, value in told.items() if value not in (None, "", [])}
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from sortingoffice import log
 from sortingoffice.core.relationship import Action, No, after
-from sortingoffice.flows import consent, relationships
+from sortingoffice.flows import consent, relationships, strangers
 from sortingoffice.flows.office import Office
 from sortingoffice.store import references, spool
 from sortingoffice.store import relationships as rows
@@ -82,6 +82,11 @@ async def run_out(office: Office) -> int:
     return await _in_turn(office, lambda tx: consent.expire(tx, office, office.clock()))
 
 
+async def tell_of_strangers(office: Office) -> int:
+    """The day's one mail about who wrote to which alias."""
+    return await _in_turn(office, lambda tx: strangers.digests(tx, office))
+
+
 async def erase_octets(office: Office) -> int:
     """Messages that have ended, and whose octets nobody erased."""
     found = await office.db.read(spool.left_behind, _BATCH)
@@ -96,7 +101,7 @@ async def prune_references(office: Office) -> int:
     return await _in_batches(office, references.prune, KEEP_REFERENCES)
 
 
-EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out)
+EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out, tell_of_strangers)
 NOW_AND_THEN: tuple[Task, ...] = (erase_octets, prune_attempts, prune_references)
 
 

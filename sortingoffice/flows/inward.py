@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from sortingoffice.core import binding, decide, inward, naming
-from sortingoffice.core.binding import Identities, Stranger
+from sortingoffice.core.binding import Identities
 from sortingoffice.core.decide import Decision, Dmarc, InwardFacts, Target, Verdict
 from sortingoffice.core.model import (
     Binding,
@@ -23,7 +23,7 @@ from sortingoffice.core.model import (
     RelationshipState,
     SpooledMessage,
 )
-from sortingoffice.flows import disclose, issue, target
+from sortingoffice.flows import disclose, issue, strangers, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import arc, classify, headers, token, trace
@@ -61,9 +61,7 @@ def judge(tx: Transaction, office: Office, arrival: Arrival, relationship: Relat
     known = relationships.bindings(tx, relationship.id)
     bound = frozenset(each.identity for each in known if each.how != "refused")
     refused = frozenset(each.identity for each in known if each.how == "refused")
-    stranger = binding.classify(bound, who)
-    if not bound and binding.proven(who):
-        stranger = Stranger.VENDOR  # the first to prove itself is the vendor, and will be bound
+    stranger = strangers.standing(tx, arrival, relationship, bound, who)
     mailbox = accounts.mailbox_for(tx, relationship)
     fingerprint = _fingerprint(arrival, relationship)
     earlier = spool.same(tx, fingerprint, arrival.now - REPEAT_WINDOW) if fingerprint else None
@@ -152,7 +150,24 @@ def put(
     )
     relationships.update(tx, replace(relationship, received=relationship.received + 1))
     disclose.remember_inbound(tx, office, relationship, arrival.message, arrival.now)
+    count(tx, office, arrival, relationship, alias, decision)
     _event(tx, arrival, relationship, "held" if held else "accepted", decision.rule, _from(arrival))
+
+
+def count(
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    relationship: Relationship,
+    alias: Address,
+    decision: Decision,
+) -> None:
+    """Note who wrote; for accepted, held and refused mail alike."""
+    who = identities(office, arrival)
+    known = relationships.bindings(tx, relationship.id)
+    bound = frozenset(each.identity for each in known if each.how != "refused")
+    stranger = strangers.standing(tx, arrival, relationship, bound, who)
+    strangers.note(tx, office, arrival, relationship, alias, decision, stranger, who)
 
 
 def _rewritten(

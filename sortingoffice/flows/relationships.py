@@ -354,7 +354,10 @@ def view(tx: Transaction, office: Office, of: Relationship) -> dict[str, Any]:
 
 def shown(tx: Transaction, office: Office, account: Account, text: str) -> dict[str, Any]:
     """The view of the relationship that `text` names."""
-    return view(tx, office, find(tx, account, text))
+    from sortingoffice.flows import strangers
+
+    of = find(tx, account, text)
+    return {**view(tx, office, of), "writers": strangers.of_relationship(tx, of)}
 
 
 def views(

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult, Result
 from sqlalchemy.types import TypeDecorator
 
-from sortingoffice.core import access, model
+from sortingoffice.core import access, evidence, model, rejects, writers
 
 T = TypeVar("T")
 
@@ -480,6 +480,72 @@ passkey = _table(
     _at("revoked", null=True),
 )
 
+writer = _table(
+    "writer",
+    _id(),
+    _to("relationship"),
+    _text("standing"),
+    _text("identity"),
+    _text("marks"),
+    _count("number"),
+    _at("first"),
+    _at("last"),
+    _text("last_message"),
+    _flag("pending"),
+    _at("told", null=True),
+    sa.UniqueConstraint("relationship_id", "standing", "identity"),
+)
+_partial("ix_writer_pending", "pending", writer.c.relationship_id)
+
+reject = _table(
+    "reject",
+    _id(),
+    _text("address"),
+    _text("canonical", unique=True),
+    _to("alias", null=True),
+    _text("peer"),
+    _count("number"),
+    _at("first"),
+    _at("last"),
+    _at("accepted", null=True),
+    _flag("pending"),
+    sa.Index("ix_reject_last", "last"),
+)
+_partial("ix_reject_near", "alias_id IS NOT NULL", reject.c.alias_id)
+
+guesses = _table(
+    "guesses",
+    _id(),
+    _text("domain"),
+    _at("day"),
+    _count("number"),
+    sa.UniqueConstraint("domain", "day"),
+)
+
+kept = _table(
+    "evidence",
+    _id(),
+    _to("account"),
+    _to("relationship", index=True),
+    _text("message"),
+    _at("at"),
+    _text("standing"),
+    _text("identity"),
+    _text("rule"),
+    _text("peer"),
+    _text("sender"),
+    _text("recipient"),
+    _text("results"),
+    _text("records"),
+    _count("guesses"),
+    _count("live"),
+    _count("size"),
+    _text("sha256"),
+    _octets("raw"),
+    _text("previous"),
+    _text("hash"),
+)
+
 TABLES: dict[type[Any], sa.Table] = {
     model.Account: account,
     model.Mailbox: mailbox,
@@ -508,6 +574,10 @@ TABLES: dict[type[Any], sa.Table] = {
     access.Session: session,
     access.OneTime: one_time,
     access.Passkey: passkey,
+    writers.Writer: writer,
+    rejects.Reject: reject,
+    rejects.Guesses: guesses,
+    evidence.Evidence: kept,
 }
 
 
