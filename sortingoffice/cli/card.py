@@ -6,6 +6,7 @@ Values are shown only with --reveal, or in the answer to a question at the termi
 from __future__ import annotations
 
 from datetime import datetime
+from typing import BinaryIO
 
 import click
 
@@ -15,8 +16,9 @@ from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.core import fields
 from sortingoffice.core.model import FieldType, Sensitivity
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import cards
+from sortingoffice.flows import cards, exchange
 from sortingoffice.flows.cards import Assignment
+from sortingoffice.mail import vcard
 
 ACTOR = "cli"
 
@@ -185,6 +187,38 @@ def view(terminal: Terminal, selection: str) -> None:
         cards.set_view, terminal.office, terminal.account, name, chosen, actor=ACTOR
     )
     terminal.done(f"view {row['card']} has {', '.join(row['fields'])}", row)
+
+
+@card.command("export")
+@click.argument("name")
+@click.option(
+    "--as", "form", type=click.Choice(["vcard", "vcard4", "jscontact"]), default="vcard", show_default=True
+)
+@click.pass_obj
+def export(terminal: Terminal, name: str, form: str) -> None:
+    """Print a card or view as vCard 3.0, vCard 4.0 or JSContact 2.0."""
+    octets = terminal.office.db.view(exchange.export, terminal.office, terminal.account, name, form)
+    if terminal.json:
+        terminal.data({"card": name, "form": form, "text": octets.decode()})
+    else:
+        click.echo(octets, nl=False)
+
+
+@card.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.pass_obj
+def import_(terminal: Terminal, file: BinaryIO) -> None:
+    """Take the values of a vCard (3.0 or 4.0) over into cards: name, home, work, contact."""
+    octets = file.read(vcard.MAX_OCTETS + 1)
+    office = terminal.office
+    rows, left_out = office.db.call(exchange.import_vcard, office, terminal.account, octets, actor=ACTOR)
+    if terminal.json:
+        terminal.data({"set": rows, "left_out": left_out})
+        return
+    for row in rows:
+        say(f"{row['card']}.{row['field']} is version {row['version']}")
+    for each in left_out:
+        say(f"left out: {each}")
 
 
 commands: list[click.Command] = [card, *grant.commands]

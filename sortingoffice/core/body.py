@@ -17,8 +17,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sortingoffice.core import directive, render
-from sortingoffice.core.cards import Filled, Sight
+from sortingoffice.core.cards import Filled
 from sortingoffice.core.directive import EVERYTHING, Ask, Doubt, Escape, Mark, Vocabulary
+from sortingoffice.core.wallet import Sight
 from sortingoffice.mail import headers, html, mime, quoting
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.mime import Entity

@@ -31,7 +31,7 @@ MAX_TEXT = 10_000  # characters of a `text` value
 
 KINDS = ("name", "contact", "postal", "payment", "membership", "preference", "wish", "record", "free")
 CATEGORIES = ("identity", "transactional", "record", "authored")
-FORMS = ("text",)
+FORMS = ("text", "vcard", "vcard4", "jscontact")
 
 # What the directive's own grammar uses can't be a name.
 _GRAMMAR_WORDS = frozenset({"except", "as"})

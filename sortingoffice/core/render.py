@@ -9,15 +9,28 @@ WCAG 1.3.1 (a header cell says what its row is).
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from sortingoffice.core import fields
-from sortingoffice.core.cards import Filled, Item, Value
+from sortingoffice.core.cards import Filled, Item
+from sortingoffice.core.directive import Ask
 from sortingoffice.core.model import Via
+from sortingoffice.core.wallet import Value
+
+_SUFFIX = {"vcard": "vcf", "vcard4": "vcf", "jscontact": "json"}
+
+
+def file_name(ask: Ask) -> str:
+    """What the file of an ask "as vcard" is called; ASCII."""
+    stem = ask.name if re.fullmatch(r"[a-z0-9_-]+", ask.name) else "card"
+    return f"{stem}.{_SUFFIX[ask.form]}"
 
 
 def text(filled: Filled) -> str:
     """For a text part; lines end in LF, no line end after the last."""
+    if filled.ask.form != "text":
+        return f"({file_name(filled.ask)})"
     if filled.ask.via is Via.INLINE:
         return " ".join(_value(each) for each in filled.items)
     return "\n".join(f"{label}: {_indented(_value(each))}" for label, each in _labelled(filled.items))
@@ -25,6 +38,8 @@ def text(filled: Filled) -> str:
 
 def markup(filled: Filled) -> str:
     """For an HTML part."""
+    if filled.ask.form != "text":
+        return _escaped(f"({file_name(filled.ask)})")
     if filled.ask.via is Via.INLINE:
         return _escaped(" ".join(_value(each) for each in filled.items))
     rows = "".join(

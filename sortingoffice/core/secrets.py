@@ -21,7 +21,7 @@ from enum import StrEnum
 import idna
 import phonenumbers
 
-from sortingoffice.core.cards import Value
+from sortingoffice.core.wallet import Value
 from sortingoffice.core.model import FieldType
 from sortingoffice.mail import folding, toplevel
 from sortingoffice.mail.folding import Folding

@@ -16,9 +16,9 @@ from datetime import date
 import phonenumbers
 
 from sortingoffice.core import cards, fields
-from sortingoffice.core.cards import Facts, Value
 from sortingoffice.core.model import FieldType, GrantMode, Sensitivity
 from sortingoffice.core.secrets import Kind, Secret, Secrets
+from sortingoffice.core.wallet import Facts, Value
 
 
 def withheld(facts: Facts, given: frozenset[str]) -> tuple[Secret, ...]:

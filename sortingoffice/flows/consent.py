@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from sortingoffice import log
 from sortingoffice.core import cards, question
 from sortingoffice.core import word as words
-from sortingoffice.core.cards import Facts, Held, Refused, Sight, Waiting, Wallet
+from sortingoffice.core.cards import Refused, Waiting
 from sortingoffice.core.directive import Ask
 from sortingoffice.core.model import (
     Account,
@@ -34,6 +34,7 @@ from sortingoffice.core.model import (
     Via,
 )
 from sortingoffice.core.notice import Notice
+from sortingoffice.core.wallet import Facts, Held, Sight, Wallet
 from sortingoffice.core.word import Word
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import entry, notices, wallets

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sortingoffice.core import body, cards, typed
+from sortingoffice.core import attach, body, cards, exchange, render, typed
 from sortingoffice.core.addressing import Problem
+from sortingoffice.core.attach import File
 from sortingoffice.core.body import Reading
-from sortingoffice.core.cards import Facts, Filled, Refused, Value, Waiting, Wallet
+from sortingoffice.core.cards import Filled, Refused, Waiting
 from sortingoffice.core.directive import EVERYTHING, Vocabulary
 from sortingoffice.core.model import (
     Account,
@@ -24,6 +25,7 @@ from sortingoffice.core.model import (
     Via,
 )
 from sortingoffice.core.secrets import Secret
+from sortingoffice.core.wallet import Facts, Value, Wallet
 from sortingoffice.flows import consent, entry, wallets
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.office import Office
@@ -96,7 +98,7 @@ def disclose(
         return _problem(remaining)
     resolved = replace(
         untouched,
-        message=_written(root, reading, by_line),
+        message=_attached(_written(root, reading, by_line), keys, facts, relationship, outcome.filled),
         filled=outcome.filled,
         waiting=outcome if isinstance(outcome, Waiting) else None,
         wallet=facts.wallet,
@@ -223,6 +225,28 @@ def _facts(
 
 def _written(root: mime.Entity, reading: Reading, by_line: dict[str, Filled]) -> Message:
     return Message.parse(bytes(body.write(root, reading, by_line)))
+
+
+def _attached(
+    message: Message, keys: Vault, facts: Facts, relationship: Relationship, filled: tuple[Filled, ...]
+) -> Message:
+    """With a file for each ask that wanted one."""
+    alias = facts.wallet.email.text if facts.wallet.email is not None else ""
+    files = tuple(
+        File(
+            render.file_name(each.ask),
+            exchange.CONTENT_TYPE[each.ask.form],
+            exchange.write(
+                each.ask.form,
+                tuple(item.value for item in each.items),
+                uid=keys.uid(relationship.id),
+                otherwise=alias or relationship.name,
+            ),
+        )
+        for each in filled
+        if each.ask.form != "text"
+    )
+    return attach.attached(mime.parse(message), files) if files else message
 
 
 def _problem(outcome: Refused) -> Problem:

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sortingoffice.core.cards import Filled, Value
+from sortingoffice.core.cards import Filled
 from sortingoffice.core.model import Account, Disclosure, DisclosureItem, Relationship, Via
+from sortingoffice.core.wallet import Value
 from sortingoffice.flows.vault import Vault
 from sortingoffice.store import cards as rows
 from sortingoffice.store import ledger

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sortingoffice.core import fields
-from sortingoffice.core.cards import Value, selection
+from sortingoffice.core.cards import selection
 from sortingoffice.core.directive import Ask
 from sortingoffice.core.model import Account, Relationship, Via
+from sortingoffice.core.wallet import Value
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import cards as card_flows
 from sortingoffice.flows import entry, wallets

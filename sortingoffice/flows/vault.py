@@ -5,6 +5,7 @@ Promise: a value leaves here only sealed for the one row it is for, and opens on
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,6 +48,11 @@ class Vault:
     def line_mac(self, line: str) -> bytes:
         """Of a directive's normal form; never comparable with a value's."""
         return cipher.mac(cipher.derive(self.data_key, "inbound lines"), line)
+
+    def uid(self, relationship_id: int) -> str:
+        """An identifier of the person that only one relationship sees: a shared one would track them."""
+        digest = cipher.mac(cipher.derive(self.data_key, "contact uid"), str(relationship_id))
+        return f"urn:uuid:{uuid.UUID(bytes=digest, version=5)}"
 
     def version(self, field_id: int, number: int) -> Place:
         return Place("field_version", "sealed", f"{field_id}.{number}", self.account_id)

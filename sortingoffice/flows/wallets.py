@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime
 
-from sortingoffice.core.cards import Value, Wallet
 from sortingoffice.core.model import Account, FieldType, Relationship, Sensitivity
+from sortingoffice.core.wallet import Value, Wallet
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
 from sortingoffice.store import cards as rows

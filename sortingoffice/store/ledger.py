@@ -15,8 +15,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sortingoffice.core.cards import Held
 from sortingoffice.core.model import DeliveryState, Disclosure, DisclosureItem, Via
+from sortingoffice.core.wallet import Held
 from sortingoffice.store import schema
 from sortingoffice.store.schema import (
     card_field,
