@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# The long run: CHAOS_ARGS="--kills 2000 --messages 200000"
+CHAOS_ARGS ?=
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench chaos clean
 
 demo: $(VENV)/.runs
 	$(BIN)/sortingoffice demo
@@ -25,6 +27,9 @@ format: $(VENV)/.tests
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m tests.bench
+
+chaos: $(VENV)/.tests
+	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

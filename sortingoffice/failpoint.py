@@ -102,7 +102,7 @@ def _action(name: str, action: str) -> Callable[[], None]:
     return lambda: time.sleep(seconds)
 
 
-def _armed(traps: Mapping[str, _Trap]) -> Callable[[str], None]:
+def armed(traps: Mapping[str, _Trap]) -> Callable[[str], None]:
     def come_by(name: str) -> None:
         trap = traps.get(name)
         if trap is not None:
@@ -117,4 +117,4 @@ def _nothing(name: str) -> None:
 
 # Read once, before anything runs, so that in service there is nothing to look at.
 _SETTING = os.environ.get(VARIABLE, "")
-at: Callable[[str], None] = _armed(parse(_SETTING)) if _SETTING else _nothing
+at: Callable[[str], None] = armed(parse(_SETTING)) if _SETTING else _nothing

@@ -1,0 +1,66 @@
+"""`python -m tests.chaos`: run, print what was seen, and fail where a promise was broken."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.chaos.run import Plan, Report, run
+
+
+def main() -> int:
+    said = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    said.add_argument("--kills", type=int, default=60, help="SIGKILLs, at failpoints and at random")
+    said.add_argument("--messages", type=int, default=2000, help="at least so many answered 250")
+    said.add_argument("--rate", type=float, default=50, help="messages a second")
+    said.add_argument("--sessions", type=int, default=8)
+    said.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    said.add_argument("--seed", type=int, default=1)
+    said.add_argument("--json", type=Path, help="write the figures there, too")
+    wanted = said.parse_args()
+    plan = Plan(wanted.kills, wanted.messages, wanted.rate, wanted.sessions, wanted.database, wanted.seed)
+    report = run(plan)
+    for line in lines(report):
+        print(line)
+    if wanted.json:
+        wanted.json.write_text(json.dumps(asdict(report), default=str, indent=1))
+    return 1 if report.result.wrong else 0
+
+
+def lines(report: Report) -> list[str]:
+    """For a person."""
+    result, kills = report.result, report.kills
+    random = kills.where["random"]
+    per_kill = result.after_random / random if random else 0.0
+    points = ", ".join(f"{name} {number}" for name, number in sorted(kills.where.items()))
+    troubles = ", ".join(f"{name} {number}" for name, number in sorted(kills.troubles.items()))
+    states = ", ".join(f"{state} {number}" for state, number in sorted(result.states.items()))
+    return [
+        f"{report.messages} messages answered 250 ({report.tries} tries) in {report.seconds:.0f} s on"
+        f" {report.plan.database}, {len(kills.at)} kills",
+        f"killed at: {points}",
+        f"other trouble: {troubles or 'none'}{'' if report.small_disk else ' (no small disk to fill)'}",
+        f"answered otherwise: {report.other}",
+        f"{result.promised} recipients promised: {states}; {report.received} copies arrived",
+        f"{result.dsns} DSNs, {result.notes} notes to the person",
+        f"duplicates: {result.duplicates}, each named by trace; {result.after_random} before a random kill"
+        f" ({per_kill:.2f} each), {result.after_point} before a kill at a point, {result.unanswered} by peers"
+        " that took it and didn't say so",
+        f"from their arrival to the kill: {_quartiles(result.gaps)}",
+        f"lost or wrong: {len(result.wrong)}",
+        *(f"  {each}" for each in result.wrong[:50]),
+    ]
+
+
+def _quartiles(gaps: list[float]) -> str:
+    if len(gaps) < 2:
+        return "-"
+    return ", ".join(f"{1000 * each:.0f} ms" for each in statistics.quantiles(gaps, n=4))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Afterwards: every promise against the spool, and the spool against what arrived."""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from sortingoffice.flows import history
+from sortingoffice.mail import token
+from sortingoffice.store import spool
+from sortingoffice.store.database import Database, Transaction
+from tests.chaos.peers import Taken
+from tests.chaos.senders import Promises
+from tests.chaos.trouble import Kills
+
+_UNKNOWN = "after the message was sent"  # net.conversation's words
+_NEAR = 10.0  # seconds between what arrived and the kill before its commit
+_SAMPLE = 25  # duplicates that are looked up in `trace`
+
+_ROWS = sa.text(
+    "SELECT m.subject, m.relationship_id, m.direction, m.token, d.id, d.state, d.return_domain"
+    " FROM message m JOIN delivery d ON d.message_id = m.id"
+)
+_REPLIES = sa.text("SELECT delivery_id, reply FROM attempt WHERE reply LIKE :cut OR reply LIKE :unknown")
+
+
+@dataclass
+class Result:
+    """What the run showed; `wrong` must be empty."""
+
+    promised: int = 0
+    states: Counter[str] = field(default_factory=Counter)
+    dsns: int = 0
+    notes: int = 0
+    duplicates: int = 0
+    after_random: int = 0
+    after_point: int = 0
+    unanswered: int = 0
+    gaps: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def reckon(db: Database, key: bytes, promises: Promises, taken: Taken, kills: Kills) -> Result:
+    result = Result(promised=len(promises.kept))
+    rows = db.view(lambda tx: [tuple(row) for row in tx.execute(_ROWS)])
+    named = db.view(_named)
+    arrived: dict[int, list[float]] = {}
+    for path, times in taken.by_path.items():
+        number = token.delivery_of(key, path.partition("@")[0])
+        if number is None:
+            result.wrong.append(f"{path} is no return path of ours")
+        else:
+            arrived.setdefault(number, []).extend(times)
+    of_promise: defaultdict[tuple[str, int, bool], list[tuple[int, str]]] = defaultdict(list)
+    returned: Counter[str] = Counter()
+    by_token: dict[int, str] = {}
+    for subject, relationship, direction, name, number, state, path in rows:
+        by_token[number] = name
+        if direction in ("inward", "outward"):
+            of_promise[subject, relationship, direction == "outward"].append((number, state))
+            returned[direction] += state == "returned"
+            _check_arrival(result, number, state, path, arrived)
+        elif direction == "return":
+            result.dsns += 1
+            if state == "delivered" and not any(name in each for each in taken.by_id):
+                result.wrong.append(f"the DSN {name} was delivered and never arrived")
+        else:
+            result.notes += 1
+    for promise in promises.kept:
+        if promise not in of_promise:
+            result.wrong.append(f"lost: {promise}")
+    for promise, found in of_promise.items():
+        if len(found) > 1:
+            result.wrong.append(f"accepted twice: {promise} as {found}")
+        result.states[found[0][1]] += promise in promises.kept
+    if returned["inward"] != result.dsns:
+        result.wrong.append(f"{returned['inward']} returned to the vendor, but {result.dsns} DSNs")
+    if returned["outward"] > result.notes:
+        result.wrong.append(f"{returned['outward']} returned to the person, but {result.notes} notes")
+    _duplicates(result, db, arrived, named, by_token, kills)
+    result.wrong += kills.complaints
+    return result
+
+
+def _check_arrival(
+    result: Result, number: int, state: str, path: str, arrived: dict[int, list[float]]
+) -> None:
+    if state == "delivered" and path and number not in arrived:
+        result.wrong.append(f"delivery {number} is delivered and never arrived")
+    if state not in ("queued", "held", "delivered", "returned"):
+        result.wrong.append(f"delivery {number} is {state}")
+
+
+def _named(tx: Transaction) -> Counter[int]:
+    """How many attempts of each delivery may have brought a copy without our knowing."""
+    patterns = {"cut": f"{spool.CUT_SHORT}%", "unknown": f"%{_UNKNOWN}%"}
+    return Counter(row.delivery_id for row in tx.execute(_REPLIES, patterns))
+
+
+def _duplicates(
+    result: Result,
+    db: Database,
+    arrived: dict[int, list[float]],
+    named: Counter[int],
+    by_token: dict[int, str],
+    kills: Kills,
+) -> None:
+    moments = [at for at, _ in kills.at]
+    looked_up = 0
+    for number, times in arrived.items():
+        extra = len(times) - 1
+        if not extra:
+            continue
+        result.duplicates += extra
+        if named[number] < extra:
+            result.wrong.append(f"delivery {number} came {len(times)} times, {named[number]} explained")
+        for at in sorted(times)[:-1]:
+            next_kill = bisect.bisect_left(moments, at)
+            if next_kill == len(moments) or moments[next_kill] - at > _NEAR:
+                result.unanswered += 1
+                continue
+            result.gaps.append(moments[next_kill] - at)
+            if kills.at[next_kill][1] == "random":
+                result.after_random += 1
+            else:
+                result.after_point += 1
+        if looked_up < _SAMPLE:
+            looked_up += 1
+            _traced(result, db, number, by_token[number])
+
+
+def _traced(result: Result, db: Database, number: int, name: str) -> None:
+    """`trace` of the message names the attempt."""
+    [row] = db.view(history.trace, None, name)
+    tried: list[dict[str, Any]] = [a for d in row["deliveries"] if d["id"] == number for a in d["attempts"]]
+    if not any(_UNKNOWN in a["reply"] or a["reply"] == spool.CUT_SHORT for a in tried):
+        result.wrong.append(f"trace of {name} doesn't name its second copy")

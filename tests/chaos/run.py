@@ -1,0 +1,212 @@
+"""One run: the set, the load, the trouble, the reckoning."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sortingoffice import config as configuration
+from sortingoffice.cli.stage import ORDERS, VENDOR, Stage, opened
+from sortingoffice.core.model import DeliveryState, Mailbox, MailboxState
+from sortingoffice.flows import issue
+from sortingoffice.flows import office as offices
+from sortingoffice.store import accounts, spool
+from sortingoffice.store.database import Database, Transaction, Unavailable
+from tests.chaos.peers import MANNERS, Peer, Taken
+from tests.chaos.reckoning import Result, reckon
+from tests.chaos.senders import Senders, Target
+from tests.chaos.trouble import Kills, Nursery, Trouble
+from tests.database import Cluster, programs
+
+_SPF = "ip4:127.0.0.1 -all"
+_SETTLES = 120.0
+_DISK = "400m"
+_RELATIONSHIPS = 6  # per next hop
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """kills, messages  both are reached, whichever takes longer
+    rate     messages a second
+    database "sqlite" or "postgresql"
+    """
+
+    kills: int
+    messages: int
+    rate: float
+    sessions: int
+    database: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    plan: Plan
+    result: Result
+    kills: Kills
+    seconds: float
+    messages: int
+    tries: int
+    other: dict[str, int]
+    received: int
+    small_disk: bool
+
+
+def run(plan: Plan) -> Report:
+    with ExitStack() as stack:
+        small_disk = plan.database == "sqlite" and stack.enter_context(_small_temporary_disk())
+        cluster = stack.enter_context(_cluster()) if plan.database == "postgresql" else None
+        stage = stack.enter_context(opened())
+        stage.vendor.stop()  # theirs are replaced by ours
+        stage.home.stop()
+        targets = _set_up(stage, cluster)
+        return asyncio.run(_run(plan, stage, targets, cluster, small_disk=bool(small_disk)))
+
+
+@contextmanager
+def _small_temporary_disk() -> Iterator[bool]:
+    """A file system that can be filled up, where we may mount one; whether we could."""
+    folder = tempfile.mkdtemp(prefix="office-disk-")
+    before = tempfile.tempdir
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", folder]
+    mounted = os.getuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        if mounted:
+            tempfile.tempdir = folder
+        yield mounted
+    finally:
+        tempfile.tempdir = before
+        if mounted:
+            subprocess.run(["umount", "--lazy", folder], check=False)
+        with suppress(OSError):
+            Path(folder).rmdir()
+
+
+@contextmanager
+def _cluster() -> Iterator[Cluster]:
+    found = programs()
+    if found is None:
+        raise SystemExit("PostgreSQL is not installed: --database sqlite does without")
+    folder = Path(tempfile.mkdtemp(prefix="office-pg-"))
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    cluster = Cluster(found, folder)
+    try:
+        cluster.create()
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _set_up(stage: Stage, cluster: Cluster | None) -> list[Target]:
+    database = f'\ndatabase = "{cluster.url(cluster.new())}"' if cluster else ""
+    stage.configure(
+        top=database,
+        limits="account_messages_per_hour = 10000000\nconnections_per_peer = 200\n"
+        "commands_per_session = 1000000",
+    )
+    for at, domain in enumerate((*MANNERS, VENDOR), 2):
+        stage.publish(domain, f"127.0.0.{at}", policy="none", spf=_SPF)
+    stage.init()
+    config = configuration.load(stage.config)
+    office = offices.open(config, "all")
+    try:
+        return office.db.call(_issue, office)
+    finally:
+        office.db.close()
+
+
+def _issue(tx: Transaction, office: offices.Office) -> list[Target]:
+    """Relationships with a mailbox at each next hop, and a contact of each."""
+    account = accounts.the_only(tx)
+    assert account is not None
+    [first] = accounts.mailboxes(tx, account.id)
+    targets: list[Target] = []
+    for domain in MANNERS:
+        address = first.address.partition("@")[0] + f"@{domain}"
+        if address != first.address:
+            accounts.add_mailbox(tx, _mailbox(first, address))
+        for n in range(_RELATIONSHIPS):
+            wish = issue.Wish(f"{domain} {n}", mailbox=address)
+            made = issue.issue(tx, office, account, wish, actor="chaos")
+            of, contact = issue.contact(
+                tx, office, account, made["relationship"], f"c{n}.{ORDERS}", actor="chaos"
+            )
+            targets.append(Target(made["alias"], of.id, outward=False))
+            targets.append(Target(contact.reverse_alias, of.id, outward=True))
+    return targets
+
+
+def _mailbox(like: Mailbox, address: str) -> Mailbox:
+    return replace(like, id=0, address=address, preferred=False, state=MailboxState.VERIFIED)
+
+
+async def _run(
+    plan: Plan, stage: Stage, targets: list[Target], cluster: Cluster | None, *, small_disk: bool
+) -> Report:
+    began = time.monotonic()
+    taken = Taken()
+    peers: list[Peer] = []
+    for at, domain in enumerate((*MANNERS, VENDOR), 2):
+        peers.append(Peer(domain, taken, plan.seed + at))
+        await peers[-1].start(f"127.0.0.{at}", stage.port)
+    senders = Senders(targets, stage.port, rate=plan.rate, most=plan.messages, seed=plan.seed)
+    nursery = Nursery(stage.config, stage.folder / "log", stage.port)
+    await nursery.open()
+    trouble = Trouble(stage, nursery, senders, cluster=cluster, small_disk=small_disk, seed=plan.seed)
+    sending = asyncio.create_task(senders.run(plan.sessions))
+    database: Database | None = None
+    try:
+        await trouble.until(plan.kills)
+        for peer in peers:
+            peer.honest = True
+        await nursery.start()
+        senders.stop()
+        await sending
+        config = configuration.load(stage.config)
+        database = Database(config.database)
+        await _settled(database)
+        await nursery.stop()
+        key = offices.read_keys(config, "all").token
+        result = reckon(database, key, senders.promises, taken, trouble.kills)
+    finally:
+        senders.stop()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        await nursery.close()
+        for peer in peers:
+            await peer.close()
+        if database is not None:
+            database.close()
+    promises = senders.promises
+    return Report(
+        plan,
+        result,
+        trouble.kills,
+        time.monotonic() - began,
+        promises.messages,
+        promises.tries,
+        promises.other,
+        taken.number,
+        small_disk,
+    )
+
+
+async def _settled(database: Database) -> None:
+    """The queue is empty, or has had its time."""
+    end = time.monotonic() + _SETTLES
+    while time.monotonic() < end:
+        with suppress(Unavailable):
+            if DeliveryState.QUEUED not in await database.read(spool.census):
+                return
+        await asyncio.sleep(0.2)
