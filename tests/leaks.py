@@ -79,6 +79,7 @@ DISGUISES: dict[str, Disguise] = {
     "UTF-7 at": lambda a: a.replace("@", "+AEA-"),
     "encoded word": lambda a: "=?utf-8?b?" + base64.b64encode(a.encode()).decode() + "?=",
     "encoded word q": lambda a: "=?utf-8?q?" + a.replace("@", "=40") + "?=",
+    "encoded words in pieces": lambda a: " ".join(f"=?utf-8?q?{piece}?=" for piece in (a[:2], a[2:])),
     "in a URL": lambda a: f"https://x.example/?a=1&email={quote(a)}&b=2",
     "in JSON": lambda a: '{"email":"' + a + '"}',
     "after an escaped line break": lambda a: f"hello\\n{a}",
@@ -381,6 +382,9 @@ BINARY_PLACES: dict[str, Callable[[str], bytes]] = {
     "text without a charset we know": lambda a: alone(
         part("text/plain; charset=x-unknown", f"hi {a}".encode(), "8bit")
     ),
+    "escapes of ISO-2022 in a charset we don't know": lambda a: alone(
+        part("text/plain; charset=x-unknown", f"hi {a[:2]}\x1b(B{a[2:]}".encode(), "8bit")
+    ),
     "an unknown encoding": lambda a: alone(part("text/plain", f"hi {a}".encode(), "x-strange")),
     "plain text that claims base64": lambda a: alone(
         b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n" + a.encode() + b"\r\n"
@@ -517,3 +521,31 @@ def _nested_zip(address: str) -> bytes:
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr("inner.odt", zipped(f"<text:p>{address}</text:p>", "content.xml"))
     return target.getvalue()
+
+
+# The places of these that the gate itself turns round; in all others it must tell.
+TURNED = frozenset(
+    {
+        "the Subject",
+        "a folded Subject",
+        "an encoded Subject",
+        "a Subject in two words",
+        "an ISO-2022-JP Subject",
+        "a file name",
+        "a file name in percent",
+        "a file name in pieces",
+        "a file name in words",
+        "a Content-ID",
+        "a Content-Description",
+        "a Content-Location",
+        "a field of a part",
+        "a comment in a field",
+        "an attached header",
+        "an attached subject",
+        "a header part",
+        "a DSN",
+        "a read receipt",
+        "a folded attendee",
+        "a wrapped quote",
+    }
+)

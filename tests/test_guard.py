@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sortingoffice.core import guard, naming, outward, secrets
-from sortingoffice.core.wallet import Value
 from sortingoffice.core.guard import Found
 from sortingoffice.core.model import FieldType, Sensitivity
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Kind, Secret, Secrets
 from sortingoffice.core.turned import Correspondent
+from sortingoffice.core.wallet import Value
 from sortingoffice.mail import mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message

@@ -26,6 +26,16 @@ from sortingoffice.mail.mime import Entity
 from sortingoffice.mail.quoting import Kind
 
 FORMS = frozenset({"text/calendar", "text/vcard", "text/x-vcard", "text/directory"})
+REPORTS = frozenset(
+    {
+        "text/rfc822-headers",
+        "message/global-headers",
+        "message/delivery-status",
+        "message/global-delivery-status",
+        "message/disposition-notification",
+        "message/global-disposition-notification",
+    }
+)
 _SEALED = frozenset({"multipart/signed", "multipart/encrypted"})
 _IDS = (b"content-id", b"message-id", b"content-location")
 _PROPERTY = re.compile(
@@ -69,16 +79,19 @@ class _Clean:
             new = entity.with_fields(fields)
         if entity.children:
             return new
-        form = entity.content_type in FORMS
+        kind = entity.content_type
         attached = entity.disposition == "attachment" or bool(entity.filename)
-        if not form and (attached or entity.content_type not in ("text/plain", "text/html")):
+        machine = kind in FORMS or kind in REPORTS
+        if not machine and (attached or kind not in ("text/plain", "text/html")):
             return new
         text = new.text()
         if text is None:
             return new
-        if form:
+        if kind in REPORTS:
+            cleaned = self.text(text)
+        elif kind in FORMS:
             cleaned = _PROPERTY.sub(lambda match: self.text(match[0]), text)
-        elif entity.content_type == "text/html":
+        elif kind == "text/html":
             cleaned = self.markup(text)
         else:
             cleaned = self.plain(text)

@@ -95,7 +95,8 @@ def scan(message: Message, sought: Secrets) -> tuple[Found, ...]:
     for place in _places(root, budget):
         for each in _within(place, sought, budget):
             once = (each.path, each.where.partition(" (")[0].partition(", its ")[0], each.what)
-            found.setdefault(once, each)
+            if each.safe or once not in found:
+                found[once] = each
     if budget.spent:
         found[()] = Found("the message", _UNREAD, safe=False)
     return tuple(found.values())
@@ -207,7 +208,8 @@ def _leaf(leaf: Entity, budget: Budget, *, sealed: bool, around: str) -> Iterato
         finer = partial(_plain_text, text, where, leaf.path)
         yield _Place(where, text, safe=False, path=leaf.path, finer=finer)
     else:
-        yield _Place(where, text, safe=not sealed and leaf.content_type in cleansed.FORMS, path=leaf.path)
+        machine = leaf.content_type in cleansed.FORMS or leaf.content_type in cleansed.REPORTS
+        yield _Place(where, text, safe=machine and not sealed, path=leaf.path)
 
 
 def _plain(label: str, content: bytes) -> bool:

@@ -6,7 +6,7 @@ Nothing here decides anything.
 Promise: of_octets and of_text never fail, and what they give stays within the budget; where the budget
 ends before the octets do, `Budget.spent` says so.
 
-Sources: RFC 2045 §6, RFC 2047, RFC 2152, RFC 3986 §2.1, RFC 5890; WHATWG HTML §13.5; CSS Syntax 3 §4.3.7;
+Sources: RFC 2045 §6, RFC 2047, RFC 2152, RFC 3986 §2.1; WHATWG HTML §13.5; CSS Syntax 3 §4.3.7;
 PDF 32000-1 §7.3.4; MS-OXRTFCP (compressed RTF); PKWARE APPNOTE 6.3; RFC 1950, RFC 1952.
 """
 
@@ -40,7 +40,6 @@ _PDF_GAP = re.compile(r"\)\s*+-?[\d.]*+\s*+\(")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}+(?:[ \t]*\r?\n[ \t>]*[A-Za-z0-9+/_-]{4,}+)*+={0,2}")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,]?){8,}")
 _WORDS = re.compile(r"(?:=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?=\s*)+")
-_PUNYCODE = re.compile(r"(?i)\bxn--[a-z0-9-]{1,59}")
 _UU = re.compile(r"(?m)^begin [0-7]{3,4} [^\n]*\n((?:[ -`]{1,62}\r?\n)+)")
 _ZLIB = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08")
 _SPACES = re.compile(r"[\s>]+")
@@ -48,7 +47,7 @@ _SEPARATORS = re.compile(r"[\s:,]+")
 _FROM_URL = str.maketrans("-_", "+/")
 _ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b\x08", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _STRING = re.compile(rb"(?:[\x20-\x7e\t\r\n]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}){5,}+")
-_TEXTUAL = bytes(set(range(0x20, 0x7F)) | {9, 10, 12, 13} | set(range(0x80, 0x100)))
+_TEXTUAL = bytes(set(range(0x20, 0x7F)) | {9, 10, 12, 13, 27} | set(range(0x80, 0x100)))
 
 
 @dataclass(slots=True)
@@ -116,12 +115,21 @@ def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading
     for inside in _inside(octets, budget):
         for each in of_octets(inside, budget, layer + 1):
             yield Reading(each.text, each.how or "compressed", each.exact)
-    if octets.startswith((b"{\\rtf", b"%PDF")) or octets[:64].lstrip().startswith((b"<?xml", b"<")):
-        text = octets.decode("latin-1") if octets[:1] != b"<" else charset.decode(octets, "utf-8")
+    if _is_split(octets):
+        text = _unescape(charset.decode(octets, "utf-8" if octets[:1] == b"<" else "latin-1"))
         for pattern in (_RTF_WORD, _PDF_GAP, _TAG):
-            new = pattern.sub("", _unescape(text))
+            new = pattern.sub("", text)
             if len(new) != len(text) and budget.take(len(new)):
                 yield Reading(new, "split up")
+
+
+def _is_split(octets: bytes) -> bool:
+    """Whether it may be RTF, a PDF's text or XML: there a word is cut by what sets it."""
+    return (
+        octets.startswith((b"{\\rtf", b"%PDF"))
+        or b"TJ" in octets
+        or octets[:64].lstrip().startswith((b"<?xml", b"<"))
+    )
 
 
 def _strings(octets: bytes) -> str:
@@ -182,16 +190,6 @@ def _iso2022(text: str) -> str:
     return charset.decode(text.encode("ascii", "ignore"), "iso-2022-jp-2")
 
 
-def _puny(text: str) -> str:
-    def label(match: re.Match[str]) -> str:
-        try:
-            return match[0][4:].encode("ascii").decode("punycode")
-        except UnicodeError:
-            return match[0]
-
-    return _PUNYCODE.sub(label, text)
-
-
 def _words(text: str) -> str:
     def run(match: re.Match[str]) -> str:
         return headers.decode(match[0].encode("utf-8", "replace"))
@@ -211,7 +209,6 @@ _LAYERS: tuple[tuple[Callable[[str], bool], str, Callable[[str], str]], ...] = (
     (_has(_OTHER_ESCAPE), "with escapes", _unescape_other),
     (_has(_WORDS), "in encoded words", _words),
     (lambda text: "\x1b" in text, "in ISO-2022", _iso2022),
-    (_has(_PUNYCODE), "in punycode", _puny),
     (_has(_UTF7), "in UTF-7", _utf7),
 )
 
