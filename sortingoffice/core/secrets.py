@@ -21,8 +21,8 @@ from enum import StrEnum
 import idna
 import phonenumbers
 
-from sortingoffice.core.wallet import Value
 from sortingoffice.core.model import FieldType
+from sortingoffice.core.wallet import Value
 from sortingoffice.mail import folding, toplevel
 from sortingoffice.mail.folding import Folding
 

@@ -11,13 +11,10 @@ Sources: the cards document of the design, "Model"; mail.md, "The leak guard".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import date
 
-import phonenumbers
-
-from sortingoffice.core import cards, fields
-from sortingoffice.core.model import FieldType, GrantMode, Sensitivity
-from sortingoffice.core.secrets import Kind, Secret, Secrets
+from sortingoffice.core import cards, secrets
+from sortingoffice.core.model import GrantMode, Sensitivity
+from sortingoffice.core.secrets import Secret, Secrets
 from sortingoffice.core.wallet import Facts, Value
 
 
@@ -39,7 +36,8 @@ def withheld(facts: Facts, given: frozenset[str]) -> tuple[Secret, ...]:
             or _granted(facts, value)
         ):
             continue
-        found.setdefault(value.text, _secret(value))
+        if (secret := secrets.card_value(value)) is not None:
+            found.setdefault(value.text, secret)
     return tuple(found.values())
 
 
@@ -48,47 +46,31 @@ def by_hand(facts: Facts, prose: Callable[[], Iterable[str]], given: frozenset[s
 
     prose  the lines that the person wrote; asked for only where there is something to look for
     """
-    sought: dict[str, Value] = {}
+    sought: dict[str, tuple[Secret, Value]] = {}
     for value in _values(facts):
         news = value.text is not None and value.text not in given and not cards.holds(facts.held, value)
         leaves = value.sensitivity is not Sensitivity.SENSITIVE or _granted(facts, value)
-        if news and leaves and value.text is not None and cards.denied(facts, value) is None:
-            sought.setdefault(value.text, value)
+        if not news or not leaves or value.text is None or cards.denied(facts, value) is not None:
+            continue
+        if (secret := secrets.card_value(value)) is not None:
+            sought.setdefault(value.text, (secret, value))
     if not sought:
         return ()
-    secrets = {_secret(value): value for value in sought.values()}
-    hits = Secrets(tuple(secrets)).hits("\n".join(prose()))
+    hits = Secrets(tuple(secret for secret, _ in sought.values())).hits("\n".join(prose()))
     seen = {hit.secret for hit in hits}
-    return tuple(value for secret, value in secrets.items() if secret in seen)
+    return tuple(value for secret, value in sought.values() if secret in seen)
 
 
 def _values(facts: Facts) -> list[Value]:
-    """What is long and rare enough to be recognised wherever it stands."""
+    """Every value that is there; whether it can be recognised is for `secrets.card_value`."""
     return [
         value
         for members in facts.wallet.cards.values()
         for value in members
-        if value.text is not None and not value.own and fields.telling(value.type, value.text)
+        if value.text is not None and not value.own
     ]
 
 
 def _granted(facts: Facts, value: Value) -> bool:
     grant = cards.allowing(facts, value)
     return grant is not None and grant.mode is GrantMode.AUTO
-
-
-def _secret(value: Value) -> Secret:
-    assert value.text is not None, "asked for values only"
-    return Secret(Kind.VALUE, value.text, f"your {value.named}", _forms(value.type, value.text))
-
-
-def _forms(type: FieldType, text: str) -> tuple[str, ...]:
-    """Other ways in which people write the same."""
-    if type is FieldType.PHONE:
-        number = phonenumbers.parse(text, None)
-        national = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
-        return (national, f"00{text[1:]}")
-    if type is FieldType.DATE:
-        day = date.fromisoformat(text)
-        return tuple(day.strftime(form) for form in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y"))
-    return ()

@@ -448,7 +448,7 @@ def _too_complex(error: mime.TooComplex) -> Problem:
 
 def _leak(made: Plan, leaks: tuple[guard.Found, ...]) -> Problem:
     places = "; ".join(dict.fromkeys(f"{each.what} in {each.where}" for each in leaks))
-    values = all(each.what.startswith("your ") and "@" not in each.what for each in leaks)
+    values = all("@" not in each.what for each in leaks)
     shown = "a value that is not for them" if values else "your own address"
     return Problem(
         "leak_guard",
