@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sortingoffice.cli.stage import ORDERS, VENDOR, opened
+from sortingoffice.cli.stage import ORDERS, VENDOR, opened, until
 from sortingoffice.mail import arc, dkim
 from tests.office import Office, written
 
@@ -176,3 +176,49 @@ def test_a_stranger_who_signs_for_itself_teaches_nothing(office: Office) -> None
     mail = co_signed(office, f"From: x@{OTHER}", "List-Id: <l>", subject="taught", by=(OTHER, LIST))
     assert through(office, shop.alias, mail, OTHER)[0] == 250
     assert [key for key in writers(office, shop.slug) if key[0] == "its processor"] == []
+
+
+# ---- recipients that never existed -----------------------------------------------------------------------
+
+
+def test_a_slip_is_refused_listed_and_taken_once_the_person_says_so(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    local, _, domain = shop.alias.partition("@")
+    slip = f"{local[:-1]}@{domain}"
+    assert office.stage.rcpt(slip)[0] == 550
+    assert office.stage.rcpt(f"nothing.like.it@{domain}")[0] == 550
+
+    def near() -> list[dict[str, object]]:
+        return [row for row in office.stage.json("rejects", "--near") if row["address"] == slip]
+
+    row = until(near, "the slip to be noted")[0]
+    assert (row["near"], row["relationship"], row["times"]) == (shop.alias, shop.slug, 1)
+    listed = [row["address"] for row in office.stage.json("rejects")]
+    assert f"nothing.like.it@{domain}" in listed
+    office.stage.command("rejects", "accept", slip, shop.slug)
+    assert near() == [], "it waits for no word any more"
+    office.from_vendor(slip, written(f"From: {ORDERS}", f"To: {slip}", subject="slipped"))
+    assert office.home("slipped")
+    assert office.stage.json("show", shop.slug)["alias"] == shop.alias, "the alias that is shown stays"
+    said = office.stage.run("rejects", "accept", f"never@{domain}", shop.slug)
+    assert said.status == 1, "only what was refused can be taken"
+
+
+def test_who_guesses_is_slowed_and_shut_out_whatever_the_recipient(office: Office) -> None:
+    with opened() as stage:
+        stage.configure(limits="unknown_recipients = 4")
+        stage.init()
+        stage.start()
+        alias = stage.json("new", "Lamp Shop")["alias"]
+        gone = stage.json("new", "Gone")["alias"]
+        stage.command("revoke", gone)
+        for _ in range(10):
+            assert stage.rcpt(gone)[0] == 550, "a revoked alias is no guess"
+        answers = []
+        for number in range(30):
+            answers.append(stage.rcpt(f"guess{number}@sort.example"))
+            if answers[-1][0] == 421:
+                break
+        assert {code for code, _ in answers[:-1]} == {550}
+        assert stage.rcpt(alias) == answers[-1] == stage.rcpt(gone), "one constant answer"
+        assert "rule=unknown_address" in stage.log

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from sortingoffice import log
 from sortingoffice.config import Config
+from sortingoffice.core.limits import Peers
 from sortingoffice.errors import OfficeError
 from sortingoffice.store.database import Database, Unavailable
 
@@ -63,7 +64,7 @@ def _nobody() -> None:
 @dataclass(frozen=True, slots=True)
 class Office:
     """clock() is an aware UTC datetime; random(n) is n octets fit for secrets; wake() tells whoever
-    delivers in this process that something new is due."""
+    delivers in this process that something new is due; peers: what each network tried in this process."""
 
     config: Config
     db: Database
@@ -72,6 +73,7 @@ class Office:
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
     wake: Callable[[], None] = _nobody
+    peers: Peers = field(default_factory=Peers)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def later(self, name: str, work: Coroutine[Any, Any, object]) -> None:

@@ -10,13 +10,24 @@ rule's name and the disclosures; a refusal only when every recipient refuses.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from sortingoffice import failpoint, log
 from sortingoffice.core import decide
 from sortingoffice.core.decide import Decision, MessageFacts, Target, Verdict
 from sortingoffice.core.model import Account, Envelope, Peer, Relationship
-from sortingoffice.flows import consent, inward, outward, relationships, reserved, returned, target, verify
+from sortingoffice.flows import (
+    consent,
+    inward,
+    outward,
+    rejects,
+    relationships,
+    reserved,
+    returned,
+    target,
+    verify,
+)
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
@@ -33,14 +44,31 @@ from sortingoffice.store.database import Transaction
 # ---- RCPT --------------------------------------------------------------------------------------------
 
 
+_SHUT_OUT = Reply(421, "4.7.0", "too many recipients that do not exist, try again later")
+_TOO_FAST = Reply(450, "4.7.0", "too many messages from your network, try again later")
+
+
 async def rcpt(office: Office, peer: Peer, sender: Address | None, recipient: Address) -> Reply:
     """The answer to one RCPT.  `sender` is None for the null reverse-path."""
+    if peer.account_id is None:
+        now = asyncio.get_running_loop().time()
+        seconds = office.peers.wait(peer.ip, now, most_unknown=office.config.limits.unknown_recipients)
+        if seconds is None:
+            log.event("rcpt-shut-out", peer=peer.ip)
+            return _SHUT_OUT
+        if seconds:
+            await asyncio.sleep(seconds)
     decision, found = await office.db.read(_judge_recipient, office, peer, recipient)
     if decision.verdict is Verdict.REFUSE:
         log.event("rcpt-refused", peer=peer.ip, rule=decision.rule)
         if found.account is not None:
             # Not awaited by the peer: what was issued and what never was answer in the same time.
             office.later("note-refusal", office.db.write(_note_refusal, office, peer, found, decision))
+        elif found.target is Target.NOTHING:
+            office.later("note-reject", rejects.note(office, peer, recipient))
+    if peer.account_id is None:
+        now = asyncio.get_running_loop().time()
+        office.peers.asked(peer.ip, now, unknown=found.target is Target.NOTHING)
     return decision.reply
 
 
@@ -72,6 +100,11 @@ def _note_refusal(tx: Transaction, office: Office, peer: Peer, found: Found, dec
 async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Reply:
     """The answer to a message; 250 means committed."""
     name = token.fresh(office.random(10))
+    if peer.account_id is None:
+        most = office.config.limits.peer_messages_per_hour
+        if not office.peers.sent(peer.ip, asyncio.get_running_loop().time(), most=most):
+            log.event("refused", message=name, peer=peer.ip, rule="peer_messages_per_hour")
+            return _TOO_FAST
     message = Message.parse(raw)
     early = decide.message(_message_facts(office, message))
     if early is not None:

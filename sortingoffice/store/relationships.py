@@ -48,6 +48,7 @@ _LAPSED = (
 )
 
 _BY_CANONICAL = sa.select(_alias).where(_alias.c.canonical == sa.bindparam("canonical"))
+_ALIAS = sa.select(_alias).where(_alias.c.id == sa.bindparam("id"))
 _ALIASES = sa.select(_alias).where(_alias.c.relationship_id == _OF).order_by(_alias.c.id)
 _LIVE = sa.select(sa.func.count()).select_from(_alias).where(_alias.c.state != AliasState.REVOKED)
 _ISSUED = sa.select(sa.func.max(_alias.c.id))
@@ -183,6 +184,10 @@ def set_alias(tx: Transaction, alias: Alias) -> None:
 
 def alias_by_canonical(tx: Transaction, canonical: str) -> Alias | None:
     return schema.one(Alias, tx.execute(_BY_CANONICAL, {"canonical": canonical}))
+
+
+def alias_by_id(tx: Transaction, alias_id: int) -> Alias | None:
+    return schema.one(Alias, tx.execute(_ALIAS, {"id": alias_id}))
 
 
 def aliases(tx: Transaction, relationship_id: int) -> tuple[Alias, ...]:
