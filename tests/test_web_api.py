@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import httpx
@@ -30,14 +31,12 @@ def _paths(routes: Any, before: str = "") -> list[tuple[str, str]]:
 
 
 def _api(site: Site) -> list[tuple[str, str]]:
-    concrete = {"{id:int}": "1", "{id}": "00000000-0000-4000-8000-000000000001"}
     found = []
     for method, path in _paths(site.app.routes):
-        for name, value in concrete.items():
-            path = path.replace(name, value)
+        path = path.replace("{id}", "00000000-0000-4000-8000-000000000001")
         if path.startswith("/api"):
-            found.append((method, path))
-    assert len(found) > 40
+            found.append((method, re.sub(r"\{[^}]+\}", "1", path)))
+    assert len(found) > 90
     return found
 
 
@@ -45,6 +44,9 @@ async def test_without_a_token_every_path_answers_401_in_json_and_never_a_redire
     client = site.client()
     for method, path in _api(site):
         answer = await client.request(method, path)
+        if path == "/api/office/openapi.json":
+            assert answer.status_code == 200
+            continue
         if path == "/api/auth/login":
             assert answer.status_code == 400
         else:
@@ -129,7 +131,7 @@ async def test_what_belongs_to_another_account_isn_t_there(site: Site, dialect: 
     site.person.out("new", "Lamp Shop", "--account", "anna")
     client = site.client(site.token("--account", "ben"), dialect=dialect)
     for method, path in _api(site):
-        if "/1" not in path and "000001" not in path:
+        if ("/1" not in path and "000001" not in path) or path.startswith("/api/office"):
             continue
         body = {"contact": "a@b.example", "id": "00000000-0000-4000-8000-000000000001"}
         answer = await client.request(method, path, json=body)

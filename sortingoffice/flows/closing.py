@@ -12,7 +12,7 @@ from sortingoffice.core.model import Account, AccountState, MailboxState
 from sortingoffice.core.relationship import Action, No, after
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import Office
-from sortingoffice.store import accounts, events, relationships, spool, tokens
+from sortingoffice.store import accounts, events, relationships, sessions, spool, tokens
 from sortingoffice.store.database import Transaction
 
 
@@ -35,6 +35,9 @@ def remove(tx: Transaction, office: Office, account: Account, *, actor: str) -> 
         accounts.revoke_password(tx, password.id, now)
     for token in tokens.every(tx, account.id):
         tokens.revoke(tx, token.id, now)
+    sessions.end(tx, account.id, now)
+    for passkey in sessions.passkeys(tx, account.id):
+        sessions.set_passkey(tx, replace(passkey, revoked=now))
     for mailbox in accounts.mailboxes(tx, account.id):
         accounts.set_mailbox(
             tx,

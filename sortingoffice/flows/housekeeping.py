@@ -15,13 +15,14 @@ from sortingoffice import log
 from sortingoffice.core.relationship import Action, No, after
 from sortingoffice.flows import consent, relationships, strangers
 from sortingoffice.flows.office import Office
-from sortingoffice.store import references, rejects, spool
+from sortingoffice.store import references, rejects, sessions, spool
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction, Unavailable, my_turn
 
 ROUND = timedelta(minutes=1)
 TIDY_EVERY = 60  # rounds
 KEEP_ATTEMPTS = timedelta(days=90)
+KEEP_SESSIONS = timedelta(days=30)
 KEEP_REJECTS = timedelta(days=90)  # recipients that never existed
 KEEP_REFERENCES = timedelta(days=730)  # an answer to an older mail starts a new thread
 
@@ -106,8 +107,19 @@ async def prune_references(office: Office) -> int:
     return await _in_batches(office, references.prune, KEEP_REFERENCES)
 
 
+async def forget_sessions(office: Office) -> int:
+    """Sessions and sign-in links that ended."""
+    return await _in_turn(office, lambda tx: sessions.forget(tx, office.clock() - KEEP_SESSIONS))
+
+
 EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out, tell_of_strangers)
-NOW_AND_THEN: tuple[Task, ...] = (erase_octets, prune_attempts, prune_rejects, prune_references)
+NOW_AND_THEN: tuple[Task, ...] = (
+    erase_octets,
+    prune_attempts,
+    prune_rejects,
+    prune_references,
+    forget_sessions,
+)
 
 
 async def _in_turn(office: Office, fn: Callable[[Transaction], int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -13,6 +13,7 @@ from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
 
 _message, _delivery, _event = schema.message, schema.delivery, schema.event
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IDS: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
 _PASSING = _message.c.direction.in_((Direction.INWARD, Direction.OUTWARD))
 
@@ -70,6 +71,17 @@ def passed(tx: Transaction, relationship_id: int, most: int, offset: int = 0) ->
     return tuple(Passed(*row) for row in found)
 
 
+def daily(
+    tx: Transaction, account_id: int, since: datetime, relationship_id: int | None = None
+) -> tuple[tuple[datetime, Direction, int], ...]:
+    """How many messages came and went on each day (UTC) since then, of one relationship or of all."""
+    statement = _DAILY
+    if relationship_id is not None:
+        statement = statement.where(_message.c.relationship_id == relationship_id)
+    found = tx.execute(statement, {"account_id": account_id, "since": since})
+    return tuple((_EPOCH + timedelta(days=row.day), row.direction, row.number) for row in found)
+
+
 def turned_away(tx: Transaction, relationship_id: int, most: int) -> tuple[Turned, ...]:
     """The latest first."""
     return tuple(Turned(*row) for row in tx.execute(_TURNED, {"of": relationship_id, "most": most}))
@@ -116,4 +128,18 @@ _TURNED = (
 )
 _REVOKED = sa.select(sa.func.max(_event.c.at, type_=schema.Instant)).where(
     _event.c.relationship_id == sa.bindparam("of"), _event.c.what == "revoked"
+)
+_DAY = sa.type_coerce(_message.c.accepted, sa.BigInteger) // 86_400_000_000
+_DAILY = (
+    sa.select(_DAY.label("day"), _message.c.direction, sa.func.count().label("number"))
+    .where(
+        _message.c.relationship_id.in_(
+            sa.select(schema.relationship.c.id).where(
+                schema.relationship.c.account_id == sa.bindparam("account_id")
+            )
+        ),
+        _PASSING,
+        _message.c.accepted >= sa.bindparam("since", type_=schema.Instant),
+    )
+    .group_by(_DAY, _message.c.direction)
 )

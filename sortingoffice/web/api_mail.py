@@ -9,6 +9,7 @@ from pydantic import Field
 
 from sortingoffice.core.access import Scope
 from sortingoffice.flows import held, history
+from sortingoffice.web.answers import Refused
 from sortingoffice.web.api_relationships import EventRow, Part
 from sortingoffice.web.api_relationships import log as relationship_log
 from sortingoffice.web.auth import Call
@@ -84,6 +85,8 @@ async def _show(call: Call, number: int) -> Any:
 async def _release(call: Call, number: int) -> Any:
     done = await call.office.db.write(held.release, call.office, call.account, number, actor=call.actor)
     call.office.wake()
+    if done.get("refused"):
+        raise Refused(409, f"not sent: {done['refused']}")
     return done
 
 

@@ -33,7 +33,17 @@ from sortingoffice.flows.office import Office
 from sortingoffice.store import domains
 from sortingoffice.store.database import Unavailable
 from sortingoffice.values import Endpoint
-from sortingoffice.web import api, compat_addy, compat_simplelogin, operations
+from sortingoffice.web import (
+    api,
+    compat_addy,
+    compat_simplelogin,
+    files,
+    operations,
+    pages,
+    pages_account,
+    pages_cards,
+    signin,
+)
 from sortingoffice.web.answers import Refused, refusal
 from sortingoffice.web.auth import Desk
 from sortingoffice.web.limits import Buckets
@@ -75,6 +85,11 @@ def application(office: Callable[[], Office]) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Mount("/api", app=_api(desk)),
+            *files.routes(),
+            *signin.routes(desk),
+            *pages.routes(desk),
+            *pages_cards.routes(desk),
+            *pages_account.routes(desk),
         ],
         exception_handlers={HTTPException: _no_such_path},
     )

@@ -1,0 +1,28 @@
+"""What a person sets for their account as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sortingoffice.core import fields
+from sortingoffice.core.model import Account
+from sortingoffice.errors import OfficeError
+from sortingoffice.flows.office import Office
+from sortingoffice.store import accounts, cards, events
+from sortingoffice.store.database import Transaction
+
+
+def set_trigger(tx: Transaction, office: Office, account: Account, word: str, *, actor: str) -> Account:
+    """The word after "#" that asks for a card.  Raises `OfficeError`."""
+    wanted = fields.name(word, "word")
+    names = [each.name for each in cards.every(tx, account.id)]
+    names += [each.name for each in cards.views(tx, account.id)]
+    if wanted in names:
+        raise OfficeError(f'"{wanted}" is a card or view of yours: choose another word')
+    changed = replace(account, trigger=wanted)
+    if changed != account:
+        accounts.update(tx, changed)
+        events.add(
+            tx, at=office.clock(), actor=actor, what="trigger set", account_id=account.id, detail=wanted
+        )
+    return changed

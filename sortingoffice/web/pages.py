@@ -1,0 +1,374 @@
+"""The pages for addresses: all of them, a new one, one relationship and its buttons."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from sortingoffice.core.model import GrantMode, RelationshipState, Strangers, Via
+from sortingoffice.core.relationship import Action
+from sortingoffice.errors import OfficeError
+from sortingoffice.flows import cards, history, issue, ledger, relationships, signup, standing
+from sortingoffice.flows.cards import Permission
+from sortingoffice.flows.issue import Wish
+from sortingoffice.flows.relationships import Change
+from sortingoffice.store import accounts, domains, traffic
+from sortingoffice.store import cards as card_rows
+from sortingoffice.store.database import Transaction
+from sortingoffice.web import limits
+from sortingoffice.web.answers import Refused
+from sortingoffice.web.auth import Desk, spend
+from sortingoffice.web.visit import Visit, base_url, go, page
+
+PAGE = 50
+_STATES = (
+    ("", "all but revoked"),
+    ("active", "active"),
+    ("muted", "paused"),
+    ("closing", "closing"),
+    ("unbound", "waiting"),
+    ("expired", "ended"),
+    ("revoked", "revoked"),
+)
+_ONE = "/r/{relationship}"
+
+
+def routes(desk: Desk) -> list[BaseRoute]:
+    acts = {
+        "pause": (Action.PAUSE, "paused"),
+        "resume": (Action.RESUME, "resumed"),
+        "revoke": (Action.REVOKE, "revoked"),
+        "close": (Action.CLOSE, "closing"),
+        "restore": (Action.RESTORE, "restored"),
+    }
+    return [
+        page(desk, "/", _list, "GET"),
+        page(desk, "/new", _new, "GET"),
+        page(desk, "/new", _make, "POST"),
+        page(desk, _ONE, _show, "GET"),
+        page(desk, f"{_ONE}/qr.svg", _qr, "GET"),
+        *(page(desk, f"{_ONE}/{path}", _acting(*what), "POST") for path, what in acts.items()),
+        page(desk, f"{_ONE}/rotate", _rotate, "POST"),
+        page(desk, f"{_ONE}/allow", _allow, "POST"),
+        page(desk, f"{_ONE}/refuse", _refuse, "POST"),
+        page(desk, f"{_ONE}/contacts", _contact, "POST"),
+        page(desk, f"{_ONE}/change", _change, "POST"),
+        page(desk, f"{_ONE}/grant", _grant, "POST"),
+        page(desk, f"{_ONE}/ungrant", _ungrant, "POST"),
+        page(desk, f"{_ONE}/disclosed", _disclosed, "POST"),
+    ]
+
+
+# ---- all of them ---------------------------------------------------------------------------------
+
+
+async def _list(visit: Visit) -> Response:
+    search, chosen = visit.asked("search")[:200], visit.asked("state")
+    if chosen not in dict(_STATES):
+        chosen = ""
+    number = int(visit.asked("page")) if visit.asked("page").isdecimal() else 1
+    number = min(max(number, 1), 10**6)
+
+    def keep(state: RelationshipState) -> bool:
+        return state.value == chosen if chosen else state is not RelationshipState.REVOKED
+
+    found, total = await visit.office.db.read(
+        signup.listed,
+        visit.office,
+        visit.account,
+        search=search,
+        keep=keep,
+        offset=(number - 1) * PAGE,
+        most=PAGE,
+    )
+    rows = [
+        {
+            "slug": each.relationship.slug,
+            "name": each.relationship.name,
+            "site": each.relationship.site,
+            "alias": each.alias.address,
+            "state": each.state.value,
+            "standing": standing.of(each.state, each.counts).value,
+            "counts": each.counts,
+        }
+        for each in found
+    ]
+    return await visit.page(
+        "list.html",
+        rows=rows,
+        search=search,
+        chosen=chosen,
+        states=_STATES,
+        page=number,
+        total=total,
+        more=number * PAGE < total,
+        link=lambda to: "/?" + urlencode({"search": search, "state": chosen, "page": to}),
+    )
+
+
+# ---- a new one -----------------------------------------------------------------------------------
+
+_EMPTY = dict.fromkeys(("name", "site", "label", "domain", "mailbox", "until", "max", "note"), "")
+
+
+async def _new(visit: Visit) -> Response:
+    """Empty, or with the site of the tab (bookmarklet) or of what was shared (a phone's app)."""
+    told = [visit.asked(name) for name in ("site", "url", "text")]
+    site = next((found for each in told if (found := _site_in(each))), "")
+    given = {**_EMPTY, "site": site, "name": visit.asked("name")[:200] or visit.asked("title")[:200]}
+    known = await visit.office.db.read(signup.of_site, visit.office, visit.account, site) if site else None
+    return await _new_page(visit, given, known={"alias": known.alias.address} if known is not None else None)
+
+
+def _site_in(text: str) -> str:
+    """The host name in a URL or a text that holds one; "" where there is none."""
+    for word in text.split()[:50]:
+        host = word.partition("://")[2] or word
+        host = host.partition("/")[0].partition("?")[0].rpartition("@")[2].partition(":")[0].lower()
+        if "." in host.strip(".") and all(c.isalnum() or c in "-._" for c in host):
+            return host.removeprefix("www.")[:255]
+    return ""
+
+
+async def _new_page(visit: Visit, given: dict[str, str], *, status: int = 200, **values: Any) -> Response:
+    def choices(tx: Transaction) -> tuple[list[str], list[str]]:
+        return [each.name for each in domains.every(tx)], _mailboxes(tx, visit)
+
+    hosted, mailboxes = await visit.office.db.read(choices)
+    target = f"{base_url(visit.office)}/new?site="
+    shown: dict[str, Any] = {"made": None, "known": None, "problem": "", **values}
+    return await visit.page(
+        "new.html",
+        status,
+        given=given,
+        domains=hosted,
+        mailboxes=mailboxes,
+        bookmarklet=f"javascript:location.href='{target}'+encodeURIComponent(location.hostname)",
+        **shown,
+    )
+
+
+def _mailboxes(tx: Transaction, visit: Visit) -> list[str]:
+    return [each.address for each in accounts.mailboxes(tx, visit.account.id) if each.delivers]
+
+
+async def _make(visit: Visit) -> Response:
+    given = {name: visit.said(name) for name in _EMPTY}
+    spend(visit.desk, limits.ADDRESSES, f"account {visit.account.id}")
+    try:
+        wish = Wish(
+            name=given["name"] or _site_in(given["site"]),
+            site=given["site"],
+            label=given["label"],
+            domain=given["domain"],
+            mailbox=given["mailbox"],
+            until=end_of_day(given["until"]),
+            max_messages=_count(given["max"]),
+            note=given["note"],
+        )
+        made = await visit.office.db.write(issue.issue, visit.office, visit.account, wish, actor=visit.actor)
+    except OfficeError as problem:
+        sentence = str(problem)
+        return await _new_page(visit, given, status=409, problem=sentence[:1].upper() + sentence[1:])
+    return await _new_page(visit, given, made=made)
+
+
+def end_of_day(text: str) -> datetime | None:
+    """The last second of a date as a form sends it, in UTC."""
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+        return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1, seconds=-1)
+    except (ValueError, OverflowError):
+        raise OfficeError(f'"{text[:40]}" is no date: choose one') from None
+
+
+def _count(text: str) -> int | None:
+    if not text:
+        return None
+    if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:12]) < 10**9:
+        raise OfficeError("the number of messages must be 1 or more")
+    return int(text)
+
+
+# ---- one of them ---------------------------------------------------------------------------------
+
+
+async def _show(visit: Visit) -> Response:
+    return await visit.page("relationship.html", **await visit.office.db.read(_shown, visit))
+
+
+def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
+    of = relationships.find(tx, visit.account, _slug(visit.request))
+    row = relationships.view(tx, visit.office, of)
+    counts = traffic.counts(tx, [of.id]).get(of.id, traffic.Counts())
+    now = visit.office.clock()
+    own = accounts.mailbox_by_id(tx, of.mailbox_id) if of.mailbox_id is not None else None
+    return {
+        "row": row,
+        "standing_of": standing.of(RelationshipState(row["state"]), counts).value,
+        "contacts": standing.correspondents(tx, of),
+        "months": standing.months(tx, visit.account, now, of.id),
+        "passed": [
+            {
+                "at": e.at,
+                "direction": e.direction.value,
+                "address": e.address,
+                "subject": e.subject,
+                "state": e.state.value,
+            }
+            for e in traffic.passed(tx, of.id, 20)
+        ],
+        "turned": traffic.turned_away(tx, of.id, 20),
+        "held": ledger.disclosures(tx, visit.account, of.slug),
+        "grants": [cards.grant_row(each, of) for each in card_rows.grants(tx, of.id)],
+        "cards": [each["card"] for each in cards.listing(tx, visit.account, now)],
+        "log": history.log(tx, visit.account, of.slug, 50)[::-1],
+        "mailboxes": _mailboxes(tx, visit),
+        "own_mailbox": own.address if own is not None else "",
+    }
+
+
+def _slug(request: Request) -> str:
+    return str(request.path_params["relationship"])
+
+
+def _here(visit: Visit, done: str) -> Response:
+    return go(f"/r/{quote(_slug(visit.request))}", done)
+
+
+async def _qr(visit: Visit) -> Response:
+    """The address as a QR code, for a desk: black on white, whatever the page looks like."""
+    import segno
+
+    row = await visit.office.db.read(relationships.shown, visit.office, visit.account, _slug(visit.request))
+    out = io.BytesIO()
+    segno.make(f"mailto:{row['alias']}", micro=False).save(out, kind="svg", scale=6, border=2, light="#fff")
+    return Response(out.getvalue(), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+
+
+# ---- its buttons ---------------------------------------------------------------------------------
+
+
+def _acting(action: Action, done: str) -> Any:
+    async def act(visit: Visit) -> Response:
+        await visit.office.db.write(
+            relationships.act,
+            visit.office,
+            visit.account,
+            _slug(visit.request),
+            action,
+            actor=visit.actor,
+        )
+        visit.office.wake()
+        return _here(visit, done)
+
+    return act
+
+
+async def _rotate(visit: Visit) -> Response:
+    spend(visit.desk, limits.ADDRESSES, f"account {visit.account.id}")
+    slug = _slug(visit.request)
+    await visit.office.db.write(issue.rotate, visit.office, visit.account, slug, actor=visit.actor)
+    return _here(visit, "rotated")
+
+
+async def _judge(visit: Visit, *, allow: bool) -> Response:
+    await visit.office.db.write(
+        relationships.judge,
+        visit.office,
+        visit.account,
+        _slug(visit.request),
+        visit.said("sender"),
+        allow=allow,
+        actor=visit.actor,
+    )
+    return _here(visit, "allowed" if allow else "refused")
+
+
+async def _allow(visit: Visit) -> Response:
+    return await _judge(visit, allow=True)
+
+
+async def _refuse(visit: Visit) -> Response:
+    return await _judge(visit, allow=False)
+
+
+async def _contact(visit: Visit) -> Response:
+    await visit.office.db.write(
+        issue.contact,
+        visit.office,
+        visit.account,
+        _slug(visit.request),
+        visit.said("address"),
+        actor=visit.actor,
+    )
+    return _here(visit, "changed")
+
+
+async def _change(visit: Visit) -> Response:
+    until = end_of_day(visit.said("until"))
+    most = _count(visit.said("max"))
+    if visit.said("strangers") not in [each.value for each in Strangers]:
+        raise Refused(400, "Choose what happens to mail from others.")
+    wish = Change(
+        name=visit.said("name"),
+        site=visit.said("site"),
+        strangers=Strangers(visit.said("strangers")),
+        mailbox=visit.said("mailbox"),
+        display_name=visit.said("display_name"),
+        until=until if until is not None else "",
+        max_messages=most if most is not None else "",
+        note=visit.said("note"),
+    )
+    await visit.office.db.write(_store, visit, wish)
+    return _here(visit, "changed")
+
+
+def _store(tx: Transaction, visit: Visit, wish: Change) -> None:
+    relationships.change(tx, visit.office, visit.account, _slug(visit.request), wish, actor=visit.actor)
+
+
+async def _grant(visit: Visit) -> Response:
+    if visit.said("mode") not in [each.value for each in GrantMode]:
+        raise Refused(400, "Choose how they may have it.")
+    permission = Permission(
+        visit.said("card"), mode=GrantMode(visit.said("mode")), purpose=visit.said("purpose")
+    )
+    await visit.office.db.write(
+        cards.grant, visit.office, visit.account, _slug(visit.request), permission, actor=visit.actor
+    )
+    return _here(visit, "granted")
+
+
+async def _ungrant(visit: Visit) -> Response:
+    await visit.office.db.write(
+        cards.ungrant,
+        visit.office,
+        visit.account,
+        _slug(visit.request),
+        visit.said("card"),
+        actor=visit.actor,
+    )
+    return _here(visit, "ungranted")
+
+
+async def _disclosed(visit: Visit) -> Response:
+    await visit.office.db.write(
+        ledger.disclosed,
+        visit.office,
+        visit.account,
+        _slug(visit.request),
+        visit.said("card"),
+        (),
+        via=Via.PAPER if visit.said("via") == "paper" else Via.WEB_FORM,
+        actor=visit.actor,
+    )
+    return _here(visit, "written")

@@ -1,0 +1,53 @@
+"""Pages out of templates: what the templates can say about times, and where static files are.
+
+Promise: every value is escaped, whatever it is; a template that names what isn't there is an error.
+
+Sources: Jinja2's documentation (autoescape, StrictUndefined).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+_STATIC = files("sortingoffice.web").joinpath("static")
+
+
+def when(at: datetime | None, form: str = "minute") -> Markup:
+    """A time as an element that the page's script turns into the reader's own zone."""
+    if at is None:
+        return Markup("")
+    shown = at.strftime("%Y-%m-%d" if form == "day" else "%Y-%m-%d %H:%M")
+    zone = "" if form == "day" else " UTC"
+    return Markup('<time datetime="{}" data-form="{}">{}{}</time>').format(at.isoformat(), form, shown, zone)
+
+
+@cache
+def static(name: str) -> str:
+    """A static file's address, which changes with its content."""
+    digest = hashlib.sha256(_STATIC.joinpath(name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={digest}"
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("sortingoffice.web", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["when"] = when
+    made.globals["static"] = static
+    return made
+
+
+def render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
