@@ -230,9 +230,9 @@ def test_fifty_sets_cost_little() -> None:
     raw = PLAIN
     for n in range(50):
         raw = _sealed(raw, ONE, "pass" if n else "none")
-    start = time.perf_counter()
+    start = time.process_time()
     assert _validate(raw).result is Result.PASS
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 2
     assert _sealed(raw, ONE, "pass") == raw
 
 

@@ -111,7 +111,7 @@ async def test_the_deadline_holds(shop: ZoneServer) -> None:
     shop.set("shop.example", "TXT", TIMEOUT)
     start = time.perf_counter()
     auth = await _found(shop, deadline=0.3, patience=5)
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 4
     assert (auth.spf.result, auth.spf.domain, auth.spf.reason) == (
         "temperror", "shop.example", "not found out in time",
     )  # fmt: skip

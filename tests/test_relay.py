@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -384,14 +385,14 @@ async def test_a_reply_without_an_end_is_cut_off(relay: Relay) -> None:
 
 
 async def test_a_large_message_leaves_the_loop_to_others(sink: Sink, relay: Relay) -> None:
-    longest, last, loop = 0.0, 0.0, asyncio.get_running_loop()
+    longest, last = 0.0, 0.0
 
     async def watch() -> None:
         nonlocal longest, last
-        last = loop.time()
+        last = time.thread_time()  # what this loop did, whatever else the machine did
         while True:
             await asyncio.sleep(0.001)
-            longest, last = max(longest, loop.time() - last), loop.time()
+            longest, last = max(longest, time.thread_time() - last), time.thread_time()
 
     watching = asyncio.create_task(watch())
     large = b"A: b\r\n\r\n" + (b"y" * 76 + b"\r\n") * 330_000

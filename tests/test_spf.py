@@ -160,10 +160,10 @@ def test_a_long_policy_of_many_terms_is_refused_before_it_is_read() -> None:
     ],
 )
 def test_a_hostile_macro_string_costs_linear_time(term: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     local = ".".join("a" for _ in range(32))
     _check({("a.example", "TXT"): _txt(b"v=spf1 exists:" + term + b" -all")}, sender=f"{local}@a.example")
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("text", [b"Go\r\naway", b"\x1b[2Jgone", "Grüße".encode(), b"%{x}", b"%"])

@@ -238,7 +238,7 @@ async def test_a_locked_database_is_unavailable_and_recovers_by_itself(
     started = time.monotonic()
     found = await asyncio.gather(*(db.write(add, f"d{n}.example") for n in range(20)), return_exceptions=True)
     assert {type(each) for each in found} == {Unavailable}
-    assert time.monotonic() - started < 2, "they wait together, not one after the other"
+    assert time.monotonic() - started < 3.8, "they wait together, not one after the other"
     with pytest.raises(OutOfReach, match="locked"):
         db.call(add, "a.example")
     assert await db.read(domains.every) == (), "reading goes on"

@@ -204,9 +204,9 @@ def test_no_octets_make_the_removal_raise(value: bytes) -> None:
 )
 def test_a_hostile_value_costs_linear_time(value: bytes) -> None:
     message = Message.parse(b"Authentication-Results: " + value + b"\r\n\r\n")
-    start = time.perf_counter()
+    start = time.process_time()
     trace.without_forged(message, "mx.sort.example")
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 1
 
 
 def test_dates_are_told_in_utc() -> None:

@@ -250,10 +250,10 @@ def test_reading_is_total(tail: bytes, null_sender: bool) -> None:
 def test_a_hostile_report_costs_little(body: bytes) -> None:
     head = POSTFIX[: POSTFIX.index("Reporting-MTA")].replace("\n", "\r\n").encode()
     prose = QMAIL[: QMAIL.index("Hi.")].replace("\n", "\r\n").encode()
-    began = time.perf_counter()
+    began = time.process_time()
     dsn.read(Message.parse(head + body), null_sender=True)
     dsn.read(Message.parse(prose + body), null_sender=True)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 2
 
 
 # ---- complaints ------------------------------------------------------------------------------------
