@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST_ARGS ?=
+# Most tests wait for processes and sockets: more workers than cores, a file to one worker.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 # The long run: CHAOS_ARGS="--kills 2000 --messages 200000"
 CHAOS_ARGS ?=
 
