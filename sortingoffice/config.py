@@ -110,7 +110,7 @@ class Limits:
     connections: Annotated[int, Key(500, values.count())]
     connections_per_peer: Annotated[int, Key(100, values.count())]
     recipients: Annotated[int, Key(100, values.count())]
-    unknown_recipients: Annotated[int, Key(20, values.count(2))]
+    unknown_recipients: Annotated[int, Key(100, values.count(2))]
     peer_messages_per_hour: Annotated[int, Key(0, values.count(0))]
     commands_per_session: Annotated[int, Key(1000, values.count(10))]
     errors_per_session: Annotated[int, Key(10, values.count())]
