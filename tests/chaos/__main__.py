@@ -50,6 +50,7 @@ def lines(report: Report) -> list[str]:
         f"duplicates: {result.duplicates}, each named by trace; {result.after_random} before a random kill"
         f" ({per_kill:.2f} each), {result.after_point} before a kill at a point, {result.unanswered} by peers"
         " that took it and didn't say so",
+        f"from arrival to settled: {_quartiles(result.open)}",
         f"from their arrival to the kill: {_quartiles(result.gaps)}",
         f"lost or wrong: {len(result.wrong)}",
         *(f"  {each}" for each in result.wrong[:50]),

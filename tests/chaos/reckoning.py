@@ -22,15 +22,19 @@ _NEAR = 10.0  # seconds between what arrived and the kill before its commit
 _SAMPLE = 25  # duplicates that are looked up in `trace`
 
 _ROWS = sa.text(
-    "SELECT m.subject, m.relationship_id, m.direction, m.token, d.id, d.state, d.return_domain"
+    "SELECT m.subject, m.relationship_id, m.direction, m.token, d.id, d.state, d.return_domain, d.ended"
     " FROM message m JOIN delivery d ON d.message_id = m.id"
 )
-_REPLIES = sa.text("SELECT delivery_id, reply FROM attempt WHERE reply LIKE :cut OR reply LIKE :unknown")
+_REPLIES = sa.text("SELECT delivery_id, reply, at FROM attempt WHERE reply LIKE :cut OR reply LIKE :unknown")
 
 
 @dataclass
 class Result:
-    """What the run showed; `wrong` must be empty."""
+    """What the run showed; `wrong` must be empty.
+
+    open  seconds from each arrival to the transaction that settled it: when a kill makes a second copy
+    gaps  seconds from the arrival of each second copy's first to the kill
+    """
 
     promised: int = 0
     states: Counter[str] = field(default_factory=Counter)
@@ -40,6 +44,7 @@ class Result:
     after_random: int = 0
     after_point: int = 0
     unanswered: int = 0
+    open: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -58,12 +63,14 @@ def reckon(db: Database, key: bytes, promises: Promises, taken: Taken, kills: Ki
     of_promise: defaultdict[tuple[str, int, bool], list[tuple[int, str]]] = defaultdict(list)
     returned: Counter[str] = Counter()
     by_token: dict[int, str] = {}
-    for subject, relationship, direction, name, number, state, path in rows:
+    for subject, relationship, direction, name, number, state, path, ended in rows:
         by_token[number] = name
         if direction in ("inward", "outward"):
             of_promise[subject, relationship, direction == "outward"].append((number, state))
             returned[direction] += state == "returned"
             _check_arrival(result, number, state, path, arrived)
+            if state == "delivered" and number in arrived:
+                result.open.append(ended / 1e6 - max(arrived[number]))
         elif direction == "return":
             result.dsns += 1
             if state == "delivered" and not any(name in each for each in taken.by_id):
@@ -95,17 +102,34 @@ def _check_arrival(
         result.wrong.append(f"delivery {number} is {state}")
 
 
-def _named(tx: Transaction) -> Counter[int]:
-    """How many attempts of each delivery may have brought a copy without our knowing."""
+@dataclass
+class _Named:
+    """Attempts of one delivery that may have brought a copy without our knowing.
+
+    unknown  how many the next hop left unanswered
+    cut      when those that a kill cut short were written down, in microseconds
+    """
+
+    unknown: int = 0
+    cut: list[int] = field(default_factory=list)
+
+
+def _named(tx: Transaction) -> defaultdict[int, _Named]:
+    found: defaultdict[int, _Named] = defaultdict(_Named)
     patterns = {"cut": f"{spool.CUT_SHORT}%", "unknown": f"%{_UNKNOWN}%"}
-    return Counter(row.delivery_id for row in tx.execute(_REPLIES, patterns))
+    for row in tx.execute(_REPLIES, patterns):
+        if row.reply == spool.CUT_SHORT:
+            found[row.delivery_id].cut.append(row.at)
+        else:
+            found[row.delivery_id].unknown += 1
+    return found
 
 
 def _duplicates(
     result: Result,
     db: Database,
     arrived: dict[int, list[float]],
-    named: Counter[int],
+    named: defaultdict[int, _Named],
     by_token: dict[int, str],
     kills: Kills,
 ) -> None:
@@ -116,18 +140,18 @@ def _duplicates(
         if not extra:
             continue
         result.duplicates += extra
-        if named[number] < extra:
-            result.wrong.append(f"delivery {number} came {len(times)} times, {named[number]} explained")
-        for at in sorted(times)[:-1]:
-            next_kill = bisect.bisect_left(moments, at)
-            if next_kill == len(moments) or moments[next_kill] - at > _NEAR:
-                result.unanswered += 1
-                continue
-            result.gaps.append(moments[next_kill] - at)
-            if kills.at[next_kill][1] == "random":
+        why = named[number]
+        if why.unknown + len(why.cut) < extra:
+            result.wrong.append(f"delivery {number} came {len(times)} times, and trace doesn't say why")
+        by_peer = min(why.unknown, extra)
+        result.unanswered += by_peer
+        for cut in why.cut[: extra - by_peer]:
+            kill, where = kills.at[bisect.bisect_left(moments, cut / 1e6) - 1]
+            if where == "random":
                 result.after_random += 1
             else:
                 result.after_point += 1
+            result.gaps += [kill - at for at in times if 0 <= kill - at < _NEAR][-1:]
         if looked_up < _SAMPLE:
             looked_up += 1
             _traced(result, db, number, by_token[number])

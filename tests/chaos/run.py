@@ -36,6 +36,7 @@ _RELATIONSHIPS = 6  # per next hop
 class Plan:
     """kills, messages  both are reached, whichever takes longer
     rate     messages a second
+    at_random  share of the kills that are at no failpoint
     database "sqlite" or "postgresql"
     """
 
@@ -45,6 +46,7 @@ class Plan:
     sessions: int
     database: str
     seed: int
+    at_random: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,15 @@ async def _run(
     senders = Senders(targets, stage.port, rate=plan.rate, most=plan.messages, seed=plan.seed)
     nursery = Nursery(stage.config, stage.folder / "log", stage.port)
     await nursery.open()
-    trouble = Trouble(stage, nursery, senders, cluster=cluster, small_disk=small_disk, seed=plan.seed)
+    trouble = Trouble(
+        stage,
+        nursery,
+        senders,
+        cluster=cluster,
+        small_disk=small_disk,
+        at_random=plan.at_random,
+        seed=plan.seed,
+    )
     sending = asyncio.create_task(senders.run(plan.sessions))
     database: Database | None = None
     try:

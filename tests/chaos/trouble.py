@@ -119,6 +119,7 @@ class Trouble:
         *,
         cluster: Cluster | None,
         small_disk: bool,
+        at_random: float,
         seed: int,
     ) -> None:
         self.kills = Kills()
@@ -126,6 +127,7 @@ class Trouble:
         self._nursery = nursery
         self._senders = senders
         self._cluster = cluster
+        self._at_random_share = at_random
         self._random = random.Random(seed)
         self._points = list(failpoint.POINTS)
         self._next_point = 0
@@ -143,10 +145,10 @@ class Trouble:
                 kind = self._kinds[(cycle // 12 - 1) % len(self._kinds)]
                 self.kills.troubles[kind.__name__.strip("_").replace("_", " ")] += 1
                 await kind()
-            elif cycle % 2:
-                await self._at_a_point()
-            else:
+            elif self._random.random() < self._at_random_share:
                 await self._at_random()
+            else:
+                await self._at_a_point()
 
     async def _at_a_point(self) -> None:
         point = self._points[self._next_point % len(self._points)]
