@@ -34,6 +34,7 @@ from sortingoffice.core.model import (
     SpooledMessage,
     Strangers,
     VendorKind,
+    Via,
 )
 from sortingoffice.flows import cards, consent, disclose, ledger
 from sortingoffice.flows.arrival import Arrival
@@ -81,6 +82,19 @@ class Desk:
 
     def ungrant(self, card: str, relationship: str = "lamp-shop") -> list[dict[str, Any]]:
         return self.db.call(cards.ungrant, self.office, self.account, relationship, card, actor="test")
+
+    def give(self, relationship: str, card: str, only: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """What the person typed into a vendor's form."""
+        return self.db.call(
+            ledger.disclosed,
+            self.office,
+            self.account,
+            relationship,
+            card,
+            only,
+            via=Via.WEB_FORM,
+            actor="test",
+        )
 
     def view(self, name: str, *members: str) -> dict[str, Any]:
         return self.db.call(cards.set_view, self.office, self.account, name, members, actor="test")

@@ -16,7 +16,7 @@ from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.core import fields
 from sortingoffice.core.model import FieldType, Sensitivity
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import cards, exchange
+from sortingoffice.flows import cards, exchange, notify
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.mail import vcard
 
@@ -187,6 +187,36 @@ def view(terminal: Terminal, selection: str) -> None:
         cards.set_view, terminal.office, terminal.account, name, chosen, actor=ACTOR
     )
     terminal.done(f"view {row['card']} has {', '.join(row['fields'])}", row)
+
+
+@card.command("notify")
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Only show who would be told what.")
+@click.pass_obj
+def notify_(terminal: Terminal, name: str, dry_run: bool) -> None:
+    """Tell each vendor that holds an old value of this card, from the address that they know."""
+    office, account = terminal.office, terminal.account
+    steps = office.db.view(notify.plan, office, account, name)
+    mails = [step for step in steps if step.how == notify.MAIL]
+    if not dry_run and mails and interactive() and not terminal.json:
+        _shown(terminal, steps)
+        click.confirm(f"Send {len(mails)} mail{'s' if len(mails) > 1 else ''}?", abort=True, err=True)
+    if not dry_run and mails:
+        steps = office.db.call(notify.send, office, account, name, actor=ACTOR)
+    if terminal.json:
+        terminal.data(
+            [{**notify.row(step), "sent": not dry_run and step.how == notify.MAIL} for step in steps]
+        )
+    elif dry_run or not interactive():
+        _shown(terminal, steps)
+    if mails and not dry_run:
+        say(f"{len(mails)} told; `sortingoffice disclosures` shows what becomes of it")
+
+
+def _shown(terminal: Terminal, steps: tuple[notify.Step, ...]) -> None:
+    rows = [{**row, **change} for row in map(notify.row, steps) for change in row["fields"] or [{}]]
+    columns = ("relationship", "to", "how", "card", "field", "old", "new", "from")
+    terminal.rows(rows, columns, empty="nobody holds an old value of it")
 
 
 @card.command("export")

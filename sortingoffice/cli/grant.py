@@ -7,9 +7,10 @@ from datetime import datetime
 import click
 
 from sortingoffice.cli.moment import MOMENT
-from sortingoffice.cli.terminal import Terminal
+from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core.model import GrantMode, Via
 from sortingoffice.flows import cards, ledger
+from sortingoffice.flows import notify as letters
 from sortingoffice.flows.cards import Permission
 
 ACTOR = "cli"
@@ -64,15 +65,22 @@ def grant(
 @click.command()
 @click.argument("relationship")
 @click.argument("card")
+@click.option("--notify", is_flag=True, help="Also ask them to delete what they received.")
 @click.pass_obj
-def ungrant(terminal: Terminal, relationship: str, card: str) -> None:
+def ungrant(terminal: Terminal, relationship: str, card: str, notify: bool) -> None:
     """Take the permission (or the denial) of CARD back; what was given stays in the ledger."""
-    office = terminal.office
-    rows = office.db.call(cards.ungrant, office, terminal.account, relationship, card, actor=ACTOR)
-    if terminal.json:
-        terminal.data(rows)
+    office, account = terminal.office, terminal.account
+    told = False
+    if notify:
+        rows, told = office.db.call(letters.ungrant, office, account, relationship, card, actor=ACTOR)
     else:
-        terminal.done(f"{rows[0]['relationship']} has no grant of {rows[0]['card']} any more", {})
+        rows = office.db.call(cards.ungrant, office, account, relationship, card, actor=ACTOR)
+    if terminal.json:
+        terminal.data([{**row, "notified": told} for row in rows])
+        return
+    terminal.done(f"{rows[0]['relationship']} has no grant of {rows[0]['card']} any more", {})
+    if notify:
+        say("they are asked to delete it" if told else "they hold nothing of it: nobody was written to")
 
 
 @click.command("who-has")

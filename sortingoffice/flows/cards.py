@@ -26,13 +26,15 @@ from sortingoffice.core.model import (
     Sensitivity,
     View,
 )
+from sortingoffice.core.notice import Notice
 from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
+from sortingoffice.flows import notices
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
 from sortingoffice.store import cards as rows
-from sortingoffice.store import events, relationships
+from sortingoffice.store import events, ledger, relationships, spool
 from sortingoffice.store.database import Transaction
 
 MAX_FIELDS = 200  # of a card
@@ -403,7 +405,18 @@ def grant(
 def ungrant(
     tx: Transaction, office: Office, account: Account, relationship: str, card: str, *, actor: str
 ) -> list[dict[str, Any]]:
-    """End every grant and denial of a card, for the future; what was given stays in the ledger."""
+    """`end_grants`, as rows."""
+    to, ended = end_grants(tx, office, account, relationship, card, actor=actor)
+    return [grant_row(each, to) for each in ended]
+
+
+def end_grants(
+    tx: Transaction, office: Office, account: Account, relationship: str, card: str, *, actor: str
+) -> tuple[Relationship, list[Grant]]:
+    """End every grant and denial of a card, for the future; what was given stays in the ledger.
+
+    What still waits to leave under them is dropped, and the person told.
+    """
     now = office.clock()
     to = relationships.find(tx, account.id, relationship)
     name = fields.name(card)
@@ -415,7 +428,19 @@ def ungrant(
     for each in ended:
         rows.end_grant(tx, each.id, now)
     _event(tx, now, actor, account, "ungranted", name, to)
-    return [grant_row(replace(each, ended=now), to) for each in ended]
+    for waiting in ledger.queued_under(tx, [each.id for each in ended]):
+        message = spool.by_id(tx, waiting.message_id)
+        if message is None or not spool.drop(tx, waiting.id, "ungranted", now):
+            continue
+        said = Notice(
+            f"Not sent: {to.name} may not have {name} any more",
+            (f"Nothing went to {to.name}. Your message is attached, as it would have been sent.",),
+            message.raw or None,
+        )
+        notices.send(
+            tx, office, said, account_id=account.id, relationship_id=to.id, rule="ungranted", now=now
+        )
+    return to, [replace(each, ended=now) for each in ended]
 
 
 def grant_row(made: Grant, to: Relationship) -> dict[str, Any]:

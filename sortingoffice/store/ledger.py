@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from sortingoffice.core.model import DeliveryState, Disclosure, DisclosureItem, Via
+from sortingoffice.core.model import Delivery, DeliveryState, Disclosure, DisclosureItem, Via
 from sortingoffice.core.wallet import Held
 from sortingoffice.store import schema
 from sortingoffice.store.schema import (
@@ -30,6 +30,8 @@ from sortingoffice.store.schema import (
 
 GIVEN = "given"  # without a message: by web form or on paper
 SUPERSEDED = "superseded"
+WITHDRAWN = "withdrawn"
+WITHDRAWAL = "withdrawal"  # the form of a line without items; its purpose names what was withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Line:
 
     number    the field version's number; None for what was typed by hand
     latest    the number of the field's newest version; None likewise, or where the field is gone
-    state     its delivery's state, "given", or "superseded"
+    state     its delivery's state, "given", "superseded" or "withdrawn"
     sealed    the value, in `place`
     """
 
@@ -141,17 +143,47 @@ def lines(
     if field:
         found = found.where(disclosure_item.c.field == field)
     build: Any = Line
-    return _with_states([build(*row) for row in tx.execute(found)])
+    return _with_states([build(*row) for row in tx.execute(found)], _withdrawals(tx, account_id))
 
 
-def _with_states(rows: Iterable[Line]) -> tuple[Line, ...]:
-    """Mark what a later line of the same field replaced, once that one has arrived."""
+def queued_under(tx: sa.Connection, grant_ids: Iterable[int]) -> tuple[Delivery, ...]:
+    """Deliveries that wait, and whose values leave under one of these grants."""
+    found = (
+        sa.select(delivery)
+        .where(
+            delivery.c.state.in_((DeliveryState.QUEUED, DeliveryState.HELD)),
+            delivery.c.message_id.in_(
+                sa.select(disclosure.c.message_id).where(disclosure.c.grant_id.in_(list(grant_ids)))
+            ),
+        )
+        .order_by(delivery.c.id)
+    )
+    return schema.every(Delivery, tx.execute(found))
+
+
+def _withdrawals(tx: sa.Connection, account_id: int) -> dict[tuple[int, str], int]:
+    """(relationship, "card.field") → the latest line that withdrew it."""
+    found = (
+        sa.select(disclosure.c.id, disclosure.c.relationship_id, disclosure.c.purpose)
+        .where(disclosure.c.account_id == account_id, disclosure.c.form == WITHDRAWAL)
+        .order_by(disclosure.c.id)
+    )
+    return {
+        (row.relationship_id, named): row.id for row in tx.execute(found) for named in row.purpose.split()
+    }
+
+
+def _with_states(rows: Iterable[Line], withdrawals: dict[tuple[int, str], int]) -> tuple[Line, ...]:
+    """Mark what a later line of the same field replaced, once that has arrived, and what was withdrawn."""
     arrived: dict[tuple[int, str, str], tuple[int, bytes]] = {}
     result: list[Line] = []
     for line in reversed(list(rows)):
         state = GIVEN if not line.state else str(line.state)
         key = (line.relationship_id, line.card, line.field)
         there = state in (GIVEN, DeliveryState.DELIVERED)
+        named = (line.relationship_id, f"{line.card}.{line.field}")
+        if there and withdrawals.get(named, 0) > line.disclosure_id:
+            state, there = WITHDRAWN, False
         if there and key in arrived and arrived[key][1] != line.mac:
             state = SUPERSEDED
         elif there:
