@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sortingoffice.cli.stage import ORDERS, VENDOR, opened, until
+from sortingoffice.cli.stage import MAILBOX, ORDERS, VENDOR, opened, until
 from sortingoffice.mail import arc, dkim
-from tests.office import Office, written
+from tests.office import Office, Relationship, written
 
 LIST = "lists.example"
 OTHER = "other.example"
@@ -222,3 +227,94 @@ def test_who_guesses_is_slowed_and_shut_out_whatever_the_recipient(office: Offic
         assert {code for code, _ in answers[:-1]} == {550}
         assert stage.rcpt(alias) == answers[-1] == stage.rcpt(gone), "one constant answer"
         assert "rule=unknown_address" in stage.log
+
+
+# ---- the proof of a leak -----------------------------------------------------------------------------------
+
+
+def leaked(office: Office) -> tuple[Relationship, Path]:
+    """A relationship to which strangers wrote, and the report on it."""
+    shop = office.fresh("--site", VENDOR)
+    office.stage.send(OTHER, f"x@{OTHER}", shop.alias, written(f"From: x@{OTHER}", subject="buy now"))
+    office.stage.command("set", shop.slug, "--strangers", "lock")
+    mail = co_signed(office, f"From: y@{OTHER}", subject="\x1b[31mred", by=(OTHER,))
+    assert through(office, shop.alias, mail, OTHER)[0] == 550
+    folder = office.stage.folder / f"report-{shop.slug}"
+    assert office.stage.command("leaks", "report", shop.slug, "--to", str(folder)) == str(folder)
+    return shop, folder
+
+
+def test_a_leak_is_listed_reported_and_verified_without_the_office(office: Office) -> None:
+    shop, folder = leaked(office)
+    (row,) = [row for row in office.stage.json("leaks") if row["relationship"] == shop.slug]
+    assert (row["identity"], row["kept"]) == (OTHER, 2), "also of what was refused"
+    assert row["odds_one_in"] > 10**6
+    text = (folder / "report.txt").read_text()
+    assert shop.alias in text
+    assert MAILBOX not in text, "the person's own address is nobody's business"
+    assert "proves to come from lampshop.example" in text
+    assert "\x1b" not in text
+    found = verified(folder)
+    assert found.returncode == 0, found.stderr
+    assert f"signed by {OTHER}, key mail" in found.stdout
+    assert office.stage.run("leaks", "report", shop.slug, "--to", str(folder)).status == 1, (
+        "never overwritten"
+    )
+    clean = office.fresh("--site", VENDOR)
+    assert office.stage.run("leaks", "report", clean.slug).status == 1, "nothing to report"
+
+
+def verified(folder: Path) -> subprocess.CompletedProcess[str]:
+    """`leaks verify` where no office is."""
+    return subprocess.run(
+        [sys.executable, "-m", "sortingoffice", "--config", "/nonexistent", "leaks", "verify", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_whatever_is_changed_in_a_report_shows(office: Office) -> None:
+    _, folder = leaked(office)
+    whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    data = json.loads((folder / "report.json").read_text())
+    first, second = (folder / each["file"] for each in data["evidence"])
+
+    def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
+        copy = json.loads(whole[folder / "report.json"])
+        change(copy)
+        return json.dumps(copy).encode()
+
+    report = folder / "report.json"
+    for path, octets in (
+        (first, whole[first].replace(b"buy now", b"buy nuts")),
+        (second, b""),
+        (report, changed(lambda d: d["evidence"][0]["entry"].update(peer="innocent"))),
+        (report, changed(lambda d: d["evidence"].pop(0))),
+        (report, changed(lambda d: d["evidence"].reverse())),
+        (report, changed(lambda d: d["issued"].update(issued="2020-01-01T00:00:00.000000Z"))),
+        (report, changed(lambda d: d["evidence"][0]["entry"]["dns_records"].clear())),
+        (report, changed(lambda d: d.pop("issued"))),
+        (report, b"[" * 100_000),
+        (folder / "messages" / "003-more.eml", b"From: x\r\n\r\n"),
+    ):
+        path.write_bytes(octets)
+        found = verified(folder)
+        assert found.returncode == 1, path
+        assert "Traceback" not in found.stderr
+        if path in whole:
+            path.write_bytes(whole[path])
+        else:
+            path.unlink()
+    assert verified(folder).returncode == 0
+
+
+def test_evidence_of_one_writer_is_bounded(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    for number in range(12):
+        mail = written("From: a@soft.example", f"Message-ID: <{number}@soft.example>", subject="flood")
+        assert through(office, shop.alias, mail)[0] == 250
+    (row,) = [row for row in office.stage.json("leaks") if row["relationship"] == shop.slug]
+    assert row["kept"] == 10
+    assert writers(office, shop.slug)["unauthenticated stranger", ""]["messages"] == 12

@@ -49,6 +49,7 @@ COMMANDS: dict[str, _Room] = {
     "contact": _Room("relationship", "Print the address through which to write to a contact."),
     "explain": _Room("relationship", "Say what would happen to a mail, and by which rule."),
     "strangers": _Room("strangers", "List who wrote and is not the vendor."),
+    "leaks": _Room("leaks", "List leaked addresses; write and verify a report."),
     "rejects": _Room("rejects", "List recipients that never existed; accept a slip."),
     "card": _Room("card", "Keep cards of personal data."),
     "grant": _Room("card", "Permit a relationship to receive a card."),

@@ -1,0 +1,101 @@
+"""`sortingoffice leaks`: who got hold of an address, the report on it, and its proof."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sortingoffice.cli.terminal import Terminal, printable, say
+from sortingoffice.core import report as core
+from sortingoffice.errors import OfficeError
+
+_COLUMNS = ("relationship", "class", "identity", "kept", "first", "last", "odds_one_in")
+_MOST = 64 * 2**20  # octets of a folder that is read
+
+
+@click.group("leaks", invoke_without_command=True)
+@click.pass_context
+def leaks(ctx: click.Context) -> None:
+    """List addresses that others than their one holder wrote to."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from sortingoffice.flows import leaks as flow
+
+    terminal = ctx.find_object(Terminal)
+    assert terminal is not None, "the front door makes it"
+    terminal.rows(terminal.office.db.view(flow.listed, terminal.account), _COLUMNS, empty="No leaks.")
+
+
+@leaks.command("report")
+@click.argument("relationship")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where; leak-REL in this folder if left out.",
+)
+@click.pass_obj
+def report(terminal: Terminal, relationship: str, folder: Path | None) -> None:
+    """Write a folder that proves who wrote to RELATIONSHIP's address; print its path."""
+    from sortingoffice.flows import leaks as flow
+    from sortingoffice.flows import relationships
+
+    office, account = terminal.office, terminal.account
+    of = office.db.view(relationships.find, account, relationship)
+    files = office.db.view(flow.made, office, account, of.slug)
+    to = Path(f"leak-{of.slug}") if folder is None else folder
+    try:
+        (to / core.MESSAGES).mkdir(parents=True)
+        for name, octets in files.items():
+            (to / name).write_bytes(octets)
+    except FileExistsError:
+        raise OfficeError(f"{to} is there already: name another with --to") from None
+    except OSError as error:
+        raise OfficeError(f"{to} can't be written ({error.strerror}): name another with --to") from None
+    if terminal.json:
+        terminal.data({"relationship": of.slug, "folder": str(to), "files": sorted(files)})
+    else:
+        click.echo(str(to))
+
+
+@leaks.command("verify")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.pass_context
+def verify(ctx: click.Context, folder: Path) -> None:
+    """Check a report by itself: its chain, its messages, their signatures.  Needs no office.
+
+    Exit status 1 where anything does not hold.
+    """
+    terminal = ctx.find_object(Terminal)
+    assert terminal is not None, "the front door makes it"
+    try:
+        found = core.verify(_files(folder))
+    except core.Unreadable as error:
+        raise OfficeError(f"{folder} is no report: {error}") from None
+    if terminal.json:
+        terminal.data([{"what": each.what, "holds": each.holds, "said": each.said} for each in found])
+    else:
+        for each in found:
+            click.echo(printable(f"{'ok    ' if each.holds else 'FAILED'}  {each.what}  {each.said}"))
+    wrong = sum(not each.holds for each in found)
+    if wrong:
+        say(f"{wrong} of {len(found)} do not hold.")
+        ctx.exit(1)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """What is in the folder, by name; links are not followed out of it."""
+    paths = [folder / core.DATA, *sorted((folder / core.MESSAGES).glob("*.eml"))]
+    found = {
+        path.relative_to(folder).as_posix(): path
+        for path in paths
+        if path.is_file() and not path.is_symlink()
+    }
+    if sum(path.stat().st_size for path in found.values()) > _MOST:
+        raise OfficeError(f"{folder} is larger than any report")
+    return {name: path.read_bytes() for name, path in found.items()}
+
+
+commands: list[click.Command] = [leaks]

@@ -1,0 +1,227 @@
+"""A leak as a folder that a regulator can read: report.txt, report.json, messages/*.eml; and its proof.
+
+Promise: `verify(files)` needs nothing but the folder: no database, no network, no word of this office.  It
+recomputes the chain, the hash of each message, and each DKIM signature with the key record as it was fetched.
+
+Sources: RFC 6376 §6 (verifying); RFC 8601; `core.evidence` (the chain).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sortingoffice.core import evidence
+from sortingoffice.core.evidence import Evidence
+from sortingoffice.mail import asking, dkim, trace
+from sortingoffice.mail.asking import Answer, Outcome, Question
+from sortingoffice.mail.message import Message
+
+FORMAT = "sortingoffice-leak-report/1"
+TEXT, DATA, MESSAGES = "report.txt", "report.json", "messages"
+
+
+_HOW = (
+    "  Each message's SHA-256 is that of its file. Each entry of report.json carries a hash: the SHA-256 of",
+    "  the previous entry's hash followed by the entry as JSON with sorted keys and no blanks; the first one",
+    '  follows the hash of "issued". DKIM signatures verify with the key records in "dns_records", as they',
+    "  were in DNS when the message came. `sortingoffice leaks verify FOLDER` does all of it, without any",
+    "  access to the office that made the report.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a report is about.
+
+    issued    as `evidence.issuing` gives it: where the chain begins
+    named     what the person calls the party that the address was given to, and its site
+    aliases   every address of the relationship, with the time of its issuing
+    known     identities that count as this party
+    log       lines of the office's log: (time, what, detail)
+    """
+
+    issued: Mapping[str, Any]
+    named: str
+    site: str
+    aliases: tuple[tuple[str, datetime], ...]
+    known: tuple[str, ...]
+    log: tuple[tuple[datetime, str, str], ...]
+    kept: tuple[Evidence, ...]
+    made: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One thing that was verified, and whether it holds."""
+
+    what: str
+    holds: bool
+    said: str
+
+
+class Unreadable(Exception):
+    """This folder is no report; str() says why."""
+
+
+# ---- writing ---------------------------------------------------------------------------------------------
+
+
+def write(case: Case) -> dict[str, bytes]:
+    """The folder's files by name."""
+    names = {each.id: f"{MESSAGES}/{n:03d}-{each.message}.eml" for n, each in enumerate(case.kept, 1)}
+    data = {
+        "format": FORMAT,
+        "made": evidence.moment(case.made),
+        "issued": dict(case.issued),
+        "given_to": {"name": case.named, "site": case.site, "identities": list(case.known)},
+        "aliases": [{"alias": alias, "issued": evidence.moment(at)} for alias, at in case.aliases],
+        "log": [{"at": evidence.moment(at), "what": what, "detail": said} for at, what, said in case.log],
+        "evidence": [
+            {
+                "entry": evidence.entry(each),
+                "previous": each.previous,
+                "hash": each.hash,
+                "file": names[each.id],
+                "odds_one_in": evidence.one_in(each.recipient, each.guesses),
+            }
+            for each in case.kept
+        ],
+    }
+    files = {names[each.id]: each.raw for each in case.kept}
+    files[DATA] = json.dumps(data, indent=2, ensure_ascii=True).encode("ascii") + b"\n"
+    files[TEXT] = ("\n".join(_text(case, names)) + "\n").encode()
+    return files
+
+
+def _text(case: Case, names: Mapping[int, str]) -> Iterable[str]:
+    alias, issued = case.aliases[0]
+    yield "Report on the disclosure of a mail address"
+    yield "=========================================="
+    yield ""
+    yield f"Address    {_shown(alias)}"
+    yield f"Issued     {_when(issued)}, and written down before it was shown to anybody"
+    yield (
+        f"Given to   {_shown(case.named)}"
+        + (f" ({_shown(case.site)})" if case.site else "")
+        + ", and to nobody else"
+    )
+    if case.known:
+        yield f"Its mail   proves to come from {', '.join(map(_shown, case.known))}"
+    for other, at in case.aliases[1:]:
+        yield f"Also       {_shown(other)}, issued {_when(at)}"
+    yield ""
+    yield f"Others wrote to it. {len(case.kept)} of their messages are kept as evidence:"
+    for each in case.kept:
+        yield ""
+        yield f"  {_when(each.at)}  {each.standing}" + (f": {_shown(each.identity)}" if each.identity else "")
+        yield f"    from the host   {_shown(each.peer)}"
+        yield f"    as sender       {_shown(each.sender) or '(none)'}"
+        yield f"    to              {_shown(each.recipient)}"
+        yield f"    found by us     {_shown(each.results)}"
+        yield f"    SHA-256         {each.sha256} ({each.size} octets)"
+        yield f"    the message     {names[each.id]}"
+    yield ""
+    yield "Could it have been guessed?"
+    if case.kept:
+        yield "  " + evidence.odds(case.kept[0].recipient, case.kept[0].guesses)
+    yield ""
+    yield "What the office wrote down about this address:"
+    for at, what, said in case.log:
+        yield f"  {_when(at)}  {_shown(what)}  {_shown(said)}".rstrip()
+    yield ""
+    yield "How to check this report"
+    yield from _HOW
+    if case.kept:
+        yield f"  The chain ends in {case.kept[-1].hash}"
+    yield f"  Made {_when(case.made)}."
+
+
+def _when(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _shown(text: str) -> str:
+    """A stranger's text without what a terminal or an editor would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+# ---- verifying -------------------------------------------------------------------------------------------
+
+
+def verify(files: Mapping[str, bytes]) -> tuple[Checked, ...]:
+    """Everything that can be checked, each with its outcome.  Raises Unreadable."""
+    data = _read(files)
+    try:
+        return tuple(_checked(data, files))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Unreadable(f"{DATA} is not complete ({type(error).__name__}: {str(error)[:80]})") from None
+
+
+def _read(files: Mapping[str, bytes]) -> dict[str, Any]:
+    if DATA not in files:
+        raise Unreadable(f"there is no {DATA} in it")
+    try:
+        data = json.loads(files[DATA])
+    except (ValueError, RecursionError):
+        raise Unreadable(f"{DATA} is no JSON") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise Unreadable(f"{DATA} is not of the format {FORMAT}")
+    return data
+
+
+def _checked(data: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterable[Checked]:
+    links = [(each["entry"], each["previous"], each["hash"]) for each in data["evidence"]]
+    wrong = evidence.broken(evidence.start(data["issued"]), links)
+    said = f"the link at {wrong} does not hold" if wrong else f"{len(links)} links, from the issuing on"
+    yield Checked("chain", not wrong, said)
+    issued = datetime.fromisoformat(data["issued"]["issued"])
+    for each in data["evidence"]:
+        entry, name = each["entry"], str(each["file"])
+        if datetime.fromisoformat(entry["at"]) < issued:
+            yield Checked(name, False, "it came before the address was issued")
+        raw = files.get(name)
+        if raw is None:
+            yield Checked(name, False, "the file is missing")
+        elif int(entry["size"]) > evidence.MOST_OCTETS and not raw.partition(b"\r\n\r\n")[2]:
+            yield Checked(name, True, "a large message: only its header was kept, so its hash is not checked")
+        elif hashlib.sha256(raw).hexdigest() != entry["sha256"]:
+            yield Checked(name, False, "it is not the message that came: its SHA-256 differs")
+        else:
+            yield Checked(name, True, "it is the message that came")
+            yield from _signatures(name, entry, raw)
+    expected = {str(each["file"]) for each in data["evidence"]}
+    for name in sorted(files):
+        if name.startswith(f"{MESSAGES}/") and name not in expected:
+            yield Checked(name, False, "the report knows nothing of this file")
+
+
+def _signatures(name: str, entry: Mapping[str, Any], raw: bytes) -> Iterable[Checked]:
+    """Verify again what we said passed, with the keys as fetched."""
+    fetched: dict[str, bytes] = {}
+    for each in entry["dns_records"]:
+        if each["for"] == "dkim":
+            try:
+                fetched[each["name"].lower()] = base64.b64decode(each["octets"], validate=True)
+            except binascii.Error:
+                yield Checked(name, False, f"the key record of {_shown(each['name'])} is not base64")
+
+    def answer(question: Question) -> Answer:
+        record = fetched.get(question.name.lower())
+        return Answer(Outcome.NO_NAME) if record is None else Answer(Outcome.FOUND, (record,))
+
+    at = datetime.fromisoformat(entry["at"])
+    told = trace.results(str(entry["authentication_results"]))
+    claimed = sum(words[0] == "dkim=pass" for words in told if words)
+    found = asking.run(dkim.verify(Message.parse(raw), at), answer)
+    passed = [each for each in found if each.passed]
+    for each in passed:
+        yield Checked(name, True, f"signed by {_shown(each.domain)}, key {_shown(each.selector)}")
+    if len(passed) < claimed:
+        yield Checked(name, False, f"{claimed} signatures were said to pass, {len(passed)} do")
