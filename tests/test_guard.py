@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -169,6 +170,15 @@ def test_private_names_and_card_values_are_found(text: str, label: str, transfer
 def test_short_values_and_longer_words_are_no_finding(text: str) -> None:
     _, found = gated(leaks.alone(leaks.text_part("plain", f"Hello,\n{text}\n", "utf-8", "8bit")), PRIVATE[1:])
     assert not found
+
+
+def test_numbers_of_a_picture_or_a_drawing_are_no_card_value() -> None:
+    drawing = " ".join(f"0.{number:06d} {number:06d}1 l" for number in range(0, 999_999, 7)).encode()
+    others = values("123456", "654321", "abcdef")
+    _, found = gated(leaks.attached("application/pdf", b"%PDF-1.4\0\xff" + zlib.compress(drawing)), others)
+    assert not found
+    _, found = gated(leaks.attached("application/pdf", b"%PDF-1.4\0\xff (customer 123456) "), others)
+    assert [each.what for each in found] == ["card.0"]
 
 
 @pytest.mark.parametrize(

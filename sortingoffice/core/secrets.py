@@ -29,6 +29,7 @@ from sortingoffice.mail.folding import Folding
 LEAST = 6  # skeleton characters of a card value, below which a word would be found everywhere
 _LEAST_NAME = 4
 _LEAST_LOCAL = 3  # shorter local parts are looked for in binary data only as whole words
+_LEAST_WITHIN = 10  # shorter names and values are looked for there only as whole words, too
 _MOST_HITS = 1000
 _SAME_DOMAINS = {"gmail.com": ("googlemail.com",), "googlemail.com": ("gmail.com",)}
 # Bounded on both sides: a text of brackets would cost its square.
@@ -235,7 +236,8 @@ def _spellings(secret: Secret, table: Folding) -> Iterator[_Needle]:
         letters = folding.skeleton(form, table).lstrip("+")
         if len(letters) >= least and letters not in seen:
             seen.add(letters)
-            yield _Needle(secret, letters, True)
+            # Binary data holds every short word and number somewhere.
+            yield _Needle(secret, letters, len(letters) >= _LEAST_WITHIN and not letters.isdigit())
 
 
 def _spoken(needle: _Needle, text: str) -> bool:
