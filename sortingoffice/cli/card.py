@@ -231,7 +231,7 @@ def export(terminal: Terminal, name: str, form: str) -> None:
     if terminal.json:
         terminal.data({"card": name, "form": form, "text": octets.decode()})
     else:
-        click.echo(octets, nl=False)
+        click.echo(octets.decode(), nl=False)
 
 
 @card.command("import")
