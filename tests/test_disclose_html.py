@@ -178,3 +178,23 @@ def test_an_unreadable_part_beside_a_directive_is_refused(desk: Desk) -> None:
         "#card shipping\n--b\nContent-Type: text/plain; charset=x-unknown\n\nabc\n--b--\n"
     )
     assert "can't be read" in refusal(desk.ask(message))
+
+
+def test_a_signed_message_is_not_changed(desk: Desk) -> None:
+    message = (
+        "MIME-Version: 1.0\nContent-Type: multipart/signed; boundary=b; protocol=application/pgp-signature\n\n--b\n"
+        "Content-Type: text/plain\n\n{}\n--b\nContent-Type: application/pgp-signature\n\nabc\n--b--\n"
+    )
+    assert "would break the signature" in refusal(desk.ask(message.format("#card shipping city")))
+    outcome = desk.ask(message.format("Hi"))
+    assert isinstance(outcome, Resolved)
+    assert bytes(outcome.message) == message.format("Hi").replace("\n", "\r\n").encode()
+
+
+def test_a_third_alternative_that_still_asks_is_refused(desk: Desk) -> None:
+    message = both("#card shipping city", "<p>#card shipping city</p>").replace(
+        "--b\nContent-Type: text/html",
+        "--b\nContent-Type: text/x-amp-html\n\n<p>#card shipping city</p>\n--b\nContent-Type: text/html",
+    )
+    assert "can't be read" in refusal(desk.ask(message))
+    assert len(parts(desk, message.replace("#card shipping city", "hello"))) == 3

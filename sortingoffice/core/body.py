@@ -31,6 +31,12 @@ MAX_HASHES = 10_000  # lines of an outward message that are looked at closely
 _TOO_MANY = Doubt(
     "too many lines of this message look like asking for cards", "Shorten the quoted text.", "#"
 )
+_IN_SIGNED = Doubt(
+    "this message is signed, and a card put into it would break the signature",
+    "Send it again without a signature.",
+    "#",
+)
+_WRITTEN = ("text/plain", "text/html")
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
 _OTHERS_WORDS = frozenset({quoting.Kind.ATTRIBUTION, quoting.Kind.QUOTE, quoting.Kind.FORWARD})
@@ -103,6 +109,7 @@ def read(root: Entity, vocabulary: Vocabulary) -> Reading:
     places: list[Place] = []
     kinds: set[str] = set()
     unread: list[mime.Path] = []
+    unread += [leaf.path for leaf in _shown(root) if _odd(leaf)]
     for leaf in parts(root):
         kind = "html" if leaf.content_type == "text/html" else "text"
         text = leaf.text()
@@ -111,6 +118,7 @@ def read(root: Entity, vocabulary: Vocabulary) -> Reading:
             continue
         if text.strip():
             kinds.add(kind)
+        before = len(places)
         for number, line in enumerate(_hinted(lines(leaf, text))):
             if number >= MAX_HASHES or len(places) >= MAX_MARKS:
                 places.append(Place(_TOO_MANY, leaf.path, kind, False, ()))
@@ -118,6 +126,8 @@ def read(root: Entity, vocabulary: Vocabulary) -> Reading:
             for mark in directive.read(line.text, vocabulary):
                 spans = line.source(mark.start, mark.end)
                 places.append(Place(mark, leaf.path, kind, line.quoted, spans))
+        if any(not place.quoted for place in places[before:]) and _signed(root, leaf.path):
+            places.append(Place(_IN_SIGNED, leaf.path, kind, False, ()))
     return Reading(tuple(places), frozenset(kinds), tuple(unread))
 
 
@@ -151,6 +161,19 @@ def _hinted(every: Iterator[Line]) -> Iterator[Line]:
     return (line for line in every if directive.hinted(line.text))
 
 
+def _odd(leaf: Entity) -> bool:
+    """A text that some readers are shown instead of ours, and that we don't write: AMP, enriched …"""
+    if not leaf.content_type.startswith("text/") or leaf.content_type in (*_WRITTEN, "text/calendar"):
+        return False
+    text = leaf.text()
+    return leaf.disposition != "attachment" and not leaf.filename and (text is None or directive.hinted(text))
+
+
+def _signed(root: Entity, path: mime.Path) -> bool:
+    above = [entity for entity in root.walk() if entity.path == path[: len(entity.path)]]
+    return any(entity.content_type == "multipart/signed" for entity in above)
+
+
 def said(message: Message, root: Entity, vocabulary: Vocabulary) -> frozenset[str]:
     """Every directive that could be cut out of a vendor's message, in normal form.
 
@@ -173,9 +196,7 @@ def parts(root: Entity) -> Iterator[Entity]:
     yield from (
         leaf
         for leaf in _shown(root)
-        if leaf.content_type in ("text/plain", "text/html")
-        and leaf.disposition != "attachment"
-        and not leaf.filename
+        if leaf.content_type in _WRITTEN and leaf.disposition != "attachment" and not leaf.filename
     )
 
 
