@@ -27,6 +27,7 @@ from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message
 from tests import leaks
 from tests.leaks import MAILBOX, REVERSE, SECOND
+from tests.test_quoting import HTML, TEXT
 
 ALIAS = "lunar.otter4821@sort.example"
 FACTS = OutwardFacts(
@@ -329,3 +330,20 @@ def test_no_octets_make_the_guard_fail(raw: bytes, more: bytes) -> None:
         gated(raw + more)
         gated(b"Content-Type: text/html\r\n\r\n" + more + MAILBOX.encode() + raw)
         gated(b"Content-Type: application/pdf\r\n\r\n%PDF" + more + b"\x78\x9cPK\x03\x04LZFu" + raw)
+
+
+@pytest.mark.parametrize("client", [*TEXT, *HTML])
+def test_an_ordinary_reply_that_quotes_the_mailbox_passes_turned_round(client: str) -> None:
+    if client in TEXT:
+        source = "".join(line[2:] + "\n" for line in TEXT[client].split("\n")[:-1])
+        named = source.replace("orders@sort.example", REVERSE).replace("Dear Anna", f"Dear Anna ({MAILBOX})")
+        entity = leaks.text_part("plain", named, "utf-8", "quoted-printable")
+    else:
+        source = HTML[client][0]
+        named = source.replace("o@sort.example", REVERSE).replace("Dear Anna", f"Dear Anna ({MAILBOX})")
+        entity = leaks.text_part("html", named, "utf-8", "quoted-printable")
+    message, found = gated(leaks.alone(entity))
+    assert not found
+    for text in judged(message):
+        assert MAILBOX not in text
+        assert REVERSE not in text
