@@ -6,7 +6,7 @@ Values are shown only with --reveal, or in the answer to a question at the termi
 from __future__ import annotations
 
 from datetime import datetime
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -16,9 +16,11 @@ from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.core import fields
 from sortingoffice.core.model import FieldType, Sensitivity
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import cards, exchange, notify
+from sortingoffice.flows import cards, exchange, notify, sealed
 from sortingoffice.flows.cards import Assignment
+from sortingoffice.flows.sealed import Seal
 from sortingoffice.mail import vcard
+from sortingoffice.store.database import Transaction
 
 ACTOR = "cli"
 
@@ -63,22 +65,37 @@ def set_(
     if not chosen:
         say("nothing was set")
         return
-    rows = terminal.office.db.call(
-        cards.set_fields,
-        terminal.office,
-        terminal.account,
-        chosen,
-        valid_from=valid_from,
-        sensitivity=Sensitivity(sensitivity) if sensitivity else None,
-        type=FieldType(kind) if kind else None,
-        actor=ACTOR,
-    )
+    office, account = terminal.office, terminal.account
+    type = FieldType(kind) if kind else None
+
+    def write(tx: Transaction) -> list[dict[str, Any]]:
+        if seal is not None:
+            return sealed.set_fields(
+                tx, office, account, chosen, seal, valid_from=valid_from, type=type, actor=ACTOR
+            )
+        level = Sensitivity(sensitivity) if sensitivity else None
+        return cards.set_fields(
+            tx, office, account, chosen, valid_from=valid_from, sensitivity=level, type=type, actor=ACTOR
+        )
+
+    seal = _passphrase(terminal) if sensitivity == Sensitivity.SEALED else None
+    rows = office.db.call(write)
     if terminal.json:
         terminal.data(rows)
         return
     for row in rows:
         named = f"{row['card']}.{row['field']}"
         say(f"{named} is version {row['version']}" if row["changed"] else f"{named} is that already")
+
+
+def _passphrase(terminal: Terminal) -> Seal:
+    """The person's, asked for; the first time twice."""
+    if not interactive():
+        raise OfficeError("a sealed card needs your passphrase: run this at a terminal")
+    first = terminal.office.db.view(sealed.any_version, terminal.account) is None
+    if first:
+        say("Nobody can open a sealed card without this passphrase, and nobody can give it back to you.")
+    return Seal(click.prompt("Passphrase", hide_input=True, confirmation_prompt=first, err=True))
 
 
 def _assignment(text: str) -> Assignment:
@@ -157,7 +174,10 @@ def list_(terminal: Terminal) -> None:
 @click.pass_obj
 def show(terminal: Terminal, name: str, reveal: bool) -> None:
     """Show a card's fields and versions."""
-    rows = terminal.office.db.view(cards.show, terminal.office, terminal.account, name, reveal=reveal)
+    office, account = terminal.office, terminal.account
+    rows = office.db.view(cards.show, office, account, name, reveal=reveal)
+    if reveal and interactive() and any(row["sensitivity"] == Sensitivity.SEALED for row in rows):
+        rows = office.db.view(sealed.show, office, account, name, _passphrase(terminal))
     terminal.rows(
         rows, ("field", "value", "version", "from", "provenance"), empty="this card has no fields yet"
     )

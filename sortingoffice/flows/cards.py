@@ -67,7 +67,9 @@ def set_fields(
 ) -> list[dict[str, Any]]:
     """New values, each a new version of its field; one row per assignment.  Raises OfficeError."""
     if sensitivity is Sensitivity.SEALED:
-        raise OfficeError("a sealed card needs your passphrase: set it at a terminal")
+        raise OfficeError(
+            "a sealed card needs your passphrase: `card set` asks for it at a terminal"
+        )
     keys = vaults.open_for(office, account)
     now = office.clock()
     named = _named(assignments)
@@ -122,7 +124,7 @@ def _card(
         made = Card(0, account.id, name, fields.kind_of(name), sensitivity or Sensitivity.NORMAL, now, None)
         return rows.add(tx, made)
     if found.sensitivity is Sensitivity.SEALED:
-        raise OfficeError(f"card {name} is sealed: set it at a terminal, with your passphrase")
+        raise OfficeError(f"card {name} is sealed: add --sensitivity sealed, at a terminal")
     if sensitivity is not None and sensitivity is not found.sensitivity:
         rows.set_sensitivity(tx, found.id, sensitivity)
         found = replace(found, sensitivity=sensitivity)

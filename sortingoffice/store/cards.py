@@ -90,6 +90,11 @@ def add_version(tx: sa.Connection, new: FieldVersion) -> FieldVersion:
     return schema.insert(tx, new)
 
 
+def reseal(tx: sa.Connection, version_id: int, sealed: bytes, mac: bytes) -> None:
+    """The same value under other keys."""
+    tx.execute(field_version.update().where(field_version.c.id == version_id).values(sealed=sealed, mac=mac))
+
+
 def versions(tx: sa.Connection, field_id: int) -> tuple[FieldVersion, ...]:
     """All of a field, oldest first."""
     found = sa.select(field_version).where(field_version.c.field_id == field_id)

@@ -1,0 +1,155 @@
+"""Sealed cards: also encrypted to the person's own passphrase, so that no daemon can open them.
+
+Promise: a sealed value, and what tells it from another, is in the database only under a key that is
+made from the passphrase; sealing a card seals what it held before, too.  What was given to a vendor
+earlier stays in the ledger as it was.
+
+Sources: the cards document of the design, "Encryption at rest"; RFC 7914 (scrypt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sortingoffice.core import fields
+from sortingoffice.core.model import Account, FieldType, FieldVersion, Sensitivity
+from sortingoffice.errors import OfficeError
+from sortingoffice.flows import cards
+from sortingoffice.flows import vault as vaults
+from sortingoffice.flows.cards import Assignment
+from sortingoffice.flows.office import Office
+from sortingoffice.flows.vault import Vault
+from sortingoffice.mail import cipher
+from sortingoffice.mail.cipher import Place
+from sortingoffice.store import cards as rows
+from sortingoffice.store.database import Transaction
+
+LEAST = 8  # characters of a passphrase
+_WRONG = "that is not the passphrase of your sealed cards"
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A person's passphrase, made into keys once for each salt."""
+
+    passphrase: str
+
+    def __repr__(self) -> str:
+        return "Seal()"
+
+    def close(self, keys: Vault, place: Place, text: str) -> bytes:
+        """Under the passphrase, then under the account's key."""
+        salt = keys.random(cipher.SALT)
+        inner = cipher.seal(self._key(salt), place, text.encode(), keys.random(cipher.NONCE))
+        return cipher.seal(keys.data_key, place, salt + inner, keys.random(cipher.NONCE))
+
+    def open(self, keys: Vault, place: Place, sealed: bytes) -> str:
+        """Raises OfficeError where the passphrase is another."""
+        outer = cipher.open_(keys.data_key, place, sealed)
+        try:
+            inner = cipher.open_(self._key(outer[: cipher.SALT]), place, outer[cipher.SALT :])
+        except cipher.Unreadable:
+            raise OfficeError(_WRONG) from None
+        return inner.decode()
+
+    def _key(self, salt: bytes) -> bytes:
+        return cipher.passphrase_key(self.passphrase, salt)
+
+
+def any_version(tx: Transaction, account: Account) -> FieldVersion | None:
+    """A sealed value that a passphrase can be tried on; None where nothing is sealed yet."""
+    for card in rows.every(tx, account.id):
+        if card.sensitivity is Sensitivity.SEALED:
+            for field in rows.fields(tx, card.id):
+                for version in rows.versions(tx, field.id):
+                    return version
+    return None
+
+
+def check(tx: Transaction, office: Office, account: Account, seal: Seal) -> None:
+    """Raises OfficeError where it is not the passphrase of what is sealed already."""
+    if len(seal.passphrase) < LEAST:
+        raise OfficeError(f"a passphrase has at least {LEAST} characters; a few words are easier to keep")
+    version = any_version(tx, account)
+    if version is not None:
+        keys = vaults.open_for(office, account)
+        seal.open(keys, keys.version(version.field_id, version.number), version.sealed)
+
+
+def set_fields(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    assignments: Sequence[Assignment],
+    seal: Seal,
+    *,
+    valid_from: datetime | None = None,
+    type: FieldType | None = None,
+    actor: str,
+) -> list[dict[str, Any]]:
+    """Like `cards.set_fields`, and the cards are sealed from now on, with all that they held."""
+    check(tx, office, account, seal)
+    keys = vaults.open_for(office, account)
+    names = dict.fromkeys(fields.name(each.card) for each in assignments)
+    for name in names:
+        open_again(tx, keys, account, name, seal)
+    result = cards.set_fields(
+        tx,
+        office,
+        account,
+        assignments,
+        valid_from=valid_from,
+        sensitivity=Sensitivity.SENSITIVE,
+        type=type,
+        actor=actor,
+    )
+    for name in names:
+        _close(tx, keys, account, name, seal)
+    return result
+
+
+def show(
+    tx: Transaction, office: Office, account: Account, name: str, seal: Seal | None
+) -> list[dict[str, Any]]:
+    """`cards.show` revealed, with the sealed values too; seal None: those stay closed."""
+    found = cards.show(tx, office, account, name, reveal=True)
+    if seal is None:
+        return found
+    keys = vaults.open_for(office, account)
+    for row in found:
+        if row["sensitivity"] != Sensitivity.SEALED or row["version"] is None:
+            continue
+        card = rows.by_name(tx, account.id, row["card"])
+        field = next(each for each in rows.fields(tx, card.id) if each.key == row["field"]) if card else None
+        assert field is not None, "it was just listed"
+        version = next(each for each in rows.versions(tx, field.id) if each.number == row["version"])
+        row["value"] = seal.open(keys, keys.version(field.id, version.number), version.sealed)
+    return found
+
+
+def open_again(tx: Transaction, keys: Vault, account: Account, name: str, seal: Seal) -> None:
+    """A sealed card as a sensitive one."""
+    card = rows.by_name(tx, account.id, name)
+    if card is None or card.sensitivity is not Sensitivity.SEALED:
+        return
+    for field in rows.fields(tx, card.id):
+        for version in rows.versions(tx, field.id):
+            place = keys.version(field.id, version.number)
+            text = seal.open(keys, place, version.sealed)
+            rows.reseal(tx, version.id, keys.seal(place, text), keys.mac(field.type, field.key, text))
+    rows.set_sensitivity(tx, card.id, Sensitivity.SENSITIVE)
+
+
+def _close(tx: Transaction, keys: Vault, account: Account, name: str, seal: Seal) -> None:
+    card = rows.by_name(tx, account.id, name)
+    assert card is not None, "it was just set"
+    for field in rows.fields(tx, card.id):
+        for version in rows.versions(tx, field.id):
+            place = keys.version(field.id, version.number)
+            text = keys.open(place, version.sealed)
+            # No MAC: with few possible values it would tell them to whoever holds the account's key.
+            rows.reseal(tx, version.id, seal.close(keys, place, text), keys.random(16))
+    rows.set_sensitivity(tx, card.id, Sensitivity.SEALED)
