@@ -18,13 +18,15 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sortingoffice import config as configuration
-from sortingoffice import log
+from sortingoffice import log, metrics
 from sortingoffice.config import Config
+from sortingoffice.core.model import Envelope, Peer
 from sortingoffice.edge.hooks import Hooks
 from sortingoffice.edge.serve import Edge
 from sortingoffice.edge.serve import serve as serve_edge
@@ -33,10 +35,12 @@ from sortingoffice.flows import deliver, housekeeping, receive, submit
 from sortingoffice.flows import office as offices
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import certificate
+from sortingoffice.mail.reply import Reply
 from sortingoffice.net import notify
 from sortingoffice.net.resolver import Resolver
 from sortingoffice.store.database import OutOfReach, Unavailable
 from sortingoffice.web import app as web
+from sortingoffice.web import measured
 
 ROLES = ("all", "smtp", "queue", "web")
 _DRAIN_SECONDS = 8.0  # of the 10 that SIGTERM leaves, for sessions and attempts; the rest is for the database
@@ -55,6 +59,7 @@ class Daemon:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     edge: Edge | None = None
     pages: web.Server | None = None
+    figures: web.Server | None = None
     loops: list[tuple[asyncio.Task[None], asyncio.Event]] = field(default_factory=list)
 
     async def start(self, passed: dict[str, list[socket.socket]]) -> None:
@@ -71,6 +76,7 @@ class Daemon:
             self.pages = await web.serve(lambda: self.office, self.config.http.listen)
         if self.role in ("all", "queue"):
             self._start_loops()
+        await self._count()
 
     def _start_loops(self) -> None:
         for run in (self._deliver, self._keep_house):
@@ -86,11 +92,28 @@ class Daemon:
     def _hooks(self) -> Hooks:
         return Hooks(
             rcpt=lambda peer, sender, recipient: receive.rcpt(self.office, peer, sender, recipient),
-            data=lambda peer, envelope, raw: receive.data(self.office, peer, envelope, raw),
+            data=self._data,
             authenticate=lambda peer, name, password: submit.authenticate(self.office, peer, name, password),
             mail=lambda peer, sender: submit.mail(self.office, peer, sender),
             unavailable=(Unavailable, OutOfReach),
         )
+
+    async def _data(self, peer: Peer, envelope: Envelope, raw: bytes) -> Reply:
+        began = time.monotonic()
+        try:
+            return await receive.data(self.office, peer, envelope, raw)
+        finally:
+            metrics.answered(time.monotonic() - began)
+
+    async def _count(self) -> None:
+        """Serve the figures; a port that another role of this office has is no reason to take no mail."""
+        where = self.config.metrics.listen
+        if where is None:
+            return
+        try:
+            self.figures = await web.listen(measured.application(lambda: self.office), where, "metrics")
+        except OfficeError as error:
+            log.event("metrics-not-served", reason=error)
 
     async def reload(self) -> None:
         """SIGHUP.  What listens where stays; a broken config changes nothing and is logged."""
@@ -120,8 +143,7 @@ class Daemon:
         parts = [self._stop_loops(_DRAIN_SECONDS)]
         if self.edge is not None:
             parts.append(self.edge.drain(_DRAIN_SECONDS))
-        if self.pages is not None:
-            parts.append(self.pages.stop())
+        parts += [each.stop() for each in (self.pages, self.figures) if each is not None]
         await asyncio.gather(*parts)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.office.settled(), 1)

@@ -36,6 +36,8 @@ def _announce(running: Daemon) -> None:
                 say(f"listening for {kind} on {endpoint}")
     if running.pages is not None:
         say(f"listening for http on {running.pages.endpoint}")
+    if running.figures is not None:
+        say(f"listening for metrics on {running.figures.endpoint}")
     say(f"ready as {running.config.hostname}, role {running.role}")
 
 

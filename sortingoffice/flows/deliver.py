@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sortingoffice import failpoint, log
-from sortingoffice.core.delivery import Tried
+from sortingoffice import failpoint, log, metrics
+from sortingoffice.core.delivery import Outcome, Tried
 from sortingoffice.core.pace import Lineup
 from sortingoffice.flows import settle
 from sortingoffice.flows.attempt import LARGE, Attempts
@@ -191,6 +191,10 @@ class _Out:
             tried = Tried(Reply(451, "4.3.0", "internal error of the office"))
         finally:
             self._attempting.discard(claimed.delivery.id)
+        metrics.attempted(tried.reply.code, tried.milliseconds / 1000, unknown=tried.past_dot)
+        if tried.outcome is Outcome.TAKEN:
+            age = self._office.clock() - claimed.message.accepted
+            metrics.delivered(age.total_seconds())
         log.event(
             "attempt",
             message=claimed.message.token,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from sortingoffice import failpoint, log
+from sortingoffice import failpoint, log, metrics
 from sortingoffice.core import decide
 from sortingoffice.core.decide import Decision, MessageFacts, Target, Verdict
 from sortingoffice.core.model import Account, Envelope, Peer, Relationship
@@ -61,6 +61,7 @@ async def rcpt(office: Office, peer: Peer, sender: Address | None, recipient: Ad
     decision, found = await office.db.read(_judge_recipient, office, peer, recipient)
     if decision.verdict is Verdict.REFUSE:
         log.event("rcpt-refused", peer=peer.ip, rule=decision.rule)
+        metrics.refused("rcpt", decision.verdict.value, decision.rule)
         if found.account is not None:
             # Not awaited by the peer: what was issued and what never was answer in the same time.
             office.later("note-refusal", office.db.write(_note_refusal, office, peer, found, decision))
@@ -109,6 +110,7 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
     early = decide.message(_message_facts(office, message))
     if early is not None:
         log.event("refused", message=name, peer=peer.ip, rule=early.rule)
+        metrics.refused("data", early.verdict.value, early.rule)
         return early.reply
     if peer.account_id is None:
         auth = await _authenticated(office, peer, envelope.sender, raw, message)
@@ -126,8 +128,10 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         recipients=len(envelope.recipients),
     )
     if decision.verdict in (Verdict.ACCEPT, Verdict.HOLD):
+        metrics.accepted(decision.rule)
         office.wake()
         return Reply(250, "2.0.0", f"queued as {name}")
+    metrics.refused("data", decision.verdict.value, decision.rule)
     return decision.reply
 
 

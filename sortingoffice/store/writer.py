@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from sortingoffice import failpoint
+from sortingoffice import failpoint, metrics
 from sortingoffice.store import engine
 
 T = TypeVar("T")
@@ -136,6 +136,7 @@ class Writer:
             except Exception as error:
                 return [answer and _uncommitted(answer, error) for answer in answers]
         failpoint.at("after-commit")
+        metrics.committed(len(answers), time.monotonic() - started)
         self.commits += 1
         self.writes += kept
         return answers

@@ -144,17 +144,22 @@ class _Quiet(uvicorn.Server):
 
 async def serve(office: Callable[[], Office], endpoint: Endpoint) -> Server:
     """Listen and answer; raises `OfficeError` where the address can't be had."""
+    return await listen(application(office), endpoint, "http")
+
+
+async def listen(made: Starlette, endpoint: Endpoint, section: str) -> Server:
+    """Serve an application; `section` of the config says where."""
     try:
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         door = socket.create_server((endpoint.host, endpoint.port), family=family, backlog=256)
     except OSError as error:
         raise OfficeError(
-            f"can't listen for http on {endpoint} ({error.strerror}): change http.listen, or set it to "
-            '"" for no pages'
+            f"can't listen for {section} on {endpoint} ({error.strerror}): change {section}.listen, or set "
+            'it to "" for none'
         ) from None
     server = _Quiet(
         uvicorn.Config(
-            application(office),
+            made,
             log_config=None,
             access_log=False,
             lifespan="off",

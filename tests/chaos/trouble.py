@@ -177,7 +177,8 @@ class Trouble:
 
     async def _begin(self, setting: str = "-") -> None:
         if not await self._nursery.start(setting):
-            self.kills.complaints.append(f"the office did not start: status {self._nursery.status}")
+            told = (self._stage.folder / "log").read_text(errors="replace")[-2000:]
+            self.kills.complaints.append(f"the office did not start: {self._nursery.status}\n{told}")
             raise RuntimeError(self.kills.complaints[-1])
 
     # ---- not kills ---------------------------------------------------------------------------------

@@ -1,0 +1,75 @@
+"""The figures for Prometheus: they count what happened, and say nothing about anybody."""
+
+from __future__ import annotations
+
+import re
+import smtplib
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sortingoffice import metrics
+from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, opened, until
+from tests.office import written
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with opened() as made:
+        made.config.write_text(made.config.read_text() + '[metrics]\nlisten = "127.0.0.1:0"\n')
+        made.init()
+        made.start()
+        yield made
+
+
+def _scrape(stage: Stage) -> dict[str, float]:
+    endpoint = stage.log.split("listening for metrics on ")[1].split()[0]
+    with urllib.request.urlopen(f"http://{endpoint}/metrics", timeout=PATIENCE) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        page = answer.read().decode()
+    assert "@" not in page
+    for name in (HOME, VENDOR, MAILBOX.partition("@")[0], "127.0.0."):
+        assert name not in page
+    lines = [line.rpartition(" ") for line in page.splitlines() if not line.startswith("#")]
+    return {re.sub(r"\s", "", name): float(value) for name, _, value in lines}
+
+
+def test_the_page_counts_what_was_taken_refused_tried_and_what_waits(stage: Stage) -> None:
+    alias = stage.command("new", "Shop")
+    stage.home.answers["RCPT"] = ["451 4.2.0 later"]
+    stage.send(VENDOR, ORDERS, alias, written(f"From: {ORDERS}", f"To: {alias}", subject="one"))
+    with stage.client() as client, pytest.raises(smtplib.SMTPRecipientsRefused):
+        client.sendmail(ORDERS, [f"never.issued4821@{OFFICE}"], b"hello")
+    stage.home.wait(1, PATIENCE)
+    until(lambda: "sortingoffice_delivered_seconds_count" in _scrape(stage), "the figures")
+    until(lambda: _scrape(stage)["sortingoffice_delivered_seconds_count"] == 1, "the delivery")
+    seen = _scrape(stage)
+    accepted = {
+        name: value for name, value in seen.items() if name.startswith("sortingoffice_accepted_total")
+    }
+    assert list(accepted.values()) == [1]
+    assert (
+        sum(v for k, v in seen.items() if k.startswith("sortingoffice_refused_total") and '"rcpt"' in k) == 1
+    )
+    assert seen['sortingoffice_attempts_total{reply="4xx"}'] == 1
+    assert seen['sortingoffice_attempts_total{reply="2xx"}'] == 1
+    assert seen['sortingoffice_queue_deliveries{state="queued"}'] == 0
+    assert seen["sortingoffice_receive_seconds_count"] == 1
+    assert seen["sortingoffice_commit_writes_count"] >= 3
+
+
+def test_the_queue_is_told_by_state_and_age() -> None:
+    page = metrics.text({"queued": (3, NOW - timedelta(hours=1))}, NOW).decode()
+    assert 'sortingoffice_queue_deliveries{state="queued"} 3.0' in page
+    assert 'sortingoffice_queue_oldest_seconds{state="queued"} 3600.0' in page
+    assert 'sortingoffice_queue_deliveries{state="held"} 0.0' in page
+
+
+def test_a_database_that_does_not_answer_leaves_the_queue_out_and_nothing_else() -> None:
+    page = metrics.text(None, NOW).decode()
+    assert "sortingoffice_queue_deliveries{" not in page
+    assert "sortingoffice_attempt_seconds_count" in page
