@@ -36,10 +36,11 @@ from sortingoffice.core.model import (
     VendorKind,
     Via,
 )
-from sortingoffice.flows import cards, consent, disclose, ledger
+from sortingoffice.flows import cards, consent, disclose, grants, ledger
 from sortingoffice.flows.arrival import Arrival
-from sortingoffice.flows.cards import Assignment, Permission
+from sortingoffice.flows.cards import Assignment
 from sortingoffice.flows.disclose import Resolved
+from sortingoffice.flows.grants import Permission
 from sortingoffice.flows.office import Keys, Office
 from sortingoffice.mail import cipher, headers
 from sortingoffice.mail.address import parse
@@ -77,11 +78,11 @@ class Desk:
 
     def grant(self, card: str, relationship: str = "lamp-shop", **options: Any) -> dict[str, Any]:
         return self.db.call(
-            cards.grant, self.office, self.account, relationship, Permission(card, **options), actor="test"
+            grants.grant, self.office, self.account, relationship, Permission(card, **options), actor="test"
         )
 
     def ungrant(self, card: str, relationship: str = "lamp-shop") -> list[dict[str, Any]]:
-        return self.db.call(cards.ungrant, self.office, self.account, relationship, card, actor="test")
+        return self.db.call(grants.ungrant, self.office, self.account, relationship, card, actor="test")
 
     def give(self, relationship: str, card: str, only: Sequence[str] = ()) -> list[dict[str, Any]]:
         """What the person typed into a vendor's form."""

@@ -16,7 +16,7 @@ from sortingoffice.core.model import (
     SpooledMessage,
     Via,
 )
-from sortingoffice.flows import cards, ledger, notify
+from sortingoffice.flows import grants, ledger, notify
 from sortingoffice.store import schema
 from sortingoffice.store.database import Database
 from tests.desk import Desk, open_desk
@@ -147,7 +147,7 @@ def test_taking_a_grant_back_cancels_what_is_still_queued(desk: Desk) -> None:
 
     desk.send("#card shipping name\n", DeliveryState.QUEUED)
     assert desk.states() == ["delivered", "queued"]
-    desk.db.call(cards.ungrant, desk.office, desk.account, "lamp-shop", "shipping", actor="test")
+    desk.db.call(grants.ungrant, desk.office, desk.account, "lamp-shop", "shipping", actor="test")
     assert desk.states() == ["delivered", "dropped"]
     told = desk.notices()[-1].raw
     assert b"Not sent: Lamp Shop may not have shipping any more" in told

@@ -9,9 +9,9 @@ import click
 from sortingoffice.cli.moment import MOMENT
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core.model import GrantMode, Via
-from sortingoffice.flows import cards, ledger
+from sortingoffice.flows import grants, ledger
 from sortingoffice.flows import notify as letters
-from sortingoffice.flows.cards import Permission
+from sortingoffice.flows.grants import Permission
 
 ACTOR = "cli"
 _LINE = ("relationship", "card", "field", "version", "at", "via", "state")
@@ -48,7 +48,7 @@ def grant(
 ) -> None:
     """Permit RELATIONSHIP to receive CARD (or a view), or forbid it with --mode never."""
     row = terminal.office.db.call(
-        cards.grant,
+        grants.grant,
         terminal.office,
         terminal.account,
         relationship,
@@ -74,7 +74,7 @@ def ungrant(terminal: Terminal, relationship: str, card: str, notify: bool) -> N
     if notify:
         rows, told = office.db.call(letters.ungrant, office, account, relationship, card, actor=ACTOR)
     else:
-        rows = office.db.call(cards.ungrant, office, account, relationship, card, actor=ACTOR)
+        rows = office.db.call(grants.ungrant, office, account, relationship, card, actor=ACTOR)
     if terminal.json:
         terminal.data([{**row, "notified": told} for row in rows])
         return

@@ -20,21 +20,15 @@ from sortingoffice.core.model import (
     CardField,
     FieldType,
     FieldVersion,
-    Grant,
-    GrantMode,
-    Relationship,
     Sensitivity,
     View,
 )
-from sortingoffice.core.notice import Notice
-from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
-from sortingoffice.flows import notices
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
 from sortingoffice.store import cards as rows
-from sortingoffice.store import events, ledger, relationships, spool
+from sortingoffice.store import events
 from sortingoffice.store.database import Transaction
 
 MAX_FIELDS = 200  # of a card
@@ -67,9 +61,7 @@ def set_fields(
 ) -> list[dict[str, Any]]:
     """New values, each a new version of its field; one row per assignment.  Raises OfficeError."""
     if sensitivity is Sensitivity.SEALED:
-        raise OfficeError(
-            "a sealed card needs your passphrase: `card set` asks for it at a terminal"
-        )
+        raise OfficeError("a sealed card needs your passphrase: `card set` asks for it at a terminal")
     keys = vaults.open_for(office, account)
     now = office.clock()
     named = _named(assignments)
@@ -214,10 +206,10 @@ def show(
 ) -> list[dict[str, Any]]:
     """A card's or a view's fields, one row each; values only where they are to be revealed."""
     now = office.clock()
-    members = _members(tx, account, name, now)
+    found = members(tx, account, name, now)
     keys = vaults.open_for(office, account)
     result = []
-    for each in members:
+    for each in found:
         version = each.version
         value = None
         if version is not None and each.card.sensitivity is not Sensitivity.SEALED:
@@ -244,7 +236,7 @@ def veiled(value: str) -> str:
     return "•" * min(max(len(value), 4), 12)
 
 
-def _members(tx: Transaction, account: Account, name: str, now: datetime) -> list[rows.Current]:
+def members(tx: Transaction, account: Account, name: str, now: datetime) -> list[rows.Current]:
     wanted = fields.name(name)
     current = rows.current(tx, account.id, now)
     if rows.by_name(tx, account.id, wanted) is not None:
@@ -332,133 +324,6 @@ def set_view(
     return {"card": wanted, "kind": "view", "fields": chosen}
 
 
-# ---- grants ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """What `grant` says; fields () means all of the card, also later ones."""
-
-    card: str
-    fields: tuple[str, ...] = ()
-    mode: GrantMode = GrantMode.AUTO
-    purpose: str = ""
-    until: datetime | None = None
-    uses: int | None = None
-
-
-def grant(
-    tx: Transaction,
-    office: Office,
-    account: Account,
-    relationship: str,
-    permission: Permission,
-    *,
-    actor: str,
-) -> dict[str, Any]:
-    """Permit or forbid; a grant of the same card and fields takes the place of the one before."""
-    now = office.clock()
-    to = relationships.find(tx, account.id, relationship)
-    name = fields.name(permission.card)
-    members = [each.field.key for each in _members(tx, account, name, now)]
-    chosen = tuple(dict.fromkeys(fields.name(key, "field") for key in permission.fields))
-    for key in chosen:
-        if key in members or key == "email":
-            continue
-        close = fields.near(key, tuple(members))
-        hint = f"; did you mean {close}?" if close else f"; it has {', '.join(members)}" if members else ""
-        raise NotThere(f"card {name} has no field {fields.shown(key)}{hint}")
-    if permission.until is not None and permission.until <= now:
-        raise OfficeError("the end of this grant lies in the past: give a later date")
-    if permission.uses is not None and permission.uses < 1:
-        raise OfficeError("a grant has at least one use")
-    written = json.dumps(sorted(chosen), ensure_ascii=False) if chosen else ""
-    for earlier in rows.grants(tx, to.id):
-        if (earlier.card, earlier.fields) != (name, written):
-            continue
-        if earlier.mode is GrantMode.NEVER and permission.mode is not GrantMode.NEVER:
-            raise OfficeError(
-                f"{to.name} is never given {name}: `sortingoffice ungrant {to.slug} {name}` lifts that first"
-            )
-        rows.end_grant(tx, earlier.id, now)
-    made = rows.add_grant(
-        tx,
-        Grant(
-            id=0,
-            account_id=account.id,
-            relationship_id=to.id,
-            card=name,
-            fields=written,
-            mode=permission.mode,
-            purpose=one_line(permission.purpose, "the purpose"),
-            terms="",
-            not_before=None,
-            expires=permission.until,
-            uses_left=permission.uses,
-            created=now,
-            ended=None,
-        ),
-    )
-    detail = f"{name}{' (' + ', '.join(chosen) + ')' if chosen else ''}, {permission.mode}"
-    _event(tx, now, actor, account, "granted", detail, to)
-    return grant_row(made, to)
-
-
-def ungrant(
-    tx: Transaction, office: Office, account: Account, relationship: str, card: str, *, actor: str
-) -> list[dict[str, Any]]:
-    """`end_grants`, as rows."""
-    to, ended = end_grants(tx, office, account, relationship, card, actor=actor)
-    return [grant_row(each, to) for each in ended]
-
-
-def end_grants(
-    tx: Transaction, office: Office, account: Account, relationship: str, card: str, *, actor: str
-) -> tuple[Relationship, list[Grant]]:
-    """End every grant and denial of a card, for the future; what was given stays in the ledger.
-
-    What still waits to leave under them is dropped, and the person told.
-    """
-    now = office.clock()
-    to = relationships.find(tx, account.id, relationship)
-    name = fields.name(card)
-    ended = [each for each in rows.grants(tx, to.id) if each.card == name]
-    if not ended:
-        granted = sorted({each.card for each in rows.grants(tx, to.id)})
-        hint = f"; it has grants of {', '.join(granted)}" if granted else ""
-        raise NotThere(f"{to.name} has no grant of {fields.shown(name)}{hint}")
-    for each in ended:
-        rows.end_grant(tx, each.id, now)
-    _event(tx, now, actor, account, "ungranted", name, to)
-    for waiting in ledger.queued_under(tx, [each.id for each in ended]):
-        message = spool.by_id(tx, waiting.message_id)
-        if message is None or not spool.drop(tx, waiting.id, "ungranted", now):
-            continue
-        said = Notice(
-            f"Not sent: {to.name} may not have {name} any more",
-            (f"Nothing went to {to.name}. Your message is attached, as it would have been sent.",),
-            message.raw or None,
-        )
-        notices.send(
-            tx, office, said, account_id=account.id, relationship_id=to.id, rule="ungranted", now=now
-        )
-    return to, [replace(each, ended=now) for each in ended]
-
-
-def grant_row(made: Grant, to: Relationship) -> dict[str, Any]:
-    return {
-        "relationship": to.slug,
-        "card": made.card,
-        "fields": json.loads(made.fields) if made.fields else [],
-        "mode": str(made.mode),
-        "purpose": made.purpose,
-        "expires": made.expires,
-        "uses_left": made.uses_left,
-        "at": made.created,
-        "ended": made.ended,
-    }
-
-
 def _event(
     tx: Transaction,
     now: datetime,
@@ -466,7 +331,6 @@ def _event(
     account: Account,
     what: str,
     detail: str,
-    relationship: Relationship | None = None,
 ) -> None:
     events.add(
         tx,
@@ -474,6 +338,5 @@ def _event(
         actor=actor,
         what=what,
         account_id=account.id,
-        relationship_id=None if relationship is None else relationship.id,
         detail=detail[:500],
     )

@@ -11,7 +11,7 @@ from typing import Any
 from sortingoffice.core.model import Account
 from sortingoffice.core.relationship import state_at
 from sortingoffice.flows import accounts as account_flows
-from sortingoffice.flows import cards, history, ledger, relationships
+from sortingoffice.flows import cards, grants, history, ledger, relationships
 from sortingoffice.flows.office import Office
 from sortingoffice.store import accounts
 from sortingoffice.store import cards as card_rows
@@ -53,7 +53,7 @@ def everything_json(tx: Transaction, office: Office, account: Account) -> str:
             {**each, "values": cards.show(tx, office, account, each["card"], reveal=True)}
             for each in cards.listing(tx, account, now)
         ],
-        "grants": [cards.grant_row(each, of) for of in every for each in card_rows.grants(tx, of.id)],
+        "grants": [grants.grant_row(each, of) for of in every for each in card_rows.grants(tx, of.id)],
         "disclosures": ledger.disclosures(tx, account, ""),
         "log": history.log(tx, account, "", 1_000_000),
         "states": {of.slug: state_at(of, now).value for of in every},

@@ -27,7 +27,7 @@ from sortingoffice.core.model import (
 )
 from sortingoffice.core.wallet import Value, Wallet
 from sortingoffice.flows import cards as card_flows
-from sortingoffice.flows import entry, letters, wallets
+from sortingoffice.flows import entry, grants, letters, wallets
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.entry import Leaving
 from sortingoffice.flows.office import Office
@@ -170,10 +170,10 @@ def ungrant(
     tx: Transaction, office: Office, account: Account, relationship: str, card: str, *, actor: str
 ) -> tuple[list[dict[str, Any]], bool]:
     """End the grants, and ask the vendor to forget what they got under them; whether there was what."""
-    to, ended = card_flows.end_grants(tx, office, account, relationship, card, actor=actor)
+    to, ended = grants.end_grants(tx, office, account, relationship, card, actor=actor)
     allowed = [each for each in ended if each.mode is not GrantMode.NEVER]
     told = bool(allowed) and withdraw(tx, office, account, to, allowed, actor=actor)
-    return [card_flows.grant_row(each, to) for each in ended], told
+    return [grants.grant_row(each, to) for each in ended], told
 
 
 def withdraw(

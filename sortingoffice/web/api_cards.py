@@ -9,8 +9,9 @@ from pydantic import AwareDatetime, Field
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import FieldType, GrantMode, Sensitivity, Via
-from sortingoffice.flows import cards, ledger
-from sortingoffice.flows.cards import Assignment, Permission
+from sortingoffice.flows import cards, grants, ledger
+from sortingoffice.flows.cards import Assignment
+from sortingoffice.flows.grants import Permission
 from sortingoffice.store import cards as card_rows
 from sortingoffice.store import relationships
 from sortingoffice.store.database import Transaction
@@ -183,19 +184,19 @@ async def _grants(call: Call, relationship: str) -> Any:
 
 def _grant_rows(tx: Transaction, call: Call, relationship: str) -> list[dict[str, Any]]:
     of = relationships.find(tx, call.account.id, relationship)
-    return [cards.grant_row(each, of) for each in card_rows.grants(tx, of.id)]
+    return [grants.grant_row(each, of) for each in card_rows.grants(tx, of.id)]
 
 
 async def _grant(call: Call, body: NewGrant, relationship: str) -> Any:
     permission = Permission(body.card, tuple(body.fields), body.mode, body.purpose, body.until, body.uses)
     return await call.office.db.write(
-        cards.grant, call.office, call.account, relationship, permission, actor=call.actor
+        grants.grant, call.office, call.account, relationship, permission, actor=call.actor
     )
 
 
 async def _ungrant(call: Call, relationship: str, card: str) -> Any:
     return await call.office.db.write(
-        cards.ungrant, call.office, call.account, relationship, card, actor=call.actor
+        grants.ungrant, call.office, call.account, relationship, card, actor=call.actor
     )
 
 

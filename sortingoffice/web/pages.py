@@ -14,8 +14,8 @@ from starlette.routing import BaseRoute
 from sortingoffice.core.model import GrantMode, RelationshipState, Strangers, Via
 from sortingoffice.core.relationship import Action
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import cards, history, issue, ledger, relationships, signup, standing
-from sortingoffice.flows.cards import Permission
+from sortingoffice.flows import cards, grants, history, issue, ledger, relationships, signup, standing
+from sortingoffice.flows.grants import Permission
 from sortingoffice.flows.issue import Wish
 from sortingoffice.flows.relationships import Change
 from sortingoffice.store import accounts, domains, traffic
@@ -228,7 +228,7 @@ def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
         ],
         "turned": traffic.turned_away(tx, of.id, 20),
         "held": ledger.disclosures(tx, visit.account, of.slug),
-        "grants": [cards.grant_row(each, of) for each in card_rows.grants(tx, of.id)],
+        "grants": [grants.grant_row(each, of) for each in card_rows.grants(tx, of.id)],
         "cards": [each["card"] for each in cards.listing(tx, visit.account, now)],
         "log": history.log(tx, visit.account, of.slug, 50)[::-1],
         "mailboxes": _mailboxes(tx, visit),
@@ -343,14 +343,14 @@ async def _grant(visit: Visit) -> Response:
         visit.said("card"), mode=GrantMode(visit.said("mode")), purpose=visit.said("purpose")
     )
     await visit.office.db.write(
-        cards.grant, visit.office, visit.account, _slug(visit.request), permission, actor=visit.actor
+        grants.grant, visit.office, visit.account, _slug(visit.request), permission, actor=visit.actor
     )
     return _here(visit, "granted")
 
 
 async def _ungrant(visit: Visit) -> Response:
     await visit.office.db.write(
-        cards.ungrant,
+        grants.ungrant,
         visit.office,
         visit.account,
         _slug(visit.request),
