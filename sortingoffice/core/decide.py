@@ -222,6 +222,16 @@ class Dmarc(StrEnum):
     TEMPORARY = "temporary"  # it could not be found out now
 
 
+class Scan(StrEnum):
+    """What the spam filter says."""
+
+    CLEAN = "clean"  # nothing, or nobody was asked
+    SPAM = "spam"  # to be marked
+    GREYLIST = "greylist"  # to be taken if it comes again
+    LATER = "later"  # not now: the filter keeps count itself
+    REJECT = "reject"
+
+
 @dataclass(frozen=True, slots=True)
 class InwardFacts:
     """All that the fate of one inward message at one relationship depends on.
@@ -233,6 +243,7 @@ class InwardFacts:
     mailbox       state of the mailbox that it would go to; None: there is none
     state         the relationship's, read again after DATA
     repeated      the same message was accepted for the same recipient a moment ago
+    scan          the spam filter's word; a GREYLIST that has come again is CLEAN
     """
 
     stranger: Stranger
@@ -245,6 +256,7 @@ class InwardFacts:
     refused: bool = False
     looped: bool = False
     repeated: bool = False
+    scan: Scan = Scan.CLEAN
 
 
 InwardRule = Callable[[InwardFacts], Decision | None]
@@ -289,6 +301,19 @@ def dmarc_reject(facts: InwardFacts) -> Decision | None:
     return None
 
 
+def scanner_reject(facts: InwardFacts) -> Decision | None:
+    if facts.scan is Scan.REJECT:
+        return _refused("scanner_reject", Reply(550, "5.7.1", "this message looks like spam"))
+    return None
+
+
+def scanner_greylist(facts: InwardFacts) -> Decision | None:
+    if facts.scan in (Scan.GREYLIST, Scan.LATER):
+        reply = Reply(451, "4.7.1", "please try again in a few minutes")
+        return Decision(Verdict.DEFER, "scanner_greylist", reply)
+    return None
+
+
 def locked(facts: InwardFacts) -> Decision | None:
     if facts.strangers is Strangers.LOCK and facts.stranger not in (Stranger.VENDOR, Stranger.PROCESSOR):
         return _refused("locked", Reply(550, "5.7.1", "this address takes mail from its own vendor only"))
@@ -326,6 +351,11 @@ def mailbox_unusable(facts: InwardFacts) -> Decision | None:
     return None
 
 
+def scanner_marked(facts: InwardFacts) -> Decision | None:
+    """Delivered, with a field that the mailbox's own filter understands."""
+    return Decision(Verdict.ACCEPT, "scanner_marked", ACCEPTED) if facts.scan is Scan.SPAM else None
+
+
 def stranger_flagged(facts: InwardFacts) -> Decision | None:
     if facts.stranger not in (Stranger.VENDOR, Stranger.PROCESSOR):
         return Decision(Verdict.ACCEPT, "stranger_flagged", ACCEPTED)
@@ -344,11 +374,14 @@ INWARD_RULES: tuple[InwardRule, ...] = (
     dmarc_unknown,
     dmarc_reject,
     locked,
+    scanner_reject,
+    scanner_greylist,
     closing,
     dmarc_quarantine,
     stranger_held,
     muted,
     mailbox_unusable,
+    scanner_marked,
     stranger_flagged,
     welcome,
 )

@@ -16,6 +16,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 WINDOW = 3600.0  # seconds that are counted together
+GREYLIST_SECONDS = 240.0  # a sender that comes again after this, and before a day is over, is taken
+GREYLIST_UNTIL = 86_400.0
 _REMEMBERED = 20_000  # networks
 _STEP, _LONGEST = 0.5, 5.0  # seconds of waiting, per wrong guess beyond half of the limit, and at most
 
@@ -46,6 +48,7 @@ class Peers:
 
     def __init__(self) -> None:
         self._tallies: OrderedDict[str, _Tally] = OrderedDict()
+        self._greylisted: OrderedDict[tuple[str, ...], float] = OrderedDict()
 
     def wait(self, ip: str, now: float, *, most_unknown: int) -> float | None:
         """Seconds that the next answer to a RCPT is to wait; None: this network is shut out for now."""
@@ -70,6 +73,15 @@ class Peers:
         tally = self._tally(ip, now)
         tally.messages += 1
         return tally.messages <= most
+
+    def patient(self, who: tuple[str, ...], now: float) -> bool:
+        """Whether this network, sender and recipients came before, long enough ago: then they are taken."""
+        first = self._greylisted.setdefault(who, now)
+        if now - first > GREYLIST_UNTIL:
+            self._greylisted[who] = first = now
+        if len(self._greylisted) > _REMEMBERED:
+            self._greylisted.popitem(last=False)
+        return now - first >= GREYLIST_SECONDS
 
     def _tally(self, ip: str, now: float) -> _Tally:
         key = network(ip)

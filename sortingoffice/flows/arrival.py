@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from sortingoffice.core.decide import Scan
 from sortingoffice.core.model import Envelope, Peer
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Message
@@ -18,6 +19,7 @@ class Arrival:
     token  the message's public id, in our answer, our Received field, logs and `trace`
     auth   results as we computed them; for submission, where nothing is looked up, all "none"
     now    time of acceptance
+    scan   the spam filter's word
     """
 
     peer: Peer
@@ -27,6 +29,7 @@ class Arrival:
     auth: Authentication
     token: str
     now: datetime
+    scan: Scan = Scan.CLEAN
 
     @property
     def sender(self) -> str:

@@ -28,7 +28,7 @@ from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import arc, classify, headers, token, trace
 from sortingoffice.mail.address import Address, parse
-from sortingoffice.mail.message import Message
+from sortingoffice.mail.message import Message, field
 from sortingoffice.mail.publicsuffix import organizational
 from sortingoffice.store import accounts, contacts, events, references, relationships, spool
 from sortingoffice.store.database import Transaction
@@ -78,6 +78,7 @@ def judge(tx: Transaction, office: Office, arrival: Arrival, relationship: Relat
             refused=_refused(refused, who),
             looped=trace.carries(arrival.message, office.config.hostname, mark),
             repeated=earlier is not None,
+            scan=arrival.scan,
         )
     )
 
@@ -101,6 +102,8 @@ def put(
     mailbox = accounts.mailbox_for(tx, relationship)
     relationship = _opened(tx, office, arrival, relationship)
     message, author = _rewritten(tx, office, arrival, relationship, alias, mailbox)
+    if arrival.scan is decide.Scan.SPAM:
+        message = replace(message, fields=(field("X-Spam", "Yes"), *message.fields))
     raw = bytes(message)
     held = decision.verdict is not Verdict.ACCEPT
     spool.put(

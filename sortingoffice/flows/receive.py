@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 from sortingoffice import failpoint, log, metrics
 from sortingoffice.core import decide
-from sortingoffice.core.decide import Decision, MessageFacts, Target, Verdict
+from sortingoffice.core.decide import Decision, MessageFacts, Scan, Target, Verdict
+from sortingoffice.core.limits import network
 from sortingoffice.core.model import Account, Envelope, Peer, Relationship
 from sortingoffice.flows import (
     consent,
@@ -37,6 +38,7 @@ from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.dmarc import Discovery
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply
+from sortingoffice.net import scanner
 from sortingoffice.net.authenticate import authenticate
 from sortingoffice.store import accounts, events
 from sortingoffice.store.database import Transaction
@@ -113,10 +115,13 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         metrics.refused("data", early.verdict.value, early.rule)
         return early.reply
     if peer.account_id is None:
-        auth = await _authenticated(office, peer, envelope.sender, raw, message)
+        auth, scan = await asyncio.gather(
+            _authenticated(office, peer, envelope.sender, raw, message),
+            _scanned(office, peer, envelope, raw),
+        )
     else:
-        auth = Authentication()
-    arrival = Arrival(peer, envelope, message, len(raw), auth, name, office.clock())
+        auth, scan = Authentication(), Scan.CLEAN
+    arrival = Arrival(peer, envelope, message, len(raw), auth, name, office.clock(), scan)
     failpoint.at("before-accept")
     decision = await office.db.write(accept, office, arrival)
     log.event(
@@ -140,6 +145,16 @@ async def _authenticated(
 ) -> Authentication:
     discovery = Discovery(office.config.authentication.dmarc_discovery)
     return await authenticate(office.resolver, peer, sender, raw, message, discovery=discovery)
+
+
+async def _scanned(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Scan:
+    """The spam filter's word; what is greylisted is taken when it comes again some minutes later."""
+    found = await scanner.scan(office.config.scanner.rspamd_url, peer, envelope, raw)
+    if found is not Scan.GREYLIST:
+        return found
+    who = (network(peer.ip), str(envelope.sender or ""), *(each.normal for each in envelope.recipients))
+    patient = office.peers.patient(who, asyncio.get_running_loop().time())
+    return Scan.CLEAN if patient else Scan.GREYLIST
 
 
 def _message_facts(office: Office, message: Message) -> MessageFacts:
