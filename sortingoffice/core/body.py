@@ -15,12 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from sortingoffice.core import directive, render
 from sortingoffice.core.cards import Filled
 from sortingoffice.core.directive import EVERYTHING, Ask, Doubt, Escape, Mark, Vocabulary
 from sortingoffice.core.wallet import Sight
-from sortingoffice.mail import headers, html, mime, quoting
+from sortingoffice.mail import charset, headers, html, mime, quoting
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.mime import Entity
 
@@ -34,6 +35,11 @@ _TOO_MANY = Doubt(
 _IN_SIGNED = Doubt(
     "this message is signed, and a card put into it would break the signature",
     "Send it again without a signature.",
+    "#",
+)
+_UNREADABLE = Doubt(
+    "a part of this message asks for a card in a charset that isn't known here",
+    "Send it again as plain text.",
     "#",
 )
 _WRITTEN = ("text/plain", "text/html")
@@ -115,6 +121,8 @@ def read(root: Entity, vocabulary: Vocabulary) -> Reading:
         text = leaf.text()
         if text is None:
             unread.append(leaf.path)
+            if _guessed(leaf, vocabulary):
+                places.append(Place(_UNREADABLE, leaf.path, kind, False, ()))
             continue
         if text.strip():
             kinds.add(kind)
@@ -167,6 +175,13 @@ def _odd(leaf: Entity) -> bool:
         return False
     text = leaf.text()
     return leaf.disposition != "attachment" and not leaf.filename and (text is None or directive.hinted(text))
+
+
+def _guessed(leaf: Entity, vocabulary: Vocabulary) -> bool:
+    """Whether a part in an unknown charset asks for a card, read as its reader will: as ASCII and more."""
+    text = charset.decode(leaf.octets(), "")
+    every = islice(_hinted(lines(leaf, text)), MAX_HASHES)
+    return any(directive.read(line.text, vocabulary) for line in every if not line.quoted)
 
 
 def _signed(root: Entity, path: mime.Path) -> bool:
