@@ -10,6 +10,7 @@ from sortingoffice.core.model import Account, AppPassword, Mailbox, MailboxState
 from sortingoffice.errors import NotThere
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
+from sortingoffice.store.statement import run
 
 _account, _mailbox, _password = schema.account, schema.mailbox, schema.app_password
 _OF_ACCOUNT: sa.BindParameter[int] = sa.bindparam("account_id")
@@ -44,20 +45,20 @@ def add(tx: Transaction, account: Account) -> Account:
 
 
 def by_id(tx: Transaction, account_id: int) -> Account | None:
-    return schema.one(Account, tx.execute(_BY_ID, {"id": account_id}))
+    return schema.one(Account, run(tx, _BY_ID, {"id": account_id}))
 
 
 def hold(tx: Transaction, account_id: int) -> None:
     """Nobody else changes what this account owns until the transaction ends: what is free now stays free."""
-    tx.execute(_HOLD, {"id": account_id})
+    run(tx, _HOLD, {"id": account_id})
 
 
 def by_name(tx: Transaction, name: str) -> Account | None:
-    return schema.one(Account, tx.execute(_BY_NAME, {"name": name}))
+    return schema.one(Account, run(tx, _BY_NAME, {"name": name}))
 
 
 def every(tx: Transaction) -> tuple[Account, ...]:
-    return schema.every(Account, tx.execute(_EVERY))
+    return schema.every(Account, run(tx, _EVERY, {}))
 
 
 def the_only(tx: Transaction) -> Account:
@@ -72,7 +73,7 @@ def the_only(tx: Transaction) -> Account:
 
 def admin(tx: Transaction) -> Account | None:
     """Who gets what is written to postmaster; None before there is one."""
-    return schema.one(Account, tx.execute(_ADMIN))
+    return schema.one(Account, run(tx, _ADMIN, {}))
 
 
 def update(tx: Transaction, account: Account) -> None:
@@ -91,26 +92,26 @@ def set_mailbox(tx: Transaction, mailbox: Mailbox) -> None:
 
 
 def mailbox_by_id(tx: Transaction, mailbox_id: int) -> Mailbox | None:
-    return schema.one(Mailbox, tx.execute(_MAILBOX_BY_ID, {"id": mailbox_id}))
+    return schema.one(Mailbox, run(tx, _MAILBOX_BY_ID, {"id": mailbox_id}))
 
 
 def mailboxes(tx: Transaction, account_id: int) -> tuple[Mailbox, ...]:
-    return schema.every(Mailbox, tx.execute(_MAILBOXES, {"account_id": account_id}))
+    return schema.every(Mailbox, run(tx, _MAILBOXES, {"account_id": account_id}))
 
 
 def mailboxes_by_address(tx: Transaction, normal: str) -> tuple[Mailbox, ...]:
     """All accounts' mailboxes of this address; two accounts may share one."""
-    return schema.every(Mailbox, tx.execute(_MAILBOXES_BY_ADDRESS, {"address": normal}))
+    return schema.every(Mailbox, run(tx, _MAILBOXES_BY_ADDRESS, {"address": normal}))
 
 
 def mailbox_to_verify(tx: Transaction, verify_hash: bytes) -> Mailbox | None:
     """The mailbox that waits for the token with this SHA-256."""
-    return schema.one(Mailbox, tx.execute(_MAILBOX_BY_HASH, {"hash": verify_hash}))
+    return schema.one(Mailbox, run(tx, _MAILBOX_BY_HASH, {"hash": verify_hash}))
 
 
 def preferred_mailbox(tx: Transaction, account_id: int) -> Mailbox | None:
     """Where an account's mail goes; a failing one is still it (its mail is held), a pending one never."""
-    return schema.one(Mailbox, tx.execute(_PREFERRED, {"account_id": account_id}))
+    return schema.one(Mailbox, run(tx, _PREFERRED, {"account_id": account_id}))
 
 
 def mailbox_for(tx: Transaction, relationship: Relationship) -> Mailbox | None:
@@ -131,7 +132,7 @@ def add_password(tx: Transaction, password: AppPassword) -> AppPassword:
 
 def passwords(tx: Transaction, account_id: int) -> tuple[AppPassword, ...]:
     """All of them, revoked ones too."""
-    return schema.every(AppPassword, tx.execute(_PASSWORDS, {"account_id": account_id}))
+    return schema.every(AppPassword, run(tx, _PASSWORDS, {"account_id": account_id}))
 
 
 def touch_password(tx: Transaction, password_id: int, now: datetime) -> None:

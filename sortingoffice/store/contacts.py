@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sortingoffice.core.model import Contact
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
+from sortingoffice.store.statement import run
 
 _contact = schema.contact
 _OF: sa.BindParameter[int] = sa.bindparam("relationship_id")
@@ -22,16 +23,16 @@ _EVERY = sa.select(_contact).where(_contact.c.relationship_id == _OF).order_by(_
 
 
 def by_id(tx: Transaction, contact_id: int) -> Contact | None:
-    return schema.one(Contact, tx.execute(_BY_ID, {"id": contact_id}))
+    return schema.one(Contact, run(tx, _BY_ID, {"id": contact_id}))
 
 
 def by_reverse(tx: Transaction, canonical: str) -> Contact | None:
     """The contact behind a reverse alias, by `naming.canonical` of it."""
-    return schema.one(Contact, tx.execute(_BY_REVERSE, {"canonical": canonical}))
+    return schema.one(Contact, run(tx, _BY_REVERSE, {"canonical": canonical}))
 
 
 def by_address(tx: Transaction, relationship_id: int, normal: str) -> Contact | None:
-    found = tx.execute(_BY_ADDRESS, {"relationship_id": relationship_id, "address": normal})
+    found = run(tx, _BY_ADDRESS, {"relationship_id": relationship_id, "address": normal})
     return schema.one(Contact, found)
 
 
@@ -54,4 +55,4 @@ def update(tx: Transaction, contact: Contact) -> None:
 
 
 def every(tx: Transaction, relationship_id: int) -> tuple[Contact, ...]:
-    return schema.every(Contact, tx.execute(_EVERY, {"relationship_id": relationship_id}))
+    return schema.every(Contact, run(tx, _EVERY, {"relationship_id": relationship_id}))

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sortingoffice.core.model import DkimKey, Domain
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
+from sortingoffice.store.statement import run
 
 _domain, _key = schema.domain, schema.dkim_key
 
@@ -23,11 +24,11 @@ def add(tx: Transaction, domain: Domain) -> Domain:
 
 
 def by_name(tx: Transaction, name: str) -> Domain | None:
-    return schema.one(Domain, tx.execute(_BY_NAME, {"name": name}))
+    return schema.one(Domain, run(tx, _BY_NAME, {"name": name}))
 
 
 def every(tx: Transaction) -> tuple[Domain, ...]:
-    return schema.every(Domain, tx.execute(_EVERY))
+    return schema.every(Domain, run(tx, _EVERY, {}))
 
 
 def add_key(tx: Transaction, key: DkimKey) -> DkimKey:
@@ -36,7 +37,7 @@ def add_key(tx: Transaction, key: DkimKey) -> DkimKey:
 
 def keys(tx: Transaction, domain_id: int) -> tuple[DkimKey, ...]:
     """All keys ever published for the domain, retired ones too."""
-    return schema.every(DkimKey, tx.execute(_KEYS, {"domain_id": domain_id}))
+    return schema.every(DkimKey, run(tx, _KEYS, {"domain_id": domain_id}))
 
 
 def retire_key(tx: Transaction, key_id: int, now: datetime) -> bool:

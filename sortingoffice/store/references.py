@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sortingoffice.core.model import Reference
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
+from sortingoffice.store.statement import run
 
 _reference = schema.reference
 _OF = _reference.c.relationship_id == sa.bindparam("relationship_id")
@@ -53,7 +54,7 @@ def inside_of(tx: Transaction, relationship_id: int, ids: Iterable[str]) -> dict
 
 def carried(tx: Transaction, account_id: int, outside: str) -> bool:
     """Whether any relationship of the account has carried this id of a vendor's side."""
-    found = tx.execute(_CARRIED, {"account_id": account_id, "outside": outside})
+    found = run(tx, _CARRIED, {"account_id": account_id, "outside": outside})
     return found.first() is not None
 
 

@@ -16,6 +16,7 @@ from sortingoffice.core.model import Alias, AliasState, Binding, Relationship, R
 from sortingoffice.errors import NotThere
 from sortingoffice.store import engine, schema
 from sortingoffice.store.engine import Transaction
+from sortingoffice.store.statement import run
 
 _relationship, _alias, _binding = schema.relationship, schema.alias, schema.binding
 _OF: sa.BindParameter[int] = sa.bindparam("relationship_id")
@@ -80,12 +81,12 @@ def update(tx: Transaction, relationship: Relationship) -> None:
 
 def by_id(tx: Transaction, relationship_id: int) -> Relationship | None:
     statement = _HELD_BY_ID if engine.writes(tx) else _BY_ID
-    return schema.one(Relationship, tx.execute(statement, {"id": relationship_id}))
+    return schema.one(Relationship, run(tx, statement, {"id": relationship_id}))
 
 
 def by_slug(tx: Transaction, account_id: int, slug: str) -> Relationship | None:
     statement = _HELD_BY_SLUG if engine.writes(tx) else _BY_SLUG
-    return schema.one(Relationship, tx.execute(statement, {"account_id": account_id, "slug": slug}))
+    return schema.one(Relationship, run(tx, statement, {"account_id": account_id, "slug": slug}))
 
 
 def find(tx: Transaction, account_id: int, text: str) -> Relationship:
@@ -183,7 +184,7 @@ def set_alias(tx: Transaction, alias: Alias) -> None:
 
 
 def alias_by_canonical(tx: Transaction, canonical: str) -> Alias | None:
-    return schema.one(Alias, tx.execute(_BY_CANONICAL, {"canonical": canonical}))
+    return schema.one(Alias, run(tx, _BY_CANONICAL, {"canonical": canonical}))
 
 
 def alias_by_id(tx: Transaction, alias_id: int) -> Alias | None:
@@ -192,7 +193,7 @@ def alias_by_id(tx: Transaction, alias_id: int) -> Alias | None:
 
 def aliases(tx: Transaction, relationship_id: int) -> tuple[Alias, ...]:
     """Oldest first, revoked ones too."""
-    return schema.every(Alias, tx.execute(_ALIASES, {"relationship_id": relationship_id}))
+    return schema.every(Alias, run(tx, _ALIASES, {"relationship_id": relationship_id}))
 
 
 def live_aliases(tx: Transaction) -> int:
@@ -208,7 +209,7 @@ def canonical_taken(tx: Transaction, canonical: str) -> bool:
     """Whether an alias or a reverse alias has, or ever had, this canonical form."""
     if alias_by_canonical(tx, canonical) is not None:
         return True
-    return tx.execute(_REVERSE_TAKEN, {"canonical": canonical}).first() is not None
+    return run(tx, _REVERSE_TAKEN, {"canonical": canonical}).first() is not None
 
 
 # ---- bindings ------------------------------------------------------------------------------------
@@ -227,4 +228,4 @@ def unbind(tx: Transaction, relationship_id: int, identity: str) -> bool:
 
 
 def bindings(tx: Transaction, relationship_id: int) -> tuple[Binding, ...]:
-    return schema.every(Binding, tx.execute(_BINDINGS, {"relationship_id": relationship_id}))
+    return schema.every(Binding, run(tx, _BINDINGS, {"relationship_id": relationship_id}))

@@ -22,6 +22,7 @@ from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction
 from sortingoffice.store import schema
 from sortingoffice.store.claim import STATEMENTS, WINDOW
 from sortingoffice.store.engine import Transaction
+from sortingoffice.store.statement import run
 
 LEASE = timedelta(seconds=30)
 CUT_SHORT = "451 4.3.0 cut short: the office stopped, and the host may have the message"
@@ -47,7 +48,7 @@ def put(tx: Transaction, message: SpooledMessage, deliveries: tuple[Delivery, ..
     """Store a message with its deliveries; returns it with its id."""
     stored = schema.insert(tx, message)
     for delivery in deliveries:
-        tx.execute(_PUT, {**schema.values(delivery), "message_id": stored.id})
+        run(tx, _PUT, {**schema.values(delivery), "message_id": stored.id})
     failpoint.at("in-put")
     return stored
 
@@ -85,7 +86,7 @@ def claim(
         "octets": octets,
         "window": max(WINDOW, n),
     }
-    found = schema.every(Delivery, tx.execute(STATEMENTS[tx.dialect.name], wanted))
+    found = schema.every(Delivery, run(tx, STATEMENTS[tx.dialect.name], wanted))
     messages = _messages(tx, {delivery.message_id for delivery in found})
     return tuple(Claimed(messages[delivery.message_id], delivery) for delivery in found)
 
@@ -150,7 +151,7 @@ def settle(
         "told": delivery.delay_told,
         "new_end": now if state.final else None,
     }
-    changed = bool(tx.execute(_SETTLE, change).rowcount)
+    changed = bool(run(tx, _SETTLE, change).rowcount)
     if changed and state.final:
         _erase(tx, delivery.message_id)
     return changed
@@ -325,7 +326,7 @@ _CANCEL = tuple(
 
 
 def by_token(tx: Transaction, token: str) -> SpooledMessage | None:
-    return schema.one(SpooledMessage, tx.execute(_BY_TOKEN, {"token": token}))
+    return schema.one(SpooledMessage, run(tx, _BY_TOKEN, {"token": token}))
 
 
 def by_id(tx: Transaction, message_id: int) -> SpooledMessage | None:
@@ -334,19 +335,19 @@ def by_id(tx: Transaction, message_id: int) -> SpooledMessage | None:
 
 def same(tx: Transaction, fingerprint: bytes, since: datetime) -> SpooledMessage | None:
     """A message with this idempotency key that was accepted since then."""
-    return schema.one(SpooledMessage, tx.execute(_SAME, {"fingerprint": fingerprint, "since": since}))
+    return schema.one(SpooledMessage, run(tx, _SAME, {"fingerprint": fingerprint, "since": since}))
 
 
 def delivery_by_id(tx: Transaction, delivery_id: int) -> Delivery | None:
-    return schema.one(Delivery, tx.execute(_DELIVERY, {"of": delivery_id}))
+    return schema.one(Delivery, run(tx, _DELIVERY, {"of": delivery_id}))
 
 
 def deliveries(tx: Transaction, message_id: int) -> tuple[Delivery, ...]:
-    return schema.every(Delivery, tx.execute(_DELIVERIES, {"message_id": message_id}))
+    return schema.every(Delivery, run(tx, _DELIVERIES, {"message_id": message_id}))
 
 
 def attempts(tx: Transaction, delivery_id: int) -> tuple[Attempt, ...]:
-    return schema.every(Attempt, tx.execute(_ATTEMPTS, {"delivery_id": delivery_id}))
+    return schema.every(Attempt, run(tx, _ATTEMPTS, {"delivery_id": delivery_id}))
 
 
 def outward_since(tx: Transaction, account_id: int, since: datetime) -> int:
@@ -450,7 +451,7 @@ _CENSUS = sa.select(
 
 def _erase(tx: Transaction, message_id: int) -> int:
     """Empty a message's octets once nothing waits for them; 1 if so."""
-    return int(tx.execute(_ERASE, {"of_message": message_id, "nothing": b""}).rowcount)
+    return int(run(tx, _ERASE, {"of_message": message_id, "nothing": b""}).rowcount)
 
 
 def left_behind(tx: Transaction, most: int = 1000) -> tuple[int, ...]:
