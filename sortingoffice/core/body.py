@@ -47,6 +47,10 @@ _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
 _OTHERS_WORDS = frozenset({quoting.Kind.ATTRIBUTION, quoting.Kind.QUOTE, quoting.Kind.FORWARD})
 _SHOWN_ATTRIBUTES = frozenset({"alt", "title", "aria-label", "value", "placeholder", "label"})
+_RAW_TEXT = re.compile(r"<(?:textarea|xmp|plaintext|listing)", re.IGNORECASE)
+_SHOWN_VALUE = re.compile(r"\b(?:alt|title|aria-label|value|placeholder|label)[\s/]*=", re.IGNORECASE)
+_STYLE = re.compile(r"<style(?:\s[^<>]*)?>[^<]*</style\s*>", re.IGNORECASE)
+_TAG = re.compile(r"<[A-Za-z/!?][^<>]*>")
 _NAMED_BY_OTHERS = ("Subject", "From", "Sender", "Reply-To", "To", "Cc", "Organization", "Date")
 
 Span = tuple[int, int]
@@ -189,16 +193,19 @@ def _signed(root: Entity, path: mime.Path) -> bool:
     return any(entity.content_type == "multipart/signed" for entity in above)
 
 
-def said(message: Message, root: Entity, vocabulary: Vocabulary) -> frozenset[str]:
-    """Every directive that could be cut out of a vendor's message, in normal form.
+def heard(message: Message, root: Entity) -> tuple[str, ...]:
+    """Every text of a vendor's message that could hold a directive.
 
     All text leaves count, attachments, attached messages and hidden text included, and the fields
-    that a reply repeats.  Too many to remember: `EVERYTHING`.
+    that a reply repeats.
     """
+    return tuple(text for text in _heard(message, root) if directive.hinted(text))
+
+
+def said(texts: tuple[str, ...], vocabulary: Vocabulary) -> frozenset[str]:
+    """Every directive that could be cut out of these, in normal form; too many: `EVERYTHING`."""
     found: set[str] = set()
-    for text in _heard(message, root):
-        if not directive.hinted(text):
-            continue
+    for text in texts:
         for line in directive.said(text, vocabulary):
             found.add(line)
             if line == EVERYTHING or len(found) > MAX_REMEMBERED:
@@ -300,9 +307,24 @@ def _heard(message: Message, root: Entity) -> Iterator[str]:
             yield _all_text(text) if leaf.content_type == "text/html" else text
 
 
+def _may_show(source: str) -> bool:
+    """Whether a browser could show a sign of ours at all: a quick no for most newsletters.
+
+    What is taken away here is markup to every browser; where that isn't sure, the answer is yes.
+    """
+    if not directive.hinted(html.unescape(source)):
+        return False
+    if _RAW_TEXT.search(source):
+        return True
+    for tag in _TAG.finditer(source):
+        if ("#" in tag[0] or "&" in tag[0] or directive.hinted(tag[0])) and _SHOWN_VALUE.search(tag[0]):
+            return True
+    return directive.hinted(html.unescape(_TAG.sub("", _STYLE.sub("", source))))
+
+
 def _all_text(source: str) -> str:
     """Everything that a browser, or a client that writes a reply, could show: hidden text included."""
-    if not directive.hinted(html.unescape(source)):
+    if not _may_show(source):
         return ""
     pieces: list[str] = []
     for token in html.tokens(source):

@@ -348,11 +348,10 @@ def holds(held: frozenset[Held], value: Value) -> bool:
         return True
     if not value.mac or value.text is None:
         return False
-    anywhere = fields.telling(value.type, value.text)
-    return any(
-        each.mac == value.mac and each.field == value.key and (anywhere or each.card == value.card)
-        for each in held
-    )
+    same = [each for each in held if each.mac == value.mac and each.field == value.key]
+    if not same or any(each.card == value.card for each in same):
+        return bool(same)
+    return fields.telling(value.type, value.text)
 
 
 def covers(grant: Grant, value: Value, wallet: Wallet) -> bool:

@@ -166,14 +166,16 @@ def addresses(mailboxes: Iterable[str]) -> tuple[Secret, ...]:
     return tuple(Secret(Kind.ADDRESS, each, f"your address {each}") for each in sorted(mailboxes))
 
 
-def card_value(value: Value) -> Secret | None:
+def card_value(value: Value, table: Folding | None = None) -> Secret | None:
     """A value of a card as a secret; None for what is found in any mail, or can't be opened.
+
+    table  may be shared between calls, which makes many of them quick
 
     Which values must not leave (sensitive ones, those that a grant denies) the caller knows.
     """
     if value.text is None or value.own or value.type in (FieldType.COUNTRY, FieldType.BOOL):
         return None
-    if len(folding.skeleton(value.text)) < LEAST:
+    if len(folding.skeleton(value.text, table)) < LEAST:
         return None
     return Secret(Kind.VALUE, value.text, value.named, _other_forms(value.type, value.text))
 

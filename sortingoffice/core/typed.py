@@ -10,12 +10,17 @@ Sources: the cards document of the design, "Model"; mail.md, "The leak guard".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from sortingoffice.core import cards, secrets
-from sortingoffice.core.model import GrantMode, Sensitivity
+from sortingoffice.core.model import FieldType, GrantMode, Sensitivity
 from sortingoffice.core.secrets import Secret, Secrets
 from sortingoffice.core.wallet import Facts, Value
+from sortingoffice.mail import folding
+from sortingoffice.mail.folding import Folding
+
+# What people write in ways that differ in more than blanks and signs.
+_MANY_FORMS = frozenset({FieldType.PHONE, FieldType.DATE})
 
 
 def withheld(facts: Facts, given: frozenset[str]) -> tuple[Secret, ...]:
@@ -23,6 +28,7 @@ def withheld(facts: Facts, given: frozenset[str]) -> tuple[Secret, ...]:
 
     given  values that it gives on request
     """
+    table = Folding()
     found: dict[str, Secret] = {}
     free = {value.text for value in _values(facts) if value.sensitivity is not Sensitivity.SENSITIVE}
     for value in _values(facts):
@@ -36,27 +42,34 @@ def withheld(facts: Facts, given: frozenset[str]) -> tuple[Secret, ...]:
             or _granted(facts, value)
         ):
             continue
-        if (secret := secrets.card_value(value)) is not None:
+        if (secret := secrets.card_value(value, table)) is not None:
             found.setdefault(value.text, secret)
     return tuple(found.values())
 
 
-def by_hand(facts: Facts, prose: Callable[[], Iterable[str]], given: frozenset[str]) -> tuple[Value, ...]:
+def by_hand(facts: Facts, prose: Iterable[str], given: frozenset[str]) -> tuple[Value, ...]:
     """The values that the person's own words give, and the vendor doesn't hold; each once.
 
-    prose  the lines that the person wrote; asked for only where there is something to look for
+    prose  the lines that the person wrote
     """
+    table = Folding()
+    text = "\n".join(prose)
+    skeleton = folding.skeleton(text, table)
     sought: dict[str, tuple[Secret, Value]] = {}
     for value in _values(facts):
         news = value.text is not None and value.text not in given and not cards.holds(facts.held, value)
         leaves = value.sensitivity is not Sensitivity.SENSITIVE or _granted(facts, value)
-        if not news or not leaves or value.text is None or cards.denied(facts, value) is not None:
+        if not news or not leaves or value.text is None or value.text in sought:
             continue
-        if (secret := secrets.card_value(value)) is not None:
-            sought.setdefault(value.text, (secret, value))
+        letters = folding.skeleton(value.text, table)
+        if value.type not in _MANY_FORMS and letters not in skeleton:
+            continue
+        secret = secrets.card_value(value, table)
+        if secret is not None and cards.denied(facts, value) is None:
+            sought[value.text] = (secret, value)
     if not sought:
         return ()
-    hits = Secrets(tuple(secret for secret, _ in sought.values())).hits("\n".join(prose()))
+    hits = Secrets(tuple(secret for secret, _ in sought.values())).hits(text)
     seen = {hit.secret for hit in hits}
     return tuple(value for secret, value in sought.values() if secret in seen)
 

@@ -111,7 +111,7 @@ def _by_hand(resolved: Resolved, facts: Facts, root: mime.Entity) -> Resolved:
     given = frozenset(i.value.text for each in resolved.filled for i in each.items if i.value.text)
     return replace(
         resolved,
-        typed=typed.by_hand(facts, lambda: body.prose(root), given),
+        typed=typed.by_hand(facts, body.prose(root), given),
         withheld=typed.withheld(facts, given),
     )
 
@@ -167,17 +167,18 @@ def remember_inbound(
 
     Never refuses a message: one too complex to read counts as having said everything.
     """
+    try:
+        heard = body.heard(message, mime.parse(message))
+    except mime.TooComplex:
+        heard = None
+    if heard == ():
+        return
     account = accounts.by_id(tx, relationship.account_id)
     if account is None or account.wrapped_key is None:
         return
-    try:
-        said = body.said(message, mime.parse(message), _vocabulary(tx, account))
-    except mime.TooComplex:
-        said = frozenset({EVERYTHING})
-    if not said:
-        return
+    said = frozenset({EVERYTHING}) if heard is None else body.said(heard, _vocabulary(tx, account))
     keys = vaults.open_for(office, account)
-    rows.remember_inbound(tx, relationship.id, frozenset(keys.line_mac(line) for line in said), now)
+    rows.remember_inbound(tx, relationship.id, frozenset(keys.line_macs(said)), now)
 
 
 def _vocabulary(tx: Transaction, account: Account) -> Vocabulary:
@@ -199,7 +200,7 @@ def _facts(
     now: datetime,
 ) -> Facts:
     lines = {sight.mark.line for sight in reading.sights} | {EVERYTHING}
-    macs = {keys.line_mac(line): line for line in lines}
+    macs = keys.line_macs(lines)
     planted = rows.inbound(tx, relationship.id, frozenset(macs))
     return Facts(
         authenticated=True,

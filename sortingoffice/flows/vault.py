@@ -6,7 +6,7 @@ Promise: a value leaves here only sealed for the one row it is for, and opens on
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from sortingoffice.core import fields
@@ -45,9 +45,10 @@ class Vault:
         """Equal for equal values of fields of one name."""
         return cipher.mac(cipher.mac_key(self.data_key), fields.comparable(type, key, value))
 
-    def line_mac(self, line: str) -> bytes:
-        """Of a directive's normal form; never comparable with a value's."""
-        return cipher.mac(cipher.derive(self.data_key, "inbound lines"), line)
+    def line_macs(self, lines: Iterable[str]) -> dict[bytes, str]:
+        """Of directives in normal form, with the lines; never comparable with a value's."""
+        key = cipher.derive(self.data_key, "inbound lines")
+        return {cipher.mac(key, line): line for line in lines}
 
     def uid(self, relationship_id: int) -> str:
         """An identifier of the person that only one relationship sees: a shared one would track them."""

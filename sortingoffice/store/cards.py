@@ -25,6 +25,29 @@ class Current:
     version: FieldVersion | None
 
 
+# Asked for each outward message: built once.
+_OF_ACCOUNT = (card.c.account_id == sa.bindparam("account_id")) & card.c.removed.is_(None)
+_EVERY = sa.select(card).where(_OF_ACCOUNT).order_by(card.c.name)
+_LIVE = card_field.c.card_id.in_(sa.select(card.c.id).where(_OF_ACCOUNT)) & card_field.c.removed.is_(None)
+_LIVE_FIELDS = sa.select(card_field).where(_LIVE)
+_NOW = sa.bindparam("now", type_=schema.Instant)
+_VALID = (
+    sa.select(field_version)
+    .where(
+        field_version.c.field_id.in_(sa.select(card_field.c.id).where(_LIVE)),
+        field_version.c.valid_from <= _NOW,
+        field_version.c.valid_to.is_(None) | (field_version.c.valid_to > _NOW),
+    )
+    .order_by(field_version.c.number)
+)
+_VIEWS = sa.select(view).where(view.c.account_id == sa.bindparam("account_id")).order_by(view.c.name)
+_GRANTS = (
+    sa.select(grant)
+    .where(grant.c.relationship_id == sa.bindparam("relationship_id"), grant.c.ended.is_(None))
+    .order_by(grant.c.id)
+)
+
+
 # ---- cards ----------------------------------------------------------------------------------------
 
 
@@ -34,8 +57,7 @@ def add(tx: sa.Connection, new: Card) -> Card:
 
 def every(tx: sa.Connection, account_id: int) -> tuple[Card, ...]:
     """The account's cards, by name; removed ones left out."""
-    found = sa.select(card).where(card.c.account_id == account_id, card.c.removed.is_(None))
-    return schema.every(Card, tx.execute(found.order_by(card.c.name)))
+    return schema.every(Card, tx.execute(_EVERY, {"account_id": account_id}))
 
 
 def by_name(tx: sa.Connection, account_id: int, name: str) -> Card | None:
@@ -110,15 +132,8 @@ def version(tx: sa.Connection, version_id: int) -> FieldVersion | None:
 def current(tx: sa.Connection, account_id: int, now: datetime) -> tuple[Current, ...]:
     """Every live field with its value of `now`, by card name and in the person's order."""
     cards = {each.id: each for each in every(tx, account_id)}
-    of_account = sa.select(card.c.id).where(card.c.account_id == account_id, card.c.removed.is_(None))
-    live = (card_field.c.card_id.in_(of_account)) & card_field.c.removed.is_(None)
-    rows = schema.every(CardField, tx.execute(sa.select(card_field).where(live)))
-    valid = sa.select(field_version).where(
-        field_version.c.field_id.in_(sa.select(card_field.c.id).where(live)),
-        field_version.c.valid_from <= now,
-        field_version.c.valid_to.is_(None) | (field_version.c.valid_to > now),
-    )
-    found = schema.every(FieldVersion, tx.execute(valid.order_by(field_version.c.number)))
+    rows = schema.every(CardField, tx.execute(_LIVE_FIELDS, {"account_id": account_id}))
+    found = schema.every(FieldVersion, tx.execute(_VALID, {"account_id": account_id, "now": now}))
     newest = {each.field_id: each for each in found}
     ordered = sorted(rows, key=lambda each: (cards[each.card_id].name, each.position, each.id))
     return tuple(Current(cards[each.card_id], each, newest.get(each.id)) for each in ordered)
@@ -140,8 +155,7 @@ def any_sealed(tx: sa.Connection, account_id: int) -> bool:
 
 
 def views(tx: sa.Connection, account_id: int) -> tuple[View, ...]:
-    found = sa.select(view).where(view.c.account_id == account_id)
-    return schema.every(View, tx.execute(found.order_by(view.c.name)))
+    return schema.every(View, tx.execute(_VIEWS, {"account_id": account_id}))
 
 
 def set_view(tx: sa.Connection, new: View) -> View:
@@ -168,8 +182,7 @@ def add_grant(tx: sa.Connection, new: Grant) -> Grant:
 
 def grants(tx: sa.Connection, relationship_id: int) -> tuple[Grant, ...]:
     """Those of a relationship that were not taken back, expired ones included, oldest first."""
-    found = sa.select(grant).where(grant.c.relationship_id == relationship_id, grant.c.ended.is_(None))
-    return schema.every(Grant, tx.execute(found.order_by(grant.c.id)))
+    return schema.every(Grant, tx.execute(_GRANTS, {"relationship_id": relationship_id}))
 
 
 def end_grant(tx: sa.Connection, grant_id: int, now: datetime) -> None:

@@ -64,6 +64,25 @@ class Line:
     mac: bytes
 
 
+def _carried() -> sa.ColumnElement[bool]:
+    """The delivery that carried a disclosure: same message, same contact."""
+    return (delivery.c.message_id == disclosure.c.message_id) & (
+        delivery.c.contact_id.is_not_distinct_from(disclosure.c.contact_id)
+    )
+
+
+_GONE = (DeliveryState.DROPPED.value, DeliveryState.RETURNED.value, DeliveryState.HELD.value)
+_HELD = (
+    sa.select(disclosure_item.c.card, disclosure_item.c.field, disclosure_item.c.mac)
+    .join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id)
+    .outerjoin(delivery, _carried())
+    .where(
+        disclosure.c.relationship_id == sa.bindparam("relationship_id"),
+        disclosure.c.message_id.is_(None) | delivery.c.state.not_in(_GONE),
+    )
+)
+
+
 def add(tx: sa.Connection, line: Disclosure) -> Disclosure:
     return schema.insert(tx, line)
 
@@ -78,17 +97,8 @@ def held(tx: sa.Connection, relationship_id: int) -> frozenset[Held]:
     Dropped and held ones never left, and a returned one is not sure to have been read: there the
     person is asked again rather than not.
     """
-    gone = (DeliveryState.DROPPED.value, DeliveryState.RETURNED.value, DeliveryState.HELD.value)
-    found = (
-        sa.select(disclosure_item.c.card, disclosure_item.c.field, disclosure_item.c.mac)
-        .join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id)
-        .outerjoin(delivery, _carried())
-        .where(
-            disclosure.c.relationship_id == relationship_id,
-            disclosure.c.message_id.is_(None) | delivery.c.state.not_in(gone),
-        )
-    )
-    return frozenset(Held(row.card, row.field, bytes(row.mac)) for row in tx.execute(found))
+    found = tx.execute(_HELD, {"relationship_id": relationship_id})
+    return frozenset(Held(row.card, row.field, bytes(row.mac)) for row in found)
 
 
 def lines(
@@ -190,10 +200,3 @@ def _with_states(rows: Iterable[Line], withdrawals: dict[tuple[int, str], int]) 
             arrived.setdefault(key, (line.item_id, line.mac))
         result.append(replace(line, contact=line.contact or "", state=state))
     return tuple(reversed(result))
-
-
-def _carried() -> sa.ColumnElement[bool]:
-    """The delivery that carried a disclosure: same message, same contact."""
-    return (delivery.c.message_id == disclosure.c.message_id) & (
-        delivery.c.contact_id.is_not_distinct_from(disclosure.c.contact_id)
-    )
