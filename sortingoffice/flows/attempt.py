@@ -15,8 +15,9 @@ from functools import partial
 from sortingoffice import failpoint
 from sortingoffice.core.delivery import Tried
 from sortingoffice.core.model import SpooledMessage
-from sortingoffice.flows import signing
+from sortingoffice.flows import signing, strict
 from sortingoffice.flows.office import Office
+from sortingoffice.flows.strict import Policies
 from sortingoffice.mail import token
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net import route, tls
@@ -48,17 +49,26 @@ class _Way:
     login: Login | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Where to, and what TLS it takes there."""
+
+    hosts: tuple[Host, ...]
+    policy: tls.Policy
+
+
 class Attempts:
     """How this process makes attempts; as long as its config stands."""
 
-    def __init__(self, office: Office, relay: Relay) -> None:
+    def __init__(self, office: Office, relay: Relay, policies: Policies | None = None) -> None:
         self._office = office
         self._relay = relay
-        self._here = _here(office)
+        self._here = here(office)
+        self._policies = policies or Policies(office, relay.contexts, self._here)
         self._way = _way(office)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._signing = asyncio.Lock()
-        self._routes: dict[str, tuple[float, tuple[Host, ...]]] = {}  # destination → until when, hosts
+        self._routes: dict[str, tuple[float, _Route]] = {}  # destination → until when, where
 
     async def make(self, claimed: Claimed, *, ours: bool) -> Tried:
         """Try once.
@@ -67,9 +77,9 @@ class Attempts:
         """
         if not claimed.delivery.recipient:
             return _NO_MAILBOX
-        hosts = await self._hosts(claimed.delivery.destination, ours=ours)
-        if isinstance(hosts, Reply):
-            return Tried(hosts, unreachable=hosts.temporary)
+        found = await self._route(claimed.delivery.destination, ours=ours)
+        if isinstance(found, Reply):
+            return Tried(found, unreachable=found.temporary)
         made: list[Parcel] = []
         permit = claimed.message.size > LARGE
         held = False
@@ -84,7 +94,7 @@ class Attempts:
             return made[0]
 
         try:
-            return await self._relay.attempt(hosts, parcel, policy=self._way.policy, login=self._way.login)
+            return await self._relay.attempt(found.hosts, parcel, policy=found.policy, login=self._way.login)
         except _Gone:
             return _GONE
         except Unavailable:
@@ -93,16 +103,18 @@ class Attempts:
             if held:
                 self._large.release()
 
-    async def _hosts(self, destination: str, *, ours: bool) -> tuple[Host, ...] | Reply:
+    async def _route(self, destination: str, *, ours: bool) -> _Route | Reply:
         now = time.monotonic()
         known = self._routes.get(destination)
         if known is not None and known[0] > now:
             return known[1]
         smart = self._office.config.delivery.smarthost
+        found: _Route | Reply
         if smart is not None:
-            found = await self._office.resolver.run(route.smarthost(smart))
+            hosts = await self._office.resolver.run(route.smarthost(smart))
+            found = hosts if isinstance(hosts, Reply) else _Route(hosts, self._way.policy)
         else:
-            found = await self._office.resolver.run(route.find(destination, self._here, _shuffled, ours=ours))
+            found = await self._direct(destination, ours=ours)
         if isinstance(found, Reply):
             self._routes.pop(destination, None)
         else:
@@ -110,6 +122,15 @@ class Attempts:
                 self._routes.clear()
             self._routes[destination] = (now + _ROUTE_SECONDS, found)
         return found
+
+    async def _direct(self, destination: str, *, ours: bool) -> _Route | Reply:
+        """Straight to the MX, as far as the destination's MTA-STS policy lets us."""
+        hosts = await self._office.resolver.run(route.find(destination, self._here, _shuffled, ours=ours))
+        policy = None if ours or isinstance(hosts, Reply) else await self._policies.of(destination)
+        if isinstance(hosts, Reply) or not strict.strict(policy):
+            return hosts if isinstance(hosts, Reply) else _Route(hosts, self._way.policy)
+        fit = strict.allowed(policy, hosts, destination)
+        return fit if isinstance(fit, Reply) else _Route(fit, tls.Policy.REQUIRED)
 
     async def _parcel(self, claimed: Claimed) -> Parcel:
         failpoint.at("before-parcel")
@@ -140,7 +161,8 @@ def return_path(office: Office, claimed: Claimed) -> str:
     return f"{token.return_path(office.keys.token, claimed.delivery.id)}@{domain}" if domain else ""
 
 
-def _here(office: Office) -> Here:
+def here(office: Office) -> Here:
+    """What a route must know of this office."""
     config = office.config
     loopback = any(
         each.host in ("::1", "localhost") or each.host.startswith("127.") for each in config.dns.nameservers

@@ -15,7 +15,7 @@ from sortingoffice import log
 from sortingoffice.core.relationship import Action, No, after
 from sortingoffice.flows import consent, relationships, strangers
 from sortingoffice.flows.office import Office
-from sortingoffice.store import references, rejects, sessions, spool
+from sortingoffice.store import policies, references, rejects, sessions, spool
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction, Unavailable, my_turn
 
@@ -112,6 +112,11 @@ async def forget_sessions(office: Office) -> int:
     return await _in_turn(office, lambda tx: sessions.forget(tx, office.clock() - KEEP_SESSIONS))
 
 
+async def forget_policies(office: Office) -> int:
+    """MTA-STS policies that ran out."""
+    return await _in_turn(office, lambda tx: policies.forget(tx, office.clock()))
+
+
 EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out, tell_of_strangers)
 NOW_AND_THEN: tuple[Task, ...] = (
     erase_octets,
@@ -119,6 +124,7 @@ NOW_AND_THEN: tuple[Task, ...] = (
     prune_rejects,
     prune_references,
     forget_sessions,
+    forget_policies,
 )
 
 

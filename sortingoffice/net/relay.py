@@ -78,6 +78,11 @@ class Relay:
         self._reaper: asyncio.TimerHandle | None = None
         self._partings: set[asyncio.Task[None]] = set()
 
+    @property
+    def contexts(self) -> tls.Contexts:
+        """What it trusts."""
+        return self._contexts
+
     async def attempt(
         self,
         hosts: Sequence[Host],

@@ -120,6 +120,12 @@ def _of_this_machine(address: str) -> bool:
         return True
 
 
+def addresses(name: str, here: Here) -> Program[tuple[str, ...]]:
+    """The addresses of a host that may be called; none where there are none, or DNS doesn't answer."""
+    found, _ = yield from _addresses(name, list)
+    return tuple(address for address in found if _callable(ipaddress.ip_address(address), here))
+
+
 def smarthost(endpoint: Endpoint) -> Program[tuple[Host, ...] | Reply]:
     """The addresses of the smarthost: its name is not a mail domain, so no MX is asked for."""
     name = endpoint.host.strip("[]")

@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Result
+from sqlalchemy.engine import CursorResult, Result
 from sqlalchemy.types import TypeDecorator
 
 from sortingoffice.core import access, evidence, model, rejects, writers
-from sortingoffice.store.statement import Rows, run
+from sortingoffice.mail import mtasts
 
 T = TypeVar("T")
 
@@ -547,7 +547,18 @@ kept = _table(
     _text("hash"),
 )
 
+mta_sts = _table(
+    "mta_sts",
+    _id(),
+    _text("domain", unique=True),
+    _text("record"),
+    _octets("text"),
+    _at("fetched"),
+    _at("expires"),
+)
+
 TABLES: dict[type[Any], sa.Table] = {
+    mtasts.Kept: mta_sts,
     model.Account: account,
     model.Mailbox: mailbox,
     model.Domain: domain,
@@ -583,7 +594,7 @@ TABLES: dict[type[Any], sa.Table] = {
 
 
 # Made once: building a statement costs as much as running it.
-_INSERTS = {kind: table.insert().returning(table.c.id) for kind, table in TABLES.items()}
+_INSERTS = {kind: table.insert() for kind, table in TABLES.items()}
 _UPDATES = {kind: table.update().where(table.c.id == sa.bindparam("of")) for kind, table in TABLES.items()}
 
 
@@ -596,14 +607,16 @@ def values(noun: Any) -> dict[str, Any]:
 
 def insert(tx: sa.Connection, noun: T) -> T:
     """Store a new row; returns it with its id."""
-    key = run(tx, _INSERTS[type(noun)], values(noun)).scalar()
-    return replace(noun, id=int(key))  # type: ignore[type-var]
+    result: CursorResult[Any] = tx.execute(_INSERTS[type(noun)], values(noun))
+    key = result.inserted_primary_key
+    assert key is not None
+    return replace(noun, id=int(key[0]))  # type: ignore[type-var]
 
 
 def add_unless(tx: sa.Connection, noun: Any, *unique: str) -> bool:
     """Store a new row, unless one with the same `unique` columns stands there; whether it was stored."""
     statement = _insert_unless(TABLES[type(noun)].name, unique, tx.dialect.name)
-    return run(tx, statement, values(noun)).rowcount == 1
+    return tx.execute(statement, values(noun)).rowcount == 1
 
 
 @cache
@@ -615,10 +628,10 @@ def _insert_unless(table: str, unique: tuple[str, ...], dialect: str) -> sa.Inse
 
 def update(tx: sa.Connection, noun: Any) -> bool:
     """Write all columns of the row with this id; whether there is one."""
-    return bool(run(tx, _UPDATES[type(noun)], {**values(noun), "of": noun.id}).rowcount)
+    return bool(tx.execute(_UPDATES[type(noun)], {**values(noun), "of": noun.id}).rowcount)
 
 
-def one(kind: type[T], result: Result[Any] | Rows) -> T | None:
+def one(kind: type[T], result: Result[Any]) -> T | None:
     """The first row as its dataclass, or None."""
     row = result.first()
     return None if row is None else _build(kind, row)

@@ -1,0 +1,92 @@
+"""Which hosts a destination lets its mail go to: its MTA-STS policy, kept in the database.
+
+Promise: a policy that was once fetched holds until its age is over, whoever forges DNS meanwhile; what
+can't be found out stands in nobody's way (RFC 8461 §5.1).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sortingoffice import log
+from sortingoffice.flows.office import Office
+from sortingoffice.mail import mtasts
+from sortingoffice.mail.mtasts import Kept, Mode, Policy
+from sortingoffice.mail.reply import Reply
+from sortingoffice.net import policy, tls
+from sortingoffice.net.route import Here, Host
+from sortingoffice.store import policies
+from sortingoffice.store.database import Unavailable
+
+_RENEW = timedelta(days=1)  # RFC 8461 §3.3: a policy in use is looked at daily
+_AGAIN_SECONDS = 300.0  # after a fetch that failed
+_MOST_FAILED = 1000
+
+
+class Policies:
+    """What this process knows of policies; as long as its config stands.
+
+    contexts  for the HTTPS request; port: of the policy's server
+    """
+
+    def __init__(
+        self, office: Office, contexts: tls.Contexts, here: Here, *, port: int = policy.PORT
+    ) -> None:
+        self._office = office
+        self._contexts = contexts
+        self._here = here
+        self._port = port
+        self._failed: dict[str, float] = {}  # domain → not before
+
+    async def of(self, domain: str) -> Policy | None:
+        """The policy to apply now; None where there is none."""
+        if domain.startswith("["):
+            return None
+        record = await self._office.resolver.run(mtasts.record(domain))
+        try:
+            kept = await self._office.db.read(policies.of, domain)
+        except Unavailable:
+            kept = None
+        now = self._office.clock()
+        if kept is not None and kept.expires <= now:
+            kept = None
+        if record and self._wanted(record, kept) and self._failed.get(domain, 0.0) <= time.monotonic():
+            kept = await self._fetched(domain, record) or kept
+        return None if kept is None else mtasts.parse(kept.text)
+
+    def _wanted(self, record: str, kept: Kept | None) -> bool:
+        return kept is None or kept.record != record or self._office.clock() - kept.fetched > _RENEW
+
+    async def _fetched(self, domain: str, record: str) -> Kept | None:
+        resolver = self._office.resolver
+        text = await policy.fetch(domain, resolver, self._contexts.verified, self._here, port=self._port)
+        found = None if text is None else mtasts.parse(text)
+        if text is None or found is None:
+            if text is not None:
+                log.event("mta-sts-unreadable", domain=domain)
+            if len(self._failed) >= _MOST_FAILED:
+                self._failed.clear()
+            self._failed[domain] = time.monotonic() + _AGAIN_SECONDS
+            return None
+        now = self._office.clock()
+        kept = Kept(0, domain, record, text, now, now + timedelta(seconds=found.age))
+        try:
+            await self._office.db.write(policies.keep, kept)
+        except Unavailable as problem:
+            log.event("mta-sts-not-kept", domain=domain, reason=problem)
+        return kept
+
+
+def allowed(found: Policy | None, hosts: Sequence[Host], destination: str) -> tuple[Host, ...] | Reply:
+    """The hosts that the policy lets mail go to; a 4xx where it leaves none (RFC 8461 §5)."""
+    if found is None or found.mode is not Mode.ENFORCE:
+        return tuple(hosts)
+    fit = tuple(host for host in hosts if found.allows(host.name))
+    return fit or Reply(451, "4.7.5", f"no mail host of {destination} is one that its MTA-STS policy names")
+
+
+def strict(found: Policy | None) -> bool:
+    """Whether only verified TLS will do."""
+    return found is not None and found.mode is Mode.ENFORCE
