@@ -107,6 +107,7 @@ def test_a_revoked_alias_answers_like_one_that_never_existed() -> None:
         ({"mailbox": None}, "mailbox_unusable", Verdict.HOLD),
         ({"refused": True}, "refused_sender", Verdict.REFUSE),
         ({"looped": True}, "looped", Verdict.REFUSE),
+        ({"author": False}, "no_author", Verdict.REFUSE),
         ({"repeated": True, "state": RelationshipState.MUTED}, "repeated_message", Verdict.ACCEPT),
     ],
 )

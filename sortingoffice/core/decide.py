@@ -243,6 +243,7 @@ class InwardFacts:
     mailbox       state of the mailbox that it would go to; None: there is none
     state         the relationship's, read again after DATA
     repeated      the same message was accepted for the same recipient a moment ago
+    author        the From field holds an address that can be read
     scan          the spam filter's word; a GREYLIST that has come again is CLEAN
     """
 
@@ -256,6 +257,7 @@ class InwardFacts:
     refused: bool = False
     looped: bool = False
     repeated: bool = False
+    author: bool = True
     scan: Scan = Scan.CLEAN
 
 
@@ -298,6 +300,13 @@ def dmarc_reject(facts: InwardFacts) -> Decision | None:
         return _refused(
             "dmarc_reject", Reply(550, "5.7.1", "the author's domain asks to refuse unauthenticated mail")
         )
+    return None
+
+
+def no_author(facts: InwardFacts) -> Decision | None:
+    """RFC 5322 §3.6.2: there is nobody whom the person could answer, and mailboxes refuse such mail."""
+    if not facts.author:
+        return _refused("no_author", Reply(550, "5.6.0", "the From field holds no address (RFC 5322)"))
     return None
 
 
@@ -370,6 +379,7 @@ INWARD_RULES: tuple[InwardRule, ...] = (
     repeated_message,
     looped,
     revoked_meanwhile,
+    no_author,
     refused_sender,
     dmarc_unknown,
     dmarc_reject,

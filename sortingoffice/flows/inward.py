@@ -78,6 +78,7 @@ def judge(tx: Transaction, office: Office, arrival: Arrival, relationship: Relat
             refused=_refused(refused, who),
             looped=trace.carries(arrival.message, office.config.hostname, mark),
             repeated=earlier is not None,
+            author=who.author is not None,
             scan=arrival.scan,
         )
     )
@@ -207,10 +208,11 @@ def _rewritten(
 
 
 def _is_own(tx: Transaction, office: Office, relationship: Relationship, address: Address) -> bool:
-    """Whether it is another alias of the same account: no vendor's address, whoever wrote it there."""
+    """Whether it is another alias of the same account, or the return path of its mail, to which ticket
+    systems write (RFC 3834): no vendor's address, whoever wrote it there."""
     found = target.find(tx, office, address)
     return (
-        found.target in (Target.ALIAS, Target.REVERSE)
+        found.target in (Target.ALIAS, Target.REVERSE, Target.RETURN_PATH)
         and found.account is not None
         and found.account.id == relationship.account_id
     )
