@@ -128,7 +128,8 @@ def list_(terminal: Terminal, state: str | None, search: str) -> None:
     wanted = None if state is None else RelationshipState(state)
     office = terminal.office
     rows = office.db.view(relationships.views, office, terminal.account, state=wanted, search=search)
-    terminal.rows(rows, _COLUMNS, empty="No relationships yet: `sortingoffice new NAME` makes one.")
+    none = "No relationships yet: `sortingoffice new NAME` makes one."
+    terminal.rows(rows, _COLUMNS, empty="No relationship is like that." if state or search else none)
 
 
 @click.command("show")

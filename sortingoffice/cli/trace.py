@@ -23,6 +23,8 @@ def trace(terminal: Terminal, message_or_address: str, most: int) -> None:
     if terminal.json:
         terminal.data(found)
         return
+    if not found:
+        click.echo("No mail went through it yet.", err=True)
     for row in found:
         for line in _lines(row):
             click.echo(printable(line).rstrip())

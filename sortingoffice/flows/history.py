@@ -39,13 +39,24 @@ def trace(tx: Transaction, account: Account | None, text: str, most: int = 20) -
              alias, a reverse alias, or another address: its mail, the latest `most`
     account  whose messages; None for all
 
-    Raises NotThere where nothing is known.
+    Raises NotThere where nothing is known; an alias or a reverse alias that had no mail yet is known.
     """
     text = text.strip()
     found = _by_address(tx, account, text, most) if "@" in text else _by_token(tx, account, text.lower())
-    if not found:
+    if not found and not _issued(tx, account, text):
         raise NotThere(f"nothing is known of {text!r}; name a message's id or an address, as in the log")
     return found
+
+
+def _issued(tx: Transaction, account: Account | None, text: str) -> bool:
+    """Whether it is an address that was given to a relationship, of the account if one is named."""
+    address = addresses.parse(text)
+    if address is None:
+        return False
+    canonical = naming.canonical(address.normal)
+    owner = relationships.alias_by_canonical(tx, canonical) or contacts.by_reverse(tx, canonical)
+    of = None if owner is None else relationships.by_id(tx, owner.relationship_id)
+    return of is not None and (account is None or of.account_id == account.id)
 
 
 def _by_token(tx: Transaction, account: Account | None, token: str) -> list[dict[str, Any]]:

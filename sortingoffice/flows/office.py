@@ -197,6 +197,8 @@ def _secret(config: Config, name: str, *, needed: bool) -> bytes | None:
             if not needed:
                 return None
             raise OfficeError(f"the key {path} can't be read by this account: run as its owner") from None
+        except OSError as error:
+            raise OfficeError(f"the key {path} can't be read ({error.strerror}): put the file back") from None
     if len(octets) != KEY_OCTETS:
         raise OfficeError(
             f"the key {path} has {len(octets)} octets instead of {KEY_OCTETS}: put the right file back"

@@ -116,7 +116,7 @@ def change(tx: Transaction, office: Office, account: Account, text: str, wish: C
     if wish.max_messages is not None:
         made = replace(made, max_messages=wish.max_messages if isinstance(wish.max_messages, int) else None)
     if wish.display_name is not None:
-        made = replace(made, display_name=one_line(wish.display_name, "the display name", most=80))
+        made = replace(made, display_name=_display_name(tx, account, wish.display_name))
     if wish.note is not None:
         made = replace(made, note=one_line(wish.note, "the note", most=1000))
     made = replace(made, strangers=wish.strangers or made.strangers, kind=wish.kind or made.kind)
@@ -146,6 +146,17 @@ def parse_site(tx: Transaction, text: str) -> str:
     if domains.by_name(tx, domain) is not None:
         raise OfficeError(f"{domain} is a domain of this office, not a vendor's site")
     return domain
+
+
+def _display_name(tx: Transaction, account: Account, text: str) -> str:
+    """The name beside the alias; it goes to the vendor, so no mailbox of the account may stand in it."""
+    name = one_line(text, "the display name", most=80)
+    for each in account_rows.mailboxes(tx, account.id):
+        if each.address in name.lower():
+            raise OfficeError(
+                f"vendors see the display name, and {each.address} is your mailbox: leave it out"
+            )
+    return name
 
 
 def _mailbox_id(tx: Transaction, account: Account, text: str) -> int | None:
