@@ -440,7 +440,7 @@ def _too_complex(error: mime.TooComplex) -> Problem:
         "too_complex",
         "Not sent: your mail could not be checked",
         (
-            f"Nothing went out, because in your mail {error}, more than is looked through for your address.",
+            f"Nothing went out: your mail has {error}, more than is looked through for your address.",
             "Send its attachments in fewer parts, or as one archive.",
         ),
     )

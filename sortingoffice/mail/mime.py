@@ -200,7 +200,7 @@ class _Parser:
 
     def _count(self, path: Path) -> None:
         if len(path) >= self.max_depth:
-            raise TooComplex(f"parts are nested more than {self.max_depth} deep")
+            raise TooComplex(f"parts nested more than {self.max_depth} deep")
         self.left -= 1
         if self.left < 0:
             raise TooComplex("too many parts")
