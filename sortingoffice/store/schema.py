@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import CursorResult, Result
+from sqlalchemy.engine import Result
 from sqlalchemy.types import TypeDecorator
 
 from sortingoffice.core import access, evidence, model, rejects, writers
 from sortingoffice.mail import mtasts
+from sortingoffice.store.statement import Rows, run
 
 T = TypeVar("T")
 
@@ -594,7 +595,7 @@ TABLES: dict[type[Any], sa.Table] = {
 
 
 # Made once: building a statement costs as much as running it.
-_INSERTS = {kind: table.insert() for kind, table in TABLES.items()}
+_INSERTS = {kind: table.insert().returning(table.c.id) for kind, table in TABLES.items()}
 _UPDATES = {kind: table.update().where(table.c.id == sa.bindparam("of")) for kind, table in TABLES.items()}
 
 
@@ -607,16 +608,14 @@ def values(noun: Any) -> dict[str, Any]:
 
 def insert(tx: sa.Connection, noun: T) -> T:
     """Store a new row; returns it with its id."""
-    result: CursorResult[Any] = tx.execute(_INSERTS[type(noun)], values(noun))
-    key = result.inserted_primary_key
-    assert key is not None
-    return replace(noun, id=int(key[0]))  # type: ignore[type-var]
+    key = run(tx, _INSERTS[type(noun)], values(noun)).scalar()
+    return replace(noun, id=int(key))  # type: ignore[type-var]
 
 
 def add_unless(tx: sa.Connection, noun: Any, *unique: str) -> bool:
     """Store a new row, unless one with the same `unique` columns stands there; whether it was stored."""
     statement = _insert_unless(TABLES[type(noun)].name, unique, tx.dialect.name)
-    return tx.execute(statement, values(noun)).rowcount == 1
+    return run(tx, statement, values(noun)).rowcount == 1
 
 
 @cache
@@ -628,10 +627,10 @@ def _insert_unless(table: str, unique: tuple[str, ...], dialect: str) -> sa.Inse
 
 def update(tx: sa.Connection, noun: Any) -> bool:
     """Write all columns of the row with this id; whether there is one."""
-    return bool(tx.execute(_UPDATES[type(noun)], {**values(noun), "of": noun.id}).rowcount)
+    return bool(run(tx, _UPDATES[type(noun)], {**values(noun), "of": noun.id}).rowcount)
 
 
-def one(kind: type[T], result: Result[Any]) -> T | None:
+def one(kind: type[T], result: Result[Any] | Rows) -> T | None:
     """The first row as its dataclass, or None."""
     row = result.first()
     return None if row is None else _build(kind, row)
