@@ -1,0 +1,240 @@
+"""Who may send outward is decided by our own results only: each known way around it, tried over the wire.
+
+Every attack must end in the answer that an address which never existed gets; nothing may reach the vendor.
+"""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, VENDOR, opened
+from sortingoffice.mail import arc, dkim
+from sortingoffice.mail.message import Message
+from tests.office import Office, Relationship, written
+
+EVIL = "evil.example"
+SHARED = "shared.example"  # a provider whose tenants pass each other's SPF
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[Office]:
+    with opened() as stage:
+        stage.publish(EVIL, "127.0.0.2", policy="none", spf="ip4:127.0.0.1 -all")
+        stage.publish(SHARED, "127.0.0.3", policy="none", spf="ip4:127.0.0.1 -all")
+        stage.init()
+        stage.command("admin", "account", "add", "ben", "--mailbox", f"ben@{SHARED}")
+        stage.start()
+        office = Office(stage)
+        yield office
+        assert [each for each in stage.vendor.received if b"attack" in each.octets] == [], "one went through"
+        assert stage.stop() == 0, stage.log
+        assert "Traceback" not in stage.log
+
+
+@dataclass
+class Shop(Relationship):
+    """Anna's relationship and the reverse alias of its contact: what everybody here would like to use."""
+
+    to: str = ""
+
+
+def fresh(office: Office) -> Shop:
+    row = office.stage.json("--account", "anna", "new", "Shop")
+    shop = Shop(office, row)
+    shop.to = office.stage.command("--account", "anna", "contact", shop.slug, ORDERS)
+    return shop
+
+
+@pytest.fixture(scope="module")
+def shop(office: Office) -> Shop:
+    return fresh(office)
+
+
+@pytest.fixture(scope="module")
+def to(shop: Shop) -> str:
+    return shop.to
+
+
+def signed(office: Office, mail: bytes, *by: str, at: datetime | None = None) -> bytes:
+    keys = [office.stage.keys[each] for each in by]
+    return b"".join(each.raw for each in dkim.sign(mail, keys, at or datetime.now(UTC))) + mail
+
+
+def answer(office: Office, to: str, raw: bytes, sender: str, host: str = EVIL) -> tuple[int, str]:
+    with office.stage.client(host) as client:
+        client.ehlo()
+        client.mail(sender)
+        client.rcpt(to)
+        code, text = client.data(raw)
+    return code, text.decode()
+
+
+NEVER = (550, "5.1.1 no such address here")
+
+FROMS = {
+    "unsigned": (f"From: {MAILBOX}",),
+    "display name": (f'From: "{MAILBOX}" <spam@{EVIL}>',),
+    "own domain in a comment": (f"From: spam@{EVIL} ({MAILBOX})",),
+    "encoded": (f"From: =?utf-8?q?anna=40home=2Eexample?= <spam@{EVIL}>",),
+    "two addresses": (f"From: {MAILBOX}, spam@{EVIL}",),
+    "two angles": (f"From: <{MAILBOX}> <spam@{EVIL}>",),
+    "a group": (f"From: anna:{MAILBOX};",),
+    "sender field": (f"From: spam@{EVIL}", f"Sender: {MAILBOX}"),
+    "reply-to": (f"From: spam@{EVIL}", f"Reply-To: {MAILBOX}"),
+    "another of the domain": (f"From: eve@{HOME}",),
+    "a subdomain": (f"From: anna@sub.{HOME}",),
+    "plus": (f"From: anna+x@{HOME}",),
+    "dots": (f"From: an.na@{HOME}",),
+    "fullwidth": (f"From: ａnna@{HOME}",),
+    "nul-like": (f"From: anna@{HOME}.{EVIL}",),
+    "the alias": ("From: ALIAS",),
+    "the reverse alias": ("From: REVERSE",),
+}
+
+
+@pytest.mark.parametrize("how", FROMS)
+def test_a_from_that_is_not_proved_to_be_the_mailbox_sends_nothing(
+    office: Office, shop: Shop, how: str
+) -> None:
+    to = shop.to
+    lines = [line.replace("ALIAS", shop.alias).replace("REVERSE", to) for line in FROMS[how]]
+    mail = written(*lines, f"To: {to}", subject="attack")
+    assert answer(office, to, signed(office, mail, EVIL), MAILBOX) == NEVER
+    assert answer(office, to, signed(office, mail, EVIL), f"spam@{EVIL}") == NEVER
+
+
+def test_two_from_fields_are_refused(office: Office, to: str) -> None:
+    mail = written(f"From: {MAILBOX}", f"From: spam@{EVIL}", f"To: {to}", subject="attack")
+    code, _ = answer(office, to, signed(office, mail, EVIL), f"spam@{EVIL}")
+    assert code == 550
+
+
+@pytest.mark.parametrize("name", [f"mx.{OFFICE}", f"MX.{OFFICE.upper()}", f"mx.{OFFICE} 1", f'"mx.{OFFICE}"'])
+def test_results_that_the_sender_wrote_prove_nothing(office: Office, to: str, name: str) -> None:
+    told = f"Authentication-Results: {name}; dkim=pass header.d={HOME}; dmarc=pass header.from={HOME}"
+    mail = written(told, f"From: {MAILBOX}", f"To: {to}", subject="attack")
+    assert answer(office, to, mail, MAILBOX) == NEVER
+
+
+def test_a_chain_of_forwarders_proves_nothing(office: Office, to: str) -> None:
+    """Outward mail is its author's own; nobody may vouch for it."""
+    mail = written(f"From: {MAILBOX}", f"To: {to}", subject="attack")
+    fields = arc.seal(
+        mail, office.stage.keys[EVIL], f"x; dmarc=pass header.from={HOME}; arc=none", datetime.now(UTC)
+    )
+    assert answer(office, to, b"".join(each.raw for each in fields) + mail, f"list@{EVIL}") == NEVER
+
+
+def test_a_changed_body_or_subject_breaks_the_proof(office: Office, to: str) -> None:
+    mail = signed(office, written(f"From: {MAILBOX}", f"To: {to}", subject="attack"), HOME)
+    for changed in (mail.replace(b"hello", b"hellO"), mail.replace(b"Subject: a", b"Subject: A")):
+        assert answer(office, to, changed, MAILBOX) == NEVER
+
+
+def test_a_field_added_on_top_of_signed_mail_breaks_the_proof(office: Office, to: str) -> None:
+    """Our own signatures name each field once more than there is; others' mail is read from the bottom."""
+    other = fresh(office).to
+    mail = signed(office, written(f"From: {MAILBOX}", f"To: {to}", subject="attack"), HOME)
+    for line in (f"To: {other}", f"Cc: {other}"):
+        assert answer(office, other, line.encode() + b"\r\n" + mail, MAILBOX) == NEVER
+
+
+def test_an_old_signed_mail_played_again_is_sent_once(office: Office, to: str) -> None:
+    mail = signed(
+        office, written(f"From: {MAILBOX}", f"To: {to}", "Message-ID: <r1@x>", subject="replayed"), HOME
+    )
+    assert answer(office, to, mail, MAILBOX, HOME)[0] == 250
+    office.vendor("replayed")
+    assert answer(office, to, mail, MAILBOX, EVIL)[0] == 250
+    office.from_home(to, written(f"From: {MAILBOX}", f"To: {to}", subject="after it"))
+    office.vendor("after it")
+    subjects = [Message.parse(each.octets).value("Subject") for each in tuple(office.stage.vendor.received)]
+    assert subjects.count(b"replayed") == 1
+
+
+def test_a_signature_that_has_run_out_proves_nothing(office: Office, to: str) -> None:
+    mail = written(f"From: {MAILBOX}", f"To: {to}", subject="attack")
+    zone, name = office.stage.zone, f"mail._domainkey.{HOME}"
+    raw = signed(office, mail, HOME, at=datetime.now(UTC) - timedelta(days=30))
+    before = zone.records[name, "TXT"]
+    zone.set(name, "TXT", "v=DKIM1; k=ed25519; p=")  # revoked since
+    try:
+        assert answer(office, to, raw, MAILBOX) == NEVER
+    finally:
+        zone.records[name, "TXT"] = before
+
+
+def test_another_accounts_reverse_alias_is_no_address(office: Office, to: str) -> None:
+    """Ben has an account here, and is proved to be Ben; Anna's contacts are not his."""
+    stage = office.stage
+    mail = written(f"From: ben@{SHARED}", f"To: {to}", subject="attack")
+    assert answer(office, to, signed(office, mail, SHARED), f"ben@{SHARED}", SHARED) == NEVER
+    password = stage.command("--account", "ben", "admin", "password", "new")
+    with tls(office) as client:
+        client.login("ben", password)
+        client.mail(f"ben@{SHARED}")
+        code, _ = client.rcpt(to)
+        if code == 250:
+            client.data(mail)
+
+
+def tls(office: Office) -> smtplib.SMTP:
+    import ssl
+
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    client = smtplib.SMTP("127.0.0.1", office.stage.submission_port, timeout=30)
+    client.starttls(context=context)
+    return client
+
+
+def test_a_neighbour_at_a_provider_with_one_spf_is_out_once_the_mailbox_has_signed(office: Office) -> None:
+    stage = office.stage
+    shop = stage.json("--account", "ben", "new", "Bens Shop")
+    to = stage.command("--account", "ben", "contact", shop["relationship"], ORDERS)
+    first = written(f"From: ben@{SHARED}", f"To: {to}", subject="ben signs")
+    assert answer(office, to, signed(office, first, SHARED), f"ben@{SHARED}", SHARED)[0] == 250
+    office.vendor("ben signs")
+    neighbour = written(f"From: ben@{SHARED}", f"To: {to}", subject="attack")
+    assert answer(office, to, neighbour, f"ben@{SHARED}", SHARED) == NEVER
+    assert answer(office, to, neighbour, f"eve@{SHARED}", SHARED) == NEVER, "aligned, but no proof any more"
+
+
+def test_a_mailbox_that_forwards_all_its_mail_sends_none_of_it_out(office: Office, shop: Shop) -> None:
+    """A vendor's mail, forwarded by the mailbox to the reverse alias or the alias: From is not Anna."""
+    to = shop.to
+    office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="round and round"))
+    forwarded = office.arrived(office.stage.home, "round and round")[0].octets
+    assert answer(office, to, b"Subject: attack\r\n" + forwarded, MAILBOX, HOME) == NEVER
+    code, _ = answer(office, shop.alias, forwarded, MAILBOX, HOME)
+    assert code == 554, "it has been here before"
+
+
+def test_a_mailing_list_cannot_pass_a_members_mail_on_to_a_vendor(office: Office, to: str) -> None:
+    """The list changed the subject, keeps From, and signs itself."""
+    mail = signed(office, written(f"From: {MAILBOX}", f"To: {to}", subject="attack"), HOME)
+    changed = mail.replace(b"Subject: ", b"Subject: [list] ")
+    assert answer(office, to, signed(office, changed, EVIL), f"list-bounces@{EVIL}") == NEVER
+
+
+def test_a_revoked_app_password_opens_nothing(office: Office) -> None:
+    stage = office.stage
+    password = stage.command("--account", "anna", "admin", "password", "new", "--label", "phone")
+    with tls(office) as client:
+        client.login("anna", password)
+    rows = stage.json("--account", "anna", "admin", "password", "list")
+    assert [row["last_used"] is not None for row in rows if row["label"] == "phone"] == [True]
+    stage.command("--account", "anna", "admin", "password", "revoke", "phone")
+    with tls(office) as client, pytest.raises(smtplib.SMTPAuthenticationError):
+        client.login("anna", password)
+
+
+def test_the_vendor_itself_gains_nothing_by_its_own_proof(office: Office, to: str) -> None:
+    mail = written(f"From: {ORDERS}", f"To: {to}", subject="attack")
+    assert answer(office, to, signed(office, mail, VENDOR), ORDERS, VENDOR) == NEVER
