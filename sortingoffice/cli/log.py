@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sortingoffice.cli.terminal import Terminal
+from sortingoffice.errors import OfficeError
 from sortingoffice.flows import history
 
 _COLUMNS = ("at", "what", "rule", "relationship", "message", "actor", "detail")
@@ -15,10 +16,24 @@ _COLUMNS = ("at", "what", "rule", "relationship", "message", "actor", "detail")
 @click.option("--most", type=click.IntRange(1), default=100, help="No more lines than this, the latest.")
 @click.pass_obj
 def log(terminal: Terminal, relationship: str, most: int) -> None:
-    """Show what happened in REL; without it, in the account that --account names, or in the whole office."""
+    """Show what happened in REL; without it, in the account that --account names, or in the whole office.
+
+    `log verify` checks that no line of the log or the ledger was changed or taken out.
+    """
+    if relationship == "verify":
+        _verify(terminal)
+        return
     account = terminal.account if relationship or terminal.account_name else None
     rows = terminal.office.db.view(history.log, account, relationship, most)
     terminal.rows(rows, _COLUMNS, empty="Nothing happened yet.")
+
+
+def _verify(terminal: Terminal) -> None:
+    found = terminal.office.db.call(history.verify)
+    if not found["holds"]:
+        raise OfficeError(f"the log does not hold: {found['wrong']}, after {found['lines']} lines that do")
+    sentence = f"All {found['lines']} lines hold. Note the last hash elsewhere: {found['hash']}"
+    terminal.done(sentence, found)
 
 
 commands: list[click.Command] = [log]

@@ -11,7 +11,7 @@ from sortingoffice.core import naming
 from sortingoffice.core.model import Account, Attempt, Delivery, Event, SpooledMessage
 from sortingoffice.errors import NotThere
 from sortingoffice.mail import address as addresses
-from sortingoffice.store import contacts, events, relationships, spool
+from sortingoffice.store import chain, contacts, events, relationships, spool
 from sortingoffice.store.database import Transaction
 
 
@@ -30,6 +30,13 @@ def log(
         found = events.every(tx, None if account is None else account.id, most)
     slugs: dict[int, str] = {}
     return [_event(tx, each, slugs) for each in found]
+
+
+def verify(tx: Transaction) -> dict[str, Any]:
+    """Whether every line of log and ledger is as it was linked, and the last hash, to note elsewhere."""
+    chain.extend(tx, 100_000)
+    count, wrong = chain.verify(tx)
+    return {"lines": count, "holds": not wrong, "wrong": wrong, "hash": chain.head(tx)}
 
 
 def trace(tx: Transaction, account: Account | None, text: str, most: int = 20) -> list[dict[str, Any]]:

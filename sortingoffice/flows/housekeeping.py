@@ -15,7 +15,7 @@ from sortingoffice import log
 from sortingoffice.core.relationship import Action, No, after
 from sortingoffice.flows import consent, relationships, strangers
 from sortingoffice.flows.office import Office
-from sortingoffice.store import policies, references, rejects, sessions, spool
+from sortingoffice.store import chain, policies, references, rejects, sessions, spool
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction, Unavailable, my_turn
 
@@ -89,6 +89,12 @@ async def tell_of_strangers(office: Office) -> int:
     return await _in_turn(office, lambda tx: strangers.digests(tx, office))
 
 
+async def extend_chain(office: Office) -> int:
+    """New lines of log and ledger take their place in the chain; quietly, for there are always some."""
+    await _in_turn(office, lambda tx: chain.extend(tx, _BATCH))
+    return 0
+
+
 async def erase_octets(office: Office) -> int:
     """Messages that have ended, and whose octets nobody erased."""
     found = await office.db.read(spool.left_behind, _BATCH)
@@ -117,7 +123,7 @@ async def forget_policies(office: Office) -> int:
     return await _in_turn(office, lambda tx: policies.forget(tx, office.clock()))
 
 
-EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out, tell_of_strangers)
+EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out, tell_of_strangers, extend_chain)
 NOW_AND_THEN: tuple[Task, ...] = (
     erase_octets,
     prune_attempts,

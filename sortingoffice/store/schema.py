@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Result
 from sqlalchemy.types import TypeDecorator
 
-from sortingoffice.core import access, evidence, model, rejects, writers
+from sortingoffice.core import access, chain, evidence, model, rejects, writers
 from sortingoffice.mail import mtasts
 from sortingoffice.store.statement import Rows, run
 
@@ -558,6 +558,16 @@ mta_sts = _table(
     _at("expires"),
 )
 
+link = _table(
+    "link",
+    _id(),
+    _text("line"),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    _text("digest"),
+    _text("hash"),
+    sa.UniqueConstraint("line", "number"),
+)
+
 TABLES: dict[type[Any], sa.Table] = {
     mtasts.Kept: mta_sts,
     model.Account: account,
@@ -591,6 +601,7 @@ TABLES: dict[type[Any], sa.Table] = {
     rejects.Reject: reject,
     rejects.Guesses: guesses,
     evidence.Evidence: kept,
+    chain.Link: link,
 }
 
 
