@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, ViewportSize, sync_playwright
 
 from sortingoffice import config
 from sortingoffice.core.model import DeliveryState
@@ -27,8 +27,8 @@ from sortingoffice.web import app
 from tests.database import skip_or_fail
 from tests.person import DOMAIN, MAILBOX, Person
 
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1280, "height": 900}
 _QUIET = [
     "--disable-gpu",
     "--disable-quic",
@@ -109,7 +109,9 @@ def furnish(person: Person) -> None:
     person.out("new", "City Library", "--site", "library.example", "--kind", "authority")
     person.out("new", "Old Newsletter", "--site", "news.example")
     person.out("pocket", "1")
-    person.out("card", "set", "shipping.name=Anna Adler", "shipping.street=Lange Gasse 1", "shipping.city=Berlin")
+    person.out(
+        "card", "set", "shipping.name=Anna Adler", "shipping.street=Lange Gasse 1", "shipping.city=Berlin"
+    )
     person.out("card", "set", "phone.mobile=+49 30 901820")
     person.out("card", "set", "id.passport=C01X00T47", "--sensitivity", "sensitive")
     person.out("card", "view", "town=shipping.city")

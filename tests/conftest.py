@@ -1,3 +1,11 @@
 """Shared fixtures; each lives in the file of the far end that it starts."""
 
-pytest_plugins = ["tests.database", "tests.zone", "tests.servers", "tests.office", "tests.person", "tests.web"]
+pytest_plugins = [
+    "tests.database",
+    "tests.zone",
+    "tests.servers",
+    "tests.office",
+    "tests.person",
+    "tests.web",
+    "tests.browser",
+]

@@ -45,7 +45,7 @@ class Site:
         made = httpx.AsyncClient(
             transport=httpx.ASGITransport(app=self.app, client=options.pop("peer", ("192.0.2.7", 4711))),
             base_url=ORIGIN,
-            headers=shown if token else {},
+            headers=(shown if token else {}) | options.pop("headers", {}),
             **options,
         )
         self.clients.append(made)

@@ -81,6 +81,7 @@ async def _manifest(request: Request) -> Response:
         "share_target": {
             "action": "/new",
             "method": "GET",
+            "enctype": "application/x-www-form-urlencoded",
             "params": {"title": "title", "text": "text", "url": "url"},
         },
     }

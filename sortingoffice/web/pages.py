@@ -108,7 +108,7 @@ async def _list(visit: Visit) -> Response:
         page=number,
         total=total,
         more=number * PAGE < total,
-        link=lambda to: "/?" + urlencode({"search": search, "state": chosen, "page": to}),
+        page_link=lambda to: "/?" + urlencode({"search": search, "state": chosen, "page": to}),
     )
 
 

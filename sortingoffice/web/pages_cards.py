@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from sortingoffice.core.model import Sensitivity
-from sortingoffice.errors import NotThere, OfficeError
+from sortingoffice.errors import OfficeError
 from sortingoffice.flows import cards, held, ledger, standing
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.store.database import Transaction
@@ -116,7 +116,7 @@ def _lines(tx: Transaction, visit: Visit) -> dict[str, Any]:
     if what:
         try:
             rows = ledger.who_has(tx, visit.account, what)[::-1]
-        except NotThere as error:
+        except OfficeError as error:
             rows, problem = [], str(error)[:1].upper() + str(error)[1:]
     listed = cards.listing(tx, visit.account, visit.office.clock())
     columns, vendors = _map([each for each in every if each["state"] not in ("held", "dropped")])
