@@ -111,7 +111,9 @@ class Desk:
 
     # ---- mail
 
-    def ask(self, message: bytes | str, shop: Relationship | None = None) -> Resolved | Problem:
+    def ask(
+        self, message: bytes | str, shop: Relationship | None = None, contacts: tuple[str, ...] = ()
+    ) -> Resolved | Problem:
         """What an outward message becomes, before it is spooled."""
         return self.db.call(
             disclose.disclose,
@@ -121,6 +123,7 @@ class Desk:
             (self.clerk,),
             Message.parse(octets(message)),
             self.now[0],
+            contacts,
         )
 
     def send(

@@ -16,7 +16,7 @@ from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.core import fields
 from sortingoffice.core.model import FieldType, Sensitivity
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import cards, exchange, notify, sealed
+from sortingoffice.flows import cardcontacts, cards, exchange, notify, sealed
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.flows.sealed import Seal
 from sortingoffice.mail import vcard
@@ -250,6 +250,17 @@ def export(terminal: Terminal, name: str, form: str) -> None:
     octets = terminal.office.db.view(exchange.export, terminal.office, terminal.account, name, form)
     if terminal.json:
         terminal.data({"card": name, "form": form, "text": octets.decode()})
+    else:
+        click.echo(octets.decode(), nl=False)
+
+
+@card.command("contacts")
+@click.pass_obj
+def contacts(terminal: Terminal) -> None:
+    """Print your cards as address book contacts: put one in Cc, and its card goes along."""
+    octets = terminal.office.db.view(cardcontacts.file, terminal.office, terminal.account)
+    if terminal.json:
+        terminal.data({"text": octets.decode()})
     else:
         click.echo(octets.decode(), nl=False)
 

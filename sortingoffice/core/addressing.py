@@ -22,6 +22,7 @@ class Kind(StrEnum):
     CONTACT = "contact"  # a reverse alias, or the contact of a return path
     ALIAS = "alias"  # an alias of the account
     MAILBOX = "mailbox"  # one of the account's own
+    CARD = "card"  # a card contact: it asks, and is taken off
     OUTSIDER = "outsider"  # nobody we can write to as the alias
 
 
@@ -31,6 +32,7 @@ class Named:
 
     relationship  of the contact or alias; None for the others
     envelope      whether it is a recipient of this transaction, not only of the header
+    card          the card's name, for a card contact
     """
 
     address: Address
@@ -38,6 +40,7 @@ class Named:
     relationship: Relationship | None = None
     contact: Contact | None = None
     envelope: bool = False
+    card: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +48,13 @@ class Plan:
     """The relationship, its contacts who get this transaction's copies, and all whom To and Cc name.
 
     contacts  empty where the copies for the contacts come in transactions of their own
+    cards     names of the cards that card contacts ask for
     """
 
     relationship: Relationship
     contacts: tuple[Contact, ...]
     named: tuple[Contact, ...]
+    cards: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,7 @@ def plan(named: tuple[Named, ...]) -> Plan | Problem:
         relationship,
         _each(each.contact for each in found if each.envelope),
         _each(each.contact for each in found),
+        tuple(dict.fromkeys(each.card for each in named if each.kind is Kind.CARD)),
     )
 
 

@@ -20,6 +20,7 @@ from itertools import islice
 from sortingoffice.core import directive, render
 from sortingoffice.core.cards import Filled
 from sortingoffice.core.directive import EVERYTHING, Ask, Doubt, Escape, Mark, Vocabulary
+from sortingoffice.core.model import Via
 from sortingoffice.core.wallet import Sight
 from sortingoffice.mail import charset, headers, html, mime, quoting
 from sortingoffice.mail.message import Message
@@ -42,6 +43,7 @@ _UNREADABLE = Doubt(
     "Send it again as plain text.",
     "#",
 )
+_NO_TEXT = Doubt("this message has no text to put a card into", "Write a line, and send it again.", "")
 _WRITTEN = ("text/plain", "text/html")
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
@@ -155,6 +157,8 @@ def write(root: Entity, reading: Reading, filled: Mapping[str, Filled]) -> Entit
             if isinstance(place.mark, Ask):
                 values = filled[place.mark.line]
                 new = render.markup(values) if place.kind == "html" else render.text(values)
+                if place.mark.via is Via.CARD_CONTACT:
+                    new = f"<div>{new}</div>" if place.kind == "html" else f"\n{new}\n"
             for index, span in enumerate(place.spans):
                 edits.append((span, new if index == 0 else ""))
         if edits:
@@ -162,6 +166,52 @@ def write(root: Entity, reading: Reading, filled: Mapping[str, Filled]) -> Entit
             assert text is not None, "only readable parts have places"
             changed[leaf.path] = leaf.with_text(_edited(text, edits))
     return mime.replaced(root, changed) if changed else root
+
+
+def with_contacts(root: Entity, reading: Reading, names: tuple[str, ...]) -> Reading:
+    """With the asks of card contacts, which stand below what the person wrote and above what they quote."""
+    if not names:
+        return reading
+    found: dict[str, tuple[Entity, str]] = {}
+    for leaf in parts(root):
+        text = leaf.text()
+        kind = "html" if leaf.content_type == "text/html" else "text"
+        if text is not None and (kind in reading.kinds or not reading.kinds):
+            found.setdefault(kind, (leaf, text))
+    places = list(reading.places)
+    for name in names:
+        ask = Ask(name, (), (), "text", Via.CARD_CONTACT, f"{name} in Cc")
+        if not found:
+            places.append(Place(_NO_TEXT, (), "text", False, ()))
+        for kind, (leaf, text) in found.items():
+            at = _below_prose(leaf, text)
+            places.append(Place(ask, leaf.path, kind, False, ((at, at),)))
+    return replace(reading, places=tuple(places), kinds=reading.kinds or frozenset(found))
+
+
+def _below_prose(leaf: Entity, text: str) -> int:
+    """The offset below the first stretch of the person's own words."""
+    if leaf.content_type == "text/html":
+        seen = html.visual_lines(text)
+        end = -1
+        for line, kind in zip(seen, quoting.of_html(seen), strict=True):
+            own = kind is quoting.Kind.PROSE and not line.quoted and not line.hidden
+            if own:
+                end = line.end
+            elif end >= 0:
+                break
+        return end if end >= 0 else seen[0].start if seen else len(text)
+    for stretch in quoting.of_text(text):
+        if stretch.kind is quoting.Kind.PROSE and text[stretch.start : stretch.end].strip():
+            return stretch.start + len(text[stretch.start : stretch.end].rstrip()) + _line_end(text, stretch)
+    return 0
+
+
+def _line_end(text: str, stretch: quoting.Stretch) -> int:
+    """What of the line end after a stretch's last word belongs above what is put in."""
+    rest = text[stretch.start + len(text[stretch.start : stretch.end].rstrip()) : stretch.end]
+    match = _BREAK.search(rest)
+    return match.end() if match else 0
 
 
 def without_escapes(reading: Reading) -> Reading:

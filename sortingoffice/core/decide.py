@@ -57,6 +57,7 @@ class Target(StrEnum):
     RESERVED = "reserved"  # postmaster and the like
     VERIFICATION = "verification"  # where a mailbox's owner answers our question
     CONFIRMATION = "confirmation"  # where the person says their word on a held message
+    CARD = "card"  # a card contact: asks for the card, and is never delivered to
 
 
 @dataclass(frozen=True, slots=True)

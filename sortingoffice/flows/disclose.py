@@ -69,18 +69,21 @@ def disclose(
     contacts: tuple[Contact, ...],
     message: Message,
     now: datetime,
+    contacts_of_cards: tuple[str, ...] = (),
 ) -> Resolved | Problem:
     """Resolve what an outward message asks for; nothing leaves where it is a `Problem`.
 
     The caller has proved that the account's own mailbox wrote it, and that all recipients are
     contacts of this one relationship.
 
+    contacts_of_cards  cards whose contacts stand in To or Cc
+
     Raises mime.TooComplex.
     """
     untouched = Resolved(message, message, (), account, relationship, contacts)
     vocabulary = _vocabulary(tx, account)
     root = mime.parse(message)
-    reading = body.read(root, vocabulary)
+    reading = body.with_contacts(root, body.read(root, vocabulary), contacts_of_cards)
     if not reading.places and (not vocabulary.names or account.wrapped_key is None):
         return untouched
     keys = vaults.open_for(office, account)

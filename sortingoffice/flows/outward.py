@@ -133,7 +133,7 @@ def _send(
 ) -> Decision:
     try:
         asked = disclose.disclose(
-            tx, office, account, made.relationship, made.contacts, arrival.message, arrival.now
+            tx, office, account, made.relationship, made.contacts, arrival.message, arrival.now, made.cards
         )
         if isinstance(asked, Problem):
             return _back(tx, office, arrival, account, who, made.relationship, asked)
@@ -266,6 +266,8 @@ def _kind(
     if address.normal in own:
         return Named(address, Kind.MAILBOX, envelope=envelope)
     if found.account is not None and found.account.id == account.id:
+        if found.target is Target.CARD:
+            return Named(address, Kind.CARD, envelope=envelope, card=found.card)
         if found.target is Target.ALIAS:
             return Named(address, Kind.ALIAS, found.relationship, envelope=envelope)
         contact = found.contact

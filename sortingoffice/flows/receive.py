@@ -217,7 +217,7 @@ def _reserved(tx: Transaction, office: Office, address: Address) -> Found:
 
 def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> Decision:
     """One recipient's decision; reads only."""
-    if found.target in (Target.REVERSE, Target.CONFIRMATION):
+    if found.target in (Target.REVERSE, Target.CONFIRMATION, Target.CARD):
         assert found.account is not None
         return outward.author(tx, office, arrival, found.account, found.address)
     if found.target is Target.RETURN_PATH:
@@ -248,7 +248,7 @@ def _act(
             verify.answered(tx, office, arrival, found.address)
         elif found.target is Target.CONFIRMATION and decision.verdict is Verdict.ACCEPT:
             consent.answered(tx, office, arrival, found.address)
-        elif found.target in (Target.REVERSE, Target.CONFIRMATION) or (
+        elif found.target in (Target.REVERSE, Target.CONFIRMATION, Target.CARD) or (
             decision.verdict is Verdict.REFUSE and _gone(decision)
         ):
             _note(tx, arrival, each, decision)  # a stranger at a reverse alias, or an alias that has ended
@@ -269,7 +269,7 @@ def _outward(tx: Transaction, arrival: Arrival, judged: _Judged) -> bool:
     """Whether the account itself wrote to this recipient, as `_judge` found."""
     if judged.decision.verdict is not Verdict.ACCEPT or judged.found.account is None:
         return False
-    if judged.found.target is Target.REVERSE:
+    if judged.found.target in (Target.REVERSE, Target.CARD):
         return True
     return judged.found.target is Target.ALIAS and outward.claims_to_be(tx, arrival, judged.found.account)
 

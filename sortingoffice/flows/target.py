@@ -12,7 +12,7 @@ from sortingoffice.core import naming
 from sortingoffice.core.decide import RcptFacts, Target
 from sortingoffice.core.model import Account, AccountState, Alias, Contact, Delivery, Relationship
 from sortingoffice.flows import accounts as accounts_flow
-from sortingoffice.flows import consent
+from sortingoffice.flows import cardcontacts, consent
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import token
 from sortingoffice.mail.address import Address
@@ -29,6 +29,7 @@ class Found:
     alias         for an alias
     contact       for a reverse alias
     delivery      for a return path
+    card          name of the card, for a card contact
     """
 
     address: Address
@@ -38,6 +39,7 @@ class Found:
     alias: Alias | None = None
     contact: Contact | None = None
     delivery: Delivery | None = None
+    card: str = ""
 
     def rcpt_facts(self, *, submission: bool, now: datetime) -> RcptFacts:
         of = self.relationship
@@ -72,7 +74,12 @@ def find(tx: Transaction, office: Office, address: Address) -> Found:
         return _owned(tx, Found(address, Target.ALIAS, alias=alias), alias.relationship_id)
     if contact is not None:
         return _owned(tx, Found(address, Target.REVERSE, contact=contact), contact.relationship_id)
-    return _return_path(tx, office, address) or Found(address, Target.NOTHING)
+    return _return_path(tx, office, address) or _card(tx, office, address) or Found(address, Target.NOTHING)
+
+
+def _card(tx: Transaction, office: Office, address: Address) -> Found | None:
+    found = cardcontacts.find(tx, office, address)
+    return None if found is None else Found(address, Target.CARD, account=found[0], card=found[1])
 
 
 def _return_path(tx: Transaction, office: Office, address: Address) -> Found | None:

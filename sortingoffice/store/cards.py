@@ -67,6 +67,13 @@ def by_name(tx: sa.Connection, account_id: int, name: str) -> Card | None:
     return schema.one(Card, tx.execute(found))
 
 
+def accounts_with(tx: sa.Connection, name: str) -> tuple[int, ...]:
+    """The accounts that have a card or view of this name."""
+    cards = sa.select(card.c.account_id).where(card.c.name == name, card.c.removed.is_(None))
+    views = sa.select(view.c.account_id).where(view.c.name == name)
+    return tuple(sorted(tx.execute(cards.union(views)).scalars()))
+
+
 def set_sensitivity(tx: sa.Connection, card_id: int, sensitivity: Sensitivity) -> None:
     tx.execute(card.update().where(card.c.id == card_id).values(sensitivity=sensitivity))
 
