@@ -61,7 +61,7 @@ def add_once(tx: Transaction, secret: OneTime) -> OneTime:
 
 def once(tx: Transaction, purpose: Purpose, digest: bytes, now: datetime) -> OneTime | None:
     """A secret that is still good."""
-    return schema.one(OneTime, tx.execute(_ONCE, {"given": digest, "purpose": purpose, "now": now}))
+    return schema.one(OneTime, tx.execute(_ONCE, {"given": digest, "kind": purpose, "now": now}))
 
 
 def use(tx: Transaction, secret_id: int, now: datetime) -> bool:
@@ -71,7 +71,7 @@ def use(tx: Transaction, secret_id: int, now: datetime) -> bool:
 
 def use_all(tx: Transaction, account_id: int, purpose: Purpose, now: datetime) -> None:
     """No secret of this kind is good any more."""
-    tx.execute(_USE_ALL, {"owner": account_id, "purpose": purpose, "now": now})
+    tx.execute(_USE_ALL, {"owner": account_id, "kind": purpose, "now": now})
 
 
 def forget(tx: Transaction, before: datetime) -> int:
@@ -81,7 +81,7 @@ def forget(tx: Transaction, before: datetime) -> int:
 
 
 _NOW = sa.bindparam("now", type_=schema.Instant)
-_PURPOSE = _once.c.purpose == sa.bindparam("purpose", type_=schema.Word(Purpose))
+_PURPOSE = _once.c.purpose == sa.bindparam("kind", type_=schema.Word(Purpose))
 _GOOD = sa.and_(_once.c.used.is_(None), _once.c.expires > _NOW)
 _ONCE = sa.select(_once).where(_once.c.hash == _HASH, _PURPOSE, _GOOD)
 _USE = _once.update().where(_once.c.id == _OF, _GOOD).values(used=_NOW)
