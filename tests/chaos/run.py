@@ -64,7 +64,7 @@ class Report:
 
 def run(plan: Plan) -> Report:
     with ExitStack() as stack:
-        small_disk = plan.database == "sqlite" and stack.enter_context(_small_temporary_disk())
+        small_disk = plan.database == "sqlite" and stack.enter_context(small_temporary_disk())
         cluster = stack.enter_context(_cluster()) if plan.database == "postgresql" else None
         stage = stack.enter_context(opened())
         stage.vendor.stop()  # theirs are replaced by ours
@@ -74,7 +74,7 @@ def run(plan: Plan) -> Report:
 
 
 @contextmanager
-def _small_temporary_disk() -> Iterator[bool]:
+def small_temporary_disk() -> Iterator[bool]:
     """A file system that can be filled up, where we may mount one; whether we could."""
     folder = tempfile.mkdtemp(prefix="office-disk-")
     before = tempfile.tempdir

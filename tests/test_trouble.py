@@ -1,0 +1,162 @@
+"""When what the office stands on gives way: 451, nothing lost, and it goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, VENDOR, Stage, opened, until
+from sortingoffice.net.zone import SERVFAIL
+from tests.chaos.run import small_temporary_disk
+from tests.database import Cluster, skip_or_fail
+from tests.office import written
+
+_CLOCK = """
+import os
+from datetime import timedelta
+from pathlib import Path
+import sortingoffice.flows.office as office
+_now = office.now
+def now():
+    return _now() + timedelta(seconds=float(Path(os.environ["OFFICE_CLOCK"]).read_text() or 0))
+office.now = now
+"""
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """Set up, not started."""
+    with opened() as made:
+        made.init()
+        yield made
+
+
+def _letter(alias: str, subject: str) -> bytes:
+    return written(f"From: {ORDERS}", f"To: {alias}", f"Message-ID: <{subject}@{VENDOR}>", subject=subject)
+
+
+def _code(stage: Stage, alias: str, subject: str) -> int:
+    """What a letter is answered in the end, at RCPT or after the dot."""
+    try:
+        stage.send(VENDOR, ORDERS, alias, _letter(alias, subject))
+    except smtplib.SMTPRecipientsRefused as refused:
+        return refused.recipients[alias][0]
+    except smtplib.SMTPResponseException as refused:
+        return refused.smtp_code
+    return 250
+
+
+def _subjects(stage: Stage) -> list[str]:
+    raws = [each.octets for each in tuple(stage.home.received) if each.recipients == (MAILBOX,)]
+    return [raw.split(b"Subject: ", 1)[1].split(b"\r\n", 1)[0].decode() for raw in raws]
+
+
+def _goes_on(stage: Stage, alias: str, subject: str) -> None:
+    """The same process takes and delivers this letter, once."""
+    assert stage.daemon is not None
+    until(lambda: _code(stage, alias, subject) == 250, f"{subject!r} to be taken")
+    until(lambda: subject in _subjects(stage), f"{subject!r} at {HOME}")
+    assert stage.daemon.poll() is None
+    assert _subjects(stage).count(subject) == 1
+
+
+def test_a_full_disk_is_a_451_and_recovers_by_itself() -> None:
+    with small_temporary_disk() as mounted:
+        if not mounted:
+            skip_or_fail("a file system to fill up (mount, as root)")
+        with opened() as stage:
+            stage.init()
+            alias = stage.command("new", "Shop")
+            stage.start()
+            _goes_on(stage, alias, "before")
+            ballast = stage.folder / "ballast"
+            for size in (1 << 20, 512):
+                with suppress(OSError), ballast.open("ab", buffering=0) as file:
+                    while file.write(bytes(size)):
+                        pass
+            assert os.statvfs(stage.folder).f_bavail == 0
+            codes = {_code(stage, alias, f"full {n}") for n in range(20)}
+            assert codes <= {250, 451, 452}  # what still fits into the log's pages is taken
+            assert codes & {451, 452}
+            ballast.unlink()
+            for n in range(20):
+                _goes_on(stage, alias, f"full {n}")
+            assert "Traceback" not in stage.log
+
+
+def test_a_locked_database_is_a_451_and_what_waits_is_taken_when_it_is_free(stage: Stage) -> None:
+    alias = stage.command("new", "Shop")
+    stage.start()
+    [path] = (stage.folder / "office").glob("*.db")
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert _code(stage, alias, "locked") == 451
+        assert stage.rcpt(alias)[0] == 250  # reading goes on
+        other.execute("ROLLBACK")
+    _goes_on(stage, alias, "locked")
+
+
+def test_a_database_that_is_gone_is_a_451_and_is_found_again_without_a_restart(
+    postgresql: Cluster,
+) -> None:
+    with opened() as stage:
+        stage.configure(top=f'database = "{postgresql.url(postgresql.new())}"')
+        stage.init()
+        alias = stage.command("new", "Shop")
+        stage.start()
+        stage.home.answers["RCPT"] = ["451 4.2.0 later"]
+        assert _code(stage, alias, "waiting") == 250
+        postgresql.stop()
+        try:
+            assert _code(stage, alias, "gone") == 451
+        finally:
+            postgresql.start()
+        _goes_on(stage, alias, "gone")
+        until(lambda: "waiting" in _subjects(stage), "what was promised before")
+        assert _subjects(stage).count("waiting") == 1
+
+
+def test_while_dns_is_down_mail_is_deferred_and_what_was_promised_waits(stage: Stage) -> None:
+    alias = stage.command("new", "Shop")
+    stage.start()
+    kept = dict(stage.zone.records)
+    stage.home.answers["RCPT"] = "451 4.2.0 later"
+    assert _code(stage, alias, "waiting") == 250
+    for key in kept:
+        stage.zone.records[key] = SERVFAIL
+    assert _code(stage, alias, "dark") == 451
+    until(lambda: "looked up" in stage.json("queue", "list")[0]["last_reply"], "an attempt without DNS")
+    assert stage.json("queue", "list")[0]["state"] == "queued"
+    stage.home.answers.clear()
+    stage.zone.records.update(kept)
+    _goes_on(stage, alias, "dark")
+    until(lambda: "waiting" in _subjects(stage), "what was promised before")
+
+
+def test_a_clock_that_jumps_ahead_loses_nothing_and_sends_nothing_twice(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alias = stage.command("new", "Shop")
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    (tmp_path / "sitecustomize.py").write_text(_CLOCK)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path.cwd()}")
+    monkeypatch.setenv("OFFICE_CLOCK", str(clock))
+    stage.start()
+    _goes_on(stage, alias, "before")
+    stage.home.answers["RCPT"] = ["451 4.2.0 later"]
+    assert _code(stage, alias, "waiting") == 250
+    until(lambda: not stage.home.answers["RCPT"], "the first attempt")
+    clock.write_text(str(3 * 3600))
+    for n in range(3):
+        _goes_on(stage, alias, f"after {n}")
+    until(lambda: "waiting" in _subjects(stage), "what was waiting when the clock jumped")
+    time.sleep(1.5)  # a lease that seems to have run out would bring a second copy
+    assert len(_subjects(stage)) == len(set(_subjects(stage))) == 5
