@@ -16,12 +16,14 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sortingoffice.mail import address as addresses_5321
 from sortingoffice.mail import charset
 from sortingoffice.mail.address import Address
 
 MAX_MENTIONS = 500  # addresses read from one field; a longer list is cut (`limits`)
+_SHORT = 500  # octets of a value whose addresses are kept in mind
 
 _UNQUOTED = rb'(?P<blank>[ \t\r\n]++)|(?P<special>[<>,;:()])|(?P<word>[^"<>,;:() \t\r\n]++)|(?P<stray>")'
 _TOKEN = re.compile(rb'(?P<quoted>"(?:[^"\\]|\\.)*+")|' + _UNQUOTED, re.DOTALL)
@@ -62,6 +64,10 @@ class _Token:
 
 def addresses(value: bytes) -> tuple[Mention, ...]:
     """The mailboxes of an address-list field (From, To, Reply-To …), groups opened, in order."""
+    return _short(value) if len(value) <= _SHORT else _mentions(value)
+
+
+def _mentions(value: bytes) -> tuple[Mention, ...]:
     found: list[Mention] = []
     for segment in _segments(value):
         mention = _mention(segment)
@@ -70,6 +76,10 @@ def addresses(value: bytes) -> tuple[Mention, ...]:
             if len(found) == MAX_MENTIONS:
                 break
     return tuple(found)
+
+
+# Whoever decides about a message asks for its From: a dozen times, and the same for the vendor's next.
+_short = lru_cache(256)(_mentions)
 
 
 def _tokens(value: bytes) -> Iterator[_Token]:

@@ -17,11 +17,13 @@ from sortingoffice.store.statement import run
 
 _reference = schema.reference
 _OF = _reference.c.relationship_id == sa.bindparam("relationship_id")
-_IDS: sa.BindParameter[str] = sa.bindparam("ids", expanding=True)
-
-_PAIR = sa.select(_reference.c.inside, _reference.c.outside)
-_BY_INSIDE = _PAIR.where(_OF, _reference.c.inside.in_(_IDS))
-_BY_OUTSIDE = _PAIR.where(_OF, _reference.c.outside.in_(_IDS)).order_by(_reference.c.id.desc())
+_BY_INSIDE = sa.select(_reference.c.outside).where(_OF, _reference.c.inside == sa.bindparam("known"))
+_BY_OUTSIDE = (
+    sa.select(_reference.c.inside)
+    .where(_OF, _reference.c.outside == sa.bindparam("known"))
+    .order_by(_reference.c.id)
+    .limit(1)
+)
 _CARRIED = (
     sa.select(_reference.c.id)
     .join(schema.relationship, schema.relationship.c.id == _reference.c.relationship_id)
@@ -42,14 +44,23 @@ def remember(tx: Transaction, relationship_id: int, inside: str, outside: str, n
 
 def outside_of(tx: Transaction, relationship_id: int, ids: Iterable[str]) -> dict[str, str]:
     """Ids of the person's side → the vendor's side; those never carried are missing."""
-    found = tx.execute(_BY_INSIDE, {"relationship_id": relationship_id, "ids": list(ids)})
-    return {row.inside: row.outside for row in found}
+    return _partners(tx, _BY_INSIDE, relationship_id, ids)
 
 
 def inside_of(tx: Transaction, relationship_id: int, ids: Iterable[str]) -> dict[str, str]:
     """Ids of the vendor's side → the person's side (of several, the first that was carried)."""
-    found = tx.execute(_BY_OUTSIDE, {"relationship_id": relationship_id, "ids": list(ids)})
-    return {row.outside: row.inside for row in found}
+    return _partners(tx, _BY_OUTSIDE, relationship_id, ids)
+
+
+def _partners(
+    tx: Transaction, statement: sa.Select[tuple[str]], relationship_id: int, ids: Iterable[str]
+) -> dict[str, str]:
+    """One look-up by the index for each: a message names few ids, and mostly none."""
+    found = {
+        known: run(tx, statement, {"relationship_id": relationship_id, "known": known}).scalar()
+        for known in ids
+    }
+    return {known: partner for known, partner in found.items() if partner is not None}
 
 
 def carried(tx: Transaction, account_id: int, outside: str) -> bool:

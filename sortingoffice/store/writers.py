@@ -12,6 +12,7 @@ from sortingoffice.core.evidence import Evidence
 from sortingoffice.core.writers import Writer, joined
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
+from sortingoffice.store.statement import run
 
 _writer, _evidence, _relationship = schema.writer, schema.kept, schema.relationship
 
@@ -79,7 +80,7 @@ def note(
     pending_first  they are to be told if it is the writer's first
     """
     wanted = {"of": relationship_id, "standing": standing, "identity": identity}
-    found = schema.one(Writer, tx.execute(_ONE, wanted))
+    found = schema.one(Writer, run(tx, _ONE, wanted))
     if found is None:
         new = Writer(
             0,
@@ -96,7 +97,7 @@ def note(
         )
         if schema.add_unless(tx, new, "relationship_id", "standing", "identity"):
             return new
-        found = schema.one(Writer, tx.execute(_ONE, wanted))
+        found = schema.one(Writer, run(tx, _ONE, wanted))
         assert found is not None, "another transaction stored it just now"
     more = replace(
         found,
@@ -115,19 +116,19 @@ def again(
 ) -> bool:
     """One message more of a writer that is there; whether it is.  One statement, for the many that are."""
     wanted = {"of": relationship_id, "which": standing, "whose": identity, "now": now, "token": token}
-    return bool(tx.execute(_AGAIN, wanted).rowcount)
+    return bool(run(tx, _AGAIN, wanted).rowcount)
 
 
 def number(tx: Transaction, relationship_id: int) -> int:
     """How many writers a relationship has."""
-    return int(tx.execute(_COUNT, {"of": relationship_id}).scalar_one())
+    return int(run(tx, _COUNT, {"of": relationship_id}).scalar())
 
 
 def of_relationship(tx: Transaction, relationship_id: int, standing: str = "") -> tuple[Writer, ...]:
     """Oldest first; of one standing, where it is named."""
     if standing:
-        return schema.every(Writer, tx.execute(_OF_STANDING, {"of": relationship_id, "standing": standing}))
-    return schema.every(Writer, tx.execute(_OF_RELATIONSHIP, {"of": relationship_id}))
+        return schema.every(Writer, run(tx, _OF_STANDING, {"of": relationship_id, "standing": standing}))
+    return schema.every(Writer, run(tx, _OF_RELATIONSHIP, {"of": relationship_id}))
 
 
 def of_account(tx: Transaction, account_id: int) -> tuple[Writer, ...]:
