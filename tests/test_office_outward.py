@@ -10,7 +10,7 @@ from email.parser import BytesParser
 
 import pytest
 
-from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, until
+from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, opened, until
 from sortingoffice.mail import dkim, headers
 from sortingoffice.mail.message import Message
 from tests.office import Office, Relationship, addresses, written
@@ -268,16 +268,19 @@ def test_an_autoreply_to_the_return_path_goes_out_as_the_alias(office: Office) -
     assert addresses(Message.parse(received.octets), "From") == [shop.alias]
 
 
-def test_two_accounts_of_one_office_may_write_to_each_other(office: Office) -> None:
-    stage = office.stage
-    stage.command("admin", "account", "add", "ben", "--mailbox", f"ben@{HOME}")
-    ben = stage.json("--account", "ben", "new", "Anna")
-    shop = stage.json("--account", "anna", "new", "Ben")
-    reverse = stage.command("--account", "anna", "contact", shop["relationship"], ben["alias"])
-    office.from_home(reverse, written(f"From: {MAILBOX}", f"To: {reverse}", subject="between us"))
-    got = [each for each in office.arrived(stage.home, "between us") if each.recipients == (f"ben@{HOME}",)]
-    assert got
-    assert MAILBOX.encode() not in got[0].octets
+def test_two_accounts_of_one_office_may_write_to_each_other() -> None:
+    with opened() as stage:
+        stage.init()
+        stage.start()
+        stage.command("admin", "account", "add", "ben", "--mailbox", f"ben@{HOME}")
+        ben = stage.json("--account", "ben", "new", "Anna")
+        shop = stage.json("--account", "anna", "new", "Ben")
+        reverse = stage.command("--account", "anna", "contact", shop["relationship"], ben["alias"])
+        raw = written(f"From: {MAILBOX}", f"To: {reverse}", subject="between us")
+        stage.send(HOME, MAILBOX, reverse, raw)
+        got = stage.home.wait(1, PATIENCE)[0]
+    assert got.recipients == (f"ben@{HOME}",)
+    assert MAILBOX.encode() not in got.octets
 
 
 CARDS = ("shipping.name=Anna Beispiel", "shipping.street=Lindenweg 4", "shipping.postcode=8000")

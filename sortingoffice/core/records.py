@@ -44,7 +44,7 @@ def records(domain: str, hostname: str, keys: Iterable[DkimKey], *, smarthost: b
     if hostname != domain:  # RFC 7208 §2.3: the HELO identity is checked too, and alone for null senders
         found.append(Record(hostname, "TXT", f"v=spf1 a {end}"))
     found += [dkim_record(domain, key) for key in keys if key.retired is None]
-    found.append(Record(f"_dmarc.{domain}", "TXT", f"v=DMARC1; p=reject"))
+    found.append(Record(f"_dmarc.{domain}", "TXT", "v=DMARC1; p=reject"))
     return tuple(found)
 
 
