@@ -65,6 +65,11 @@ COMMANDS: dict[str, _Room] = {
     "db": _Room("db", "Upgrade or check the database."),
     "backup": _Room("backup", "Write a backup of the database."),
     "restore-backup": _Room("backup", "Put a backup back."),
+    "export": _Room("moving", "Write what is yours to a file."),
+    "import": _Room("moving", "Move addresses in from another office."),
+    "qr": _Room("desk", "Show an address as a QR code."),
+    "completion": _Room("desk", "Print what makes a shell complete our commands."),
+    "man": _Room("desk", "Print the manual page."),
 }
 
 

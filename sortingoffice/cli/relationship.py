@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from sortingoffice.cli import clipboard
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.cli.when import UNTIL, UNTIL_OR_NEVER
 from sortingoffice.core.model import RelationshipState, Strangers, VendorKind
@@ -70,6 +71,7 @@ def new(
         terminal.data(made)
     else:
         click.echo(made["alias"])
+        clipboard.offer(made["alias"])
 
 
 @click.command("pocket")

@@ -1,0 +1,153 @@
+"""Moving in from another office and out of this one; the desk's small commands."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from sortingoffice.cli import clipboard
+from tests.person import Person
+
+_EXPORTS = Path(__file__).parent / "exports"
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("simplelogin.csv", ["new", "keep", "close", "skip", "skip", "skip"]),
+        ("addy.csv", ["new", "close"]),
+        ("relay.json", ["new", "skip"]),
+        ("fastmail.json", ["new", "skip"]),
+    ],
+)
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(
+    person: Person, name: str, what: list[str]
+) -> None:
+    rows = person.json("import", _EXPORTS / name, "--dry-run")
+    assert [row["what"] for row in rows] == what
+    assert all(row["why"] for row in rows if row["what"] == "skip")
+    assert person.json("list") == []
+
+
+def test_addresses_of_a_hosted_domain_stay_and_others_get_a_fresh_one(person: Person) -> None:
+    rows = {row["address"]: row for row in person.json("import", _EXPORTS / "simplelogin.csv", "--yes")}
+    kept = person.json("show", rows["lamps@sort.example"]["alias"])
+    assert (kept["alias"], kept["site"], kept["state"]) == (
+        "lamps@sort.example",
+        "lampshop.example",
+        "active",
+    )
+    assert person.json("show", "spam@sort.example")["state"] == "revoked"
+    fresh = person.json("show", rows["ebay@old.example"]["alias"])
+    assert fresh["alias"].endswith("@sort.example")
+    assert fresh["note"] == "Used on eBay (was ebay@old.example)"
+    assert len(person.json("list")) == 3
+
+
+@pytest.mark.parametrize("name", ["simplelogin.csv", "addy.csv", "relay.json", "fastmail.json"])
+def test_a_second_import_of_the_same_file_does_nothing(person: Person, name: str) -> None:
+    person.json("import", _EXPORTS / name, "--yes")
+    before = person.json("list")
+    again = person.json("import", _EXPORTS / name, "--yes")
+    assert {row["what"] for row in again} == {"skip"}
+    assert person.json("list") == before
+
+
+def test_the_site_that_the_other_office_knew_is_bound(person: Person) -> None:
+    person.json("import", _EXPORTS / "fastmail.json", "--yes")
+    person.json("import", _EXPORTS / "relay.json", "--yes")
+    assert [each["bindings"] for each in person.json("list")] == [["garden.example"], ["wine.example"]]
+
+
+def test_without_a_terminal_an_import_wants_a_yes(person: Person) -> None:
+    assert "--dry-run" in person.refused("import", _EXPORTS / "simplelogin.csv")
+    assert person.json("list") == []
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"",
+        b"\xff\xfe\x00",
+        b"{",
+        b"[1]",
+        b"a,b\n1,2\n",
+        b"[" * 100_000,
+        b'{"sortingoffice": 1}',
+        b'{"data": 3}',
+    ],
+    ids=["empty", "no text", "half", "numbers", "other csv", "nested", "our own", "no list"],
+)
+def test_what_is_nobody_s_export_is_refused_with_a_sentence(
+    person: Person, tmp_path: Path, octets: bytes
+) -> None:
+    file = tmp_path / "export"
+    file.write_bytes(octets)
+    person.refused("import", file, "--yes")
+    assert person.json("list") == []
+
+
+def test_an_export_is_readable_by_its_owner_alone_and_complete(person: Person, tmp_path: Path) -> None:
+    person.out("new", "Lamp Shop", "--site", "lampshop.example")
+    person.out("card", "set", "shipping.city=Berlin")
+    table, document = tmp_path / "a.csv", tmp_path / "a.json"
+    person.out("export", table)
+    person.out("export", document)
+    for file in (table, document):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    (row,) = csv.DictReader(io.StringIO(table.read_text()))
+    assert (row["name"], row["site"], row["state"]) == ("Lamp Shop", "lampshop.example", "active")
+    found = json.loads(document.read_text())
+    assert found["relationships"][0]["alias"] == row["alias"]
+    assert found["cards"][0]["values"][0]["value"] == "Berlin"
+    assert "is there already" in person.refused("export", table)
+
+
+# ---- the desk ------------------------------------------------------------------------------------
+
+
+def test_an_address_is_shown_as_a_qr_code(person: Person, tmp_path: Path) -> None:
+    person.out("new", "Lamp Shop")
+    assert "▄" in person.out("qr", "lamp-shop") or "█" in person.out("qr", "lamp-shop")
+    person.out("qr", "lamp-shop", "--svg", tmp_path / "a.svg")
+    assert b"<svg" in (tmp_path / "a.svg").read_bytes()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(person: Person, shell: str) -> None:
+    assert "_SORTINGOFFICE_COMPLETE" in person.out("completion", shell)
+
+
+def test_the_manual_names_every_command_and_is_sound_roff(person: Person) -> None:
+    from sortingoffice.cli.main import COMMANDS
+
+    page = person.out("man")
+    for name in COMMANDS:
+        assert f".SS {name.replace('-', chr(92) + '-')}" in page, name
+    assert not [line for line in page.splitlines() if line.startswith("'")]
+
+
+def test_a_program_that_reads_our_output_gets_no_clipboard(person: Person) -> None:
+    assert clipboard.offer("x") is False
+    assert person.says("new", "Lamp Shop").err == ""
+
+
+def test_the_clipboard_gets_the_address_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, copied = tmp_path / "xclip", tmp_path / "copied"
+    program.write_text(f'#!/bin/sh\ncat > "{copied}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert clipboard.copy("lunar.otter4821@sort.example")
+    assert copied.read_text() == "lunar.otter4821@sort.example"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert not clipboard.copy("x")
