@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sortingoffice.core.model import Account, AccountState, Mailbox, MailboxState
+from sortingoffice.core.model import Account, AccountState, DeliveryState, Mailbox, MailboxState
 from sortingoffice.core.notice import Notice
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import notices
@@ -27,7 +27,7 @@ from sortingoffice.flows.office import Office
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.address import Address
 from sortingoffice.store import accounts as rows
-from sortingoffice.store import domains, events
+from sortingoffice.store import domains, events, spool
 from sortingoffice.store.database import Transaction
 
 DEFAULT_TRIGGER = "card"
@@ -302,7 +302,16 @@ def confirm(
         account_id=done.account_id,
         detail=f"mailbox #{done.id}",
     )
+    _let_go(tx, done, now)
     return done
+
+
+def _let_go(tx: Transaction, done: Mailbox, now: datetime) -> None:
+    """What was held because the mailbox kept failing is due again, now that its owner has answered."""
+    held = spool.queue(tx, state=DeliveryState.HELD, account_id=done.account_id, address=done.address)
+    for each in held:
+        if each.delivery.reason == "mailbox_unusable":
+            spool.release(tx, each.delivery.id, now)
 
 
 def ask_mailbox(tx: Transaction, office: Office, account: Account, text: str, *, actor: str) -> Mailbox:
