@@ -132,13 +132,13 @@ def furnish(person: Person) -> None:
     person.out("admin", "password", "new", "--label", "Thunderbird")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Debian's Chromium; skipped by name where it is not installed."""
     path = shutil.which("chromium")

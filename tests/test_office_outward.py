@@ -175,8 +175,12 @@ def submission(stage: Stage, password: str) -> smtplib.SMTP:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     client = smtplib.SMTP("127.0.0.1", stage.submission_port, timeout=PATIENCE)
-    client.starttls(context=context)
-    client.login("anna", password)
+    try:
+        client.starttls(context=context)
+        client.login("anna", password)
+    except smtplib.SMTPException:
+        client.close()
+        raise
     return client
 
 
