@@ -7,7 +7,9 @@ where it arrives: the exit status is 0 only if all were seen to happen.
 
 from __future__ import annotations
 
+import re
 import smtplib
+import ssl
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -27,7 +29,7 @@ from sortingoffice.cli.stage import (
 )
 from sortingoffice.mail import headers
 from sortingoffice.mail.message import Message
-from sortingoffice.net.sink import Received
+from sortingoffice.net.sink import Received, Sink
 
 _SHOWN = ("From", "To", "Reply-To", "Subject", "Message-ID", "In-Reply-To", "Authentication-Results")
 
@@ -116,8 +118,59 @@ def _ledger(stage: Stage) -> None:
     until(lambda: stage.json("disclosures", "lamp-shop")[0]["state"] == "delivered", "the ledger's state")
 
 
+def _verified(stage: Stage) -> None:
+    _say(8, "The office asks her mailbox what proof its mail carries; she answers the mail.")
+    _typed(stage, "admin", "mailbox", "verify", MAILBOX)
+    asked = _arrived(stage.home, b"verify.")
+    found = re.search(rb"verify\.[0-9]+\.[a-z2-7]+@[a-z.]+", asked.octets)
+    _check(found, "the question came to the mailbox")
+    to = found[0].decode() if found else ""
+    stage.send(HOME, MAILBOX, to, _message(f"From: {MAILBOX}", f"To: {to}", "Subject: Re", body="yes\r\n"))
+    until(lambda: stage.json("admin", "mailbox", "list")[0]["proof"] == "dkim", "the mailbox's proof")
+    _check(True, "its mail is signed: replies from it are accepted")
+
+
+def _submitted(stage: Stage, alias: str) -> None:
+    _say(9, "From a new laptop she writes first, as the alias, with an app password.")
+    password = _typed(stage, "admin", "password", "new", "--label", "laptop")
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # the demo's certificate is its own
+    written = _message(f"From: {alias}", f"To: sales@{VENDOR}", "Subject: A question", body="Hello?\r\n")
+    with smtplib.SMTP("127.0.0.1", stage.submission_port, timeout=PATIENCE) as client:
+        client.starttls(context=context)
+        client.login("anna", password)
+        client.sendmail(alias, [f"sales@{VENDOR}"], written)
+    got = _arrived(stage.vendor, b"Subject: A question")
+    _check(got.recipients == (f"sales@{VENDOR}",), "a new contact got it")
+    _check(HOME.encode() not in got.octets, "without a trace of the mailbox")
+
+
+def _undeliverable(stage: Stage) -> None:
+    _say(10, "Somebody there has left: the Lamp Shop's server refuses for good, and Anna is told.")
+    stage.vendor.answers[f"RCPT gone@{VENDOR}"] = "550 5.1.1 has left the company"
+    reverse = _typed(stage, "contact", "lamp-shop", f"gone@{VENDOR}")
+    written = _message(f"From: {MAILBOX}", f"To: {reverse}", "Subject: Are you there?", body="Hello?\r\n")
+    stage.send(HOME, MAILBOX, reverse, written)
+    note = _arrived(stage.home, b"has left the company")
+    _check(b"Subject: Are you there?" in note.octets, "with the remote's words and her own mail")
+    _check(note.sender == "", "and nothing answers the note")
+
+
+def _paused(stage: Stage, alias: str) -> None:
+    _say(11, "On holiday she pauses the Lamp Shop; nothing is lost.")
+    _typed(stage, "pause", "lamp-shop")
+    written = _message(f"From: {ORDERS}", f"To: {alias}", "Subject: While you were away", body="Hi\r\n")
+    stage.send(VENDOR, ORDERS, alias, written)
+    _typed(stage, "held", "list")
+    _check(len(stage.json("held", "list")) == 1, "it is held, and listed")
+    _typed(stage, "resume", "lamp-shop")
+    _arrived(stage.home, b"Subject: While you were away")
+    _check(True, "and arrives when she resumes")
+
+
 def _revoke(stage: Stage, alias: str, reverse: str) -> None:
-    _say(8, "The Lamp Shop begins to spam.  One command, and the address is dead.")
+    _say(12, "The Lamp Shop begins to spam.  One command, and the address is dead.")
     _check(stage.rcpt(alias)[0] == 250, "before: 250")
     _typed(stage, "revoke", "lamp-shop")
     code, text = stage.rcpt(alias)
@@ -126,6 +179,9 @@ def _revoke(stage: Stage, alias: str, reverse: str) -> None:
     _check((code, text) == never and code == 550, "it answers like an address that never existed")
     _check(stage.rcpt(reverse)[0] == 550, "and its reverse alias is dead with it")
     _check(stage.json("queue", "list") == [], "nothing waits in the queue")
+    _typed(stage, "restore", "lamp-shop")
+    _check(stage.rcpt(alias)[0] == 250, "restore undoes it")
+    _typed(stage, "revoke", "lamp-shop")
     _typed(stage, "log", "lamp-shop")
 
 
@@ -135,6 +191,15 @@ def _revoke(stage: Stage, alias: str, reverse: str) -> None:
 def _message(*lines: str, body: str) -> bytes:
     dated = (*lines, f"Date: {format_datetime(datetime.now(UTC))}", "MIME-Version: 1.0")
     return "\r\n".join([*dated, "Content-Type: text/plain; charset=utf-8", "", body]).encode()
+
+
+def _arrived(server: Sink, words: bytes) -> Received:
+    """The first message there that has these octets, waited for."""
+
+    def look() -> list[Received]:
+        return [each for each in tuple(server.received) if words in each.octets]
+
+    return until(look, f"a mail with {words.decode()!r}")[0]
 
 
 def _addresses(message: Message, name: str) -> list[str]:
@@ -193,6 +258,10 @@ def demo(context: click.Context) -> None:
                 alias = _first_mail(stage)
                 reverse = _answer(stage, alias)
                 _ledger(stage)
+                _verified(stage)
+                _submitted(stage, alias)
+                _undeliverable(stage)
+                _paused(stage, alias)
                 _revoke(stage, alias, reverse)
             except Exception:
                 click.echo(stage.log, err=True)
