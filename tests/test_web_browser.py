@@ -298,7 +298,7 @@ def test_the_qr_code_is_an_image_of_the_address(tab: Page, pages: Pages) -> None
     image = tab.get_by_role("img", name=re.compile("QR code of the address"))
     expect(image).to_be_visible()
     image.scroll_into_view_if_needed()
-    tab.wait_for_function("document.querySelector('.qr img').naturalWidth > 50")
+    assert image.evaluate("node => node.decode().then(() => node.naturalWidth)") > 50
 
 
 # ---- cards, ledger, held -------------------------------------------------------------------------
@@ -396,10 +396,10 @@ def test_settings_add_a_mailbox_and_change_the_word(tab: Page, pages: Pages) -> 
     pages.person.out("admin", "mailbox", "add", "third@home.example")
     tab.goto(pages.base + "/settings")
     expect(tab.get_by_label("After the # in a reply")).to_have_value("karte")
-    tab.get_by_role("button", name="Make third@home.example the usual one").click()
+    tab.get_by_role("button", name="Make it the usual one: third@home.example").click()
     rows = {each["address"]: each["preferred"] for each in pages.person.json("admin", "mailbox", "list")}
     assert rows["third@home.example"] is True
-    tab.get_by_role("button", name="Make anna@home.example the usual one").click()
+    tab.get_by_role("button", name="Make it the usual one: anna@home.example").click()
 
 
 def test_everything_can_be_taken_along(tab: Page, pages: Pages) -> None:
