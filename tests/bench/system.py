@@ -68,15 +68,28 @@ def stopped(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def listens(port: int, log: Path, *, speaks: bytes = b"") -> None:
-    """Until something accepts on the port, and says this first; SystemExit with its log where it doesn't."""
+def listens(at: int | Path, log: Path, *, speaks: bytes = b"") -> None:
+    """Until something accepts on the port or local socket, and says this first; SystemExit with its log
+    where it doesn't."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         try:
-            with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            with _connected(at) as connection:
                 if not speaks or connection.recv(64).startswith(speaks):
                     return
         except OSError:
             pass
         time.sleep(0.05)
-    raise SystemExit(f"nothing listens on port {port}: {log.read_text(errors='replace')[-2000:]}")
+    raise SystemExit(f"nothing listens on {at}: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _connected(at: int | Path) -> socket.socket:
+    if isinstance(at, int):
+        return socket.create_connection(("127.0.0.1", at), 1)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(at))
+    except OSError:
+        connection.close()
+        raise
+    return connection
