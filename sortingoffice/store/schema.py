@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Result
 from sqlalchemy.types import TypeDecorator
 
-from sortingoffice.core import access, chain, evidence, model, rejects, writers
+from sortingoffice.core import access, chain, evidence, model, proof, rejects, writers
 from sortingoffice.mail import mtasts
 from sortingoffice.store.statement import Rows, run
 
@@ -568,6 +568,16 @@ link = _table(
     sa.UniqueConstraint("line", "number"),
 )
 
+used = _table(
+    "used_proof",
+    _id(),
+    _to("account"),
+    _octets("digest"),
+    _at("until", null=True),
+    sa.UniqueConstraint("account_id", "digest"),
+)
+_partial("ix_used_proof_until", "until IS NOT NULL", used.c.until)
+
 TABLES: dict[type[Any], sa.Table] = {
     mtasts.Kept: mta_sts,
     model.Account: account,
@@ -602,6 +612,7 @@ TABLES: dict[type[Any], sa.Table] = {
     rejects.Guesses: guesses,
     evidence.Evidence: kept,
     chain.Link: link,
+    proof.Used: used,
 }
 
 
