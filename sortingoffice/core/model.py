@@ -156,8 +156,9 @@ class Envelope:
 class Account:
     """One person's login.
 
-    wrapped_key  the account's data key, wrapped by the office's key; None once shredded
-    trigger      the word after "#" that asks for a card
+    wrapped_key       the account's data key, wrapped by the office's key; None once shredded
+    trigger           the word after "#" that asks for a card
+    contacts_renewed  how often the addresses of the by-mail contacts were made anew
     """
 
     id: int
@@ -167,6 +168,7 @@ class Account:
     wrapped_key: bytes | None
     trigger: str
     created: datetime
+    contacts_renewed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

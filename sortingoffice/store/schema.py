@@ -121,6 +121,7 @@ account = _table(
     _octets("wrapped_key", null=True),
     _text("trigger"),
     _at("created"),
+    _count("contacts_renewed"),
 )
 
 mailbox = _table(
