@@ -49,11 +49,17 @@ def outgoing(
     message  what is known of it; its octets are not looked at
     """
     parsed = parsed.prepended(*traces)
-    if keys:
-        parsed = parsed.prepended(*dkim.sign(parsed, keys, message.accepted))
+    if not keys:
+        return bytes(parsed)
+    covered = dkim.cover(parsed)
+    parsed = parsed.prepended(*dkim.sign(parsed, keys, message.accepted, covered))
     sealer = next((key for key in keys if key.algorithm == "rsa-sha256"), None)  # RFC 8617 §4.1.3: no other
     if sealer is not None and message.direction is Direction.INWARD and message.results:
-        parsed = parsed.prepended(*arc.seal(parsed, sealer, message.results, message.accepted))
+        signatures = tuple(parsed.all("DKIM-Signature"))
+        sealed = arc.seal(
+            parsed, sealer, message.results, message.accepted, covered=covered.and_fields(signatures)
+        )
+        parsed = parsed.prepended(*sealed)
     return bytes(parsed)
 
 

@@ -27,8 +27,8 @@ from sortingoffice.mail.signature import (
     BodyHashes,
     Signature,
     Signer,
-    fold,
     fold_base64,
+    fold_names,
     key_record,
     read_signature,
     read_signer,
@@ -215,23 +215,22 @@ def seal(
     results: str,
     now: datetime,
     *,
-    names: Sequence[bytes] | None = None,
+    covered: dkim.Covered | None = None,
 ) -> tuple[Field, ...]:
     """Our set, to be prepended in this order: seal, message signature, results.
 
     results  the value that `Authentication.text` made at receipt; its arc= tells the chain's state then
-    names    what the message signature covers, lower case; None: what DKIM signs, and the DKIM signatures
+    covered  what the message signature covers; None: what DKIM signs, and the DKIM signatures
     Empty where no set is to be added: the chain had ended before us, couldn't be looked up, or is full.
     """
     parsed = Message.parse(message) if isinstance(message, bytes) else message
     instance, status = _next(parsed, _chain(results))
     if not status:
         return ()
-    if names is None:
-        signatures = sum(1 for _ in parsed.all("DKIM-Signature"))
-        names = [*dkim.fields_to_sign(parsed), *[b"dkim-signature"] * signatures]
+    if covered is None:
+        covered = dkim.cover(parsed).and_fields(tuple(parsed.all("DKIM-Signature")))
     told = field("ARC-Authentication-Results", f"i={instance}; " + trace.folded(results, 34))
-    signed = _message_signature(parsed, key, instance, int(now.timestamp()), names)
+    signed = _message_signature(covered, key, instance, int(now.timestamp()))
     earlier = _earlier(parsed, instance) if status == "pass" else []
     return _seal(key, instance, status, int(now.timestamp()), [*earlier, told, signed]), signed, told
 
@@ -264,17 +263,13 @@ def _earlier(message: Message, instance: int) -> list[Field]:
 
 
 # dkimpy finds a message signature by " i=1;" with a blank, so before i= the fold's blank is a space.
-def _message_signature(
-    message: Message, key: SigningKey, instance: int, at: int, names: Sequence[bytes]
-) -> Field:
-    fields = canonical.chosen(message.fields, names)
-    body_hash = base64.b64encode(canonical.body_hash(message.body, relaxed=True)).decode("ascii")
+def _message_signature(covered: dkim.Covered, key: SigningKey, instance: int, at: int) -> Field:
     start = f"a={key.algorithm};\r\n\tb="
     rest = (
-        f";\r\n\tbh={body_hash};\r\n\tc=relaxed/relaxed; d={key.domain};\r\n\t"
-        f"h={fold(b':'.join(names).decode('ascii'), ':', 10)};\r\n i={instance}; s={key.selector}; t={at}"
+        f";\r\n\tbh={covered.body_hash};\r\n\tc=relaxed/relaxed; d={key.domain};\r\n\t"
+        f"h={fold_names(covered.names, 10)};\r\n i={instance}; s={key.selector}; t={at}"
     )
-    return _signed("ARC-Message-Signature", key, start, rest, canonical.header_octets(fields, relaxed=True))
+    return _signed("ARC-Message-Signature", key, start, rest, covered.octets)
 
 
 def _seal(key: SigningKey, instance: int, status: str, at: int, covered: Sequence[Field]) -> Field:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sortingoffice.mail import address, canonical, tags
@@ -34,46 +34,56 @@ from sortingoffice.mail.signature import (
     Bad,
     BodyHashes,
     Signature,
-    fold,
     fold_base64,
+    fold_names,
     key_record,
     read_signature,
 )
 
-__all__ = ["SigningKey", "covered", "generate_ed25519", "generate_rsa", "sign", "verify"]
+__all__ = [
+    "Covered",
+    "SigningKey",
+    "body_hash",
+    "cover",
+    "covered",
+    "generate_ed25519",
+    "generate_rsa",
+    "sign",
+    "verify",
+]
 
 MAX_SIGNATURES = 5
 
 # Signed always, and once more than present, so that nobody can add one below our signature
 # (RFC 6376 §8.15).  A relay may add Message-ID and Date where they lack; ours never lack them.
 _SINGLETONS = (
-    "from",
-    "to",
-    "cc",
-    "subject",
-    "date",
-    "message-id",
-    "reply-to",
-    "in-reply-to",
-    "references",
-    "mime-version",
-    "content-type",
-    "content-transfer-encoding",
+    b"from",
+    b"to",
+    b"cc",
+    b"subject",
+    b"date",
+    b"message-id",
+    b"reply-to",
+    b"in-reply-to",
+    b"references",
+    b"mime-version",
+    b"content-type",
+    b"content-transfer-encoding",
 )
 # Signed, and once more, only where present: a mailing list may add them rightly.
 _IF_PRESENT = (
-    "sender",
-    "content-disposition",
-    "auto-submitted",
-    "list-id",
-    "list-help",
-    "list-post",
-    "list-owner",
-    "list-archive",
-    "list-subscribe",
-    "list-unsubscribe",
-    "list-unsubscribe-post",
-    "feedback-id",
+    b"sender",
+    b"content-disposition",
+    b"auto-submitted",
+    b"list-id",
+    b"list-help",
+    b"list-post",
+    b"list-owner",
+    b"list-archive",
+    b"list-subscribe",
+    b"list-unsubscribe",
+    b"list-unsubscribe-post",
+    b"feedback-id",
 )
 
 
@@ -131,9 +141,11 @@ def _one(message: Message, own: Field, hashes: BodyHashes, now: datetime) -> Pro
         identity=found.get("i", "@" + found.get("d", "")),
         signed=tuple(name.lower() for name in tags.words(found.get("h", ""))),
         tag="".join(found.get("b", "").split())[:8],
+        stamp=tags.number(found["t"]) if "t" in found else None,
     )
     try:
         signature = _read(message, own, found, now)
+        about = replace(about, signature=signature.signer.octets)
         record = key_record((yield signature.signer.question))
         about = replace(about, domain=signature.signer.domain, key=record)
         key = public_key(record, signature.signer.algorithm)
@@ -196,44 +208,68 @@ def _check_times(found: dict[str, str], now: datetime) -> None:
 # ---- signing -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What our signatures of one message cover, made canonical once however many they are.
+
+    names      h=, lower case
+    octets     the fields that they mean, relaxed
+    body_hash  bh=, of the relaxed body
+    """
+
+    names: tuple[bytes, ...]
+    octets: bytes
+    body_hash: str
+
+    def and_fields(self, fields: Sequence[Field]) -> Covered:
+        """With all fields of one more name, given as they stand, top to bottom."""
+        names = (*self.names, *(own.name.lower() for own in fields))
+        return replace(
+            self, names=names, octets=self.octets + canonical.header_octets(fields[::-1], relaxed=True)
+        )
+
+
+def cover(message: Message) -> Covered:
+    """h= names each field as often as it is present, and once more."""
+    present: dict[bytes, list[Field]] = {}
+    for own in message.fields:
+        present.setdefault(own.name.lower(), []).append(own)
+    names: list[bytes] = []
+    fields: list[Field] = []
+    for name in (*_SINGLETONS, *(name for name in _IF_PRESENT if name in present)):
+        found = present.get(name, [])
+        names += [name] * (len(found) + 1)
+        fields += found[::-1]  # the lowest is meant first (§5.4.2)
+    return Covered(tuple(names), canonical.header_octets(fields, relaxed=True), body_hash(message.body))
+
+
+def body_hash(body: bytes) -> str:
+    """bh= of the relaxed body."""
+    return base64.b64encode(canonical.body_hash(body, relaxed=True)).decode("ascii")
+
+
 def sign(
-    message: bytes | Message, keys: SigningKey | Iterable[SigningKey], now: datetime
+    message: bytes | Message,
+    keys: SigningKey | Iterable[SigningKey],
+    now: datetime,
+    covered: Covered | None = None,
 ) -> tuple[Field, ...]:
     """A DKIM-Signature per key, to be prepended; the message is left as it is.
 
-    One hash of the body serves all keys.  c=relaxed/relaxed: a relay that refolds or trims leaves it whole.
+    covered  of this message, where the caller has it
+    c=relaxed/relaxed: a relay that refolds or trims leaves it whole.
     """
-    parsed = Message.parse(message) if isinstance(message, bytes) else message
-    names = fields_to_sign(parsed)
-    fields = canonical.chosen(parsed.fields, names)
-    body_hash = base64.b64encode(canonical.body_hash(parsed.body, relaxed=True)).decode("ascii")
-    octets = canonical.header_octets(fields, relaxed=True)
-    return tuple(
-        _signed(key, int(now.timestamp()), b":".join(names).decode("ascii"), body_hash, octets)
-        for key in ([keys] if isinstance(keys, SigningKey) else keys)
-    )
+    if covered is None:
+        covered = cover(Message.parse(message) if isinstance(message, bytes) else message)
+    at = int(now.timestamp())
+    return tuple(_signed(key, at, covered) for key in ([keys] if isinstance(keys, SigningKey) else keys))
 
 
-def fields_to_sign(message: Message) -> list[bytes]:
-    """h=: each name as often as it is present, and once more."""
-    present: dict[bytes, int] = {}
-    for own in message.fields:
-        name = own.name.lower()
-        present[name] = present.get(name, 0) + 1
-    names: list[bytes] = []
-    for text in _SINGLETONS:
-        names += [text.encode()] * (present.get(text.encode(), 0) + 1)
-    for text in _IF_PRESENT:
-        if text.encode() in present:
-            names += [text.encode()] * (present[text.encode()] + 1)
-    return names
-
-
-def _signed(key: SigningKey, at: int, names: str, body_hash: str, octets: bytes) -> Field:
+def _signed(key: SigningKey, at: int, covered: Covered) -> Field:
     start = (
         f"v=1; a={key.algorithm}; c=relaxed/relaxed;\r\n\td={key.domain}; s={key.selector}; t={at};\r\n\t"
-        f"h={fold(names, ':', 2)};\r\n\tbh={body_hash};\r\n\tb="
+        f"h={fold_names(covered.names, 2)};\r\n\tbh={covered.body_hash};\r\n\tb="
     )
     emptied = canonical.relaxed_field(b"DKIM-Signature", start.encode("ascii")).removesuffix(b"\r\n")
-    signature = base64.b64encode(key.signature(octets + emptied)).decode("ascii")
+    signature = base64.b64encode(key.signature(covered.octets + emptied)).decode("ascii")
     return field("DKIM-Signature", start + fold_base64(signature))

@@ -9,6 +9,7 @@ Sources: RFC 6376 §3.5, §3.6.2, §6.1; RFC 8301; RFC 8617 §4.1.2 (the same ta
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sortingoffice.mail import address, canonical, tags
 from sortingoffice.mail.asking import Answer, Outcome, Question
@@ -123,15 +124,16 @@ def key_record(answer: Answer) -> bytes:
     return records[0]
 
 
-def fold(text: str, separator: str, used: int, width: int = 76) -> str:
-    """Break a list after its separators so that no line grows beyond the width."""
+@lru_cache(256)  # most messages have the same fields
+def fold_names(names: tuple[bytes, ...], used: int, width: int = 76) -> str:
+    """h=, broken after its colons so that no line grows beyond the width; `used` of the first is taken."""
     lines, line = [], " " * used
-    for word in text.split(separator):
-        if len(line) + len(word) + 1 > width and line.strip():
+    for name in names:
+        if len(line) + len(name) + 1 > width and line.strip():
             lines.append(line)
             line = "\t"
-        line += word + separator
-    return "\r\n".join([*lines, line])[used:].removesuffix(separator)
+        line += name.decode("ascii") + ":"
+    return "\r\n".join([*lines, line])[used:].removesuffix(":")
 
 
 def fold_base64(text: str, width: int = 72) -> str:

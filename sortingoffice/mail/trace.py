@@ -114,6 +114,9 @@ def folded(text: str, used: int) -> str:
 
 def results(text: str) -> Iterator[list[str]]:
     """The results of a value, each as its words."""
+    if '"' not in text and "(" not in text:  # nothing that a blank or a semicolon could stand in
+        yield from (result.split(" ") for result in text.split("; "))
+        return
     words: list[str] = []
     word = ""
     for match in _BREAK.finditer(text):
