@@ -42,6 +42,22 @@ class Strangers(StrEnum):
     LOCK = "lock"
 
 
+class RemoteImages(StrEnum):
+    """What becomes of what a vendor's message would load from elsewhere."""
+
+    KEEP = "keep"
+    PIXELS = "pixels"  # what is there only to count who looks goes
+    BLOCK = "block"
+
+
+class FromForm(StrEnum):
+    """How a vendor is named before its reverse alias in From."""
+
+    NAME_AND_ADDRESS = "name-and-address"  # Lamp Shop - orders at lampshop.example
+    NAME = "name"  # Lamp Shop
+    ADDRESS = "address"  # orders at lampshop.example
+
+
 class VendorKind(StrEnum):
     VENDOR = "vendor"
     PERSON = "person"
@@ -159,6 +175,7 @@ class Account:
     wrapped_key       the account's data key, wrapped by the office's key; None once shredded
     trigger           the word after "#" that asks for a card
     contacts_renewed  how often the addresses of the by-mail contacts were made anew
+    from_form         how vendors are named in the From of what they write
     """
 
     id: int
@@ -169,6 +186,7 @@ class Account:
     trigger: str
     created: datetime
     contacts_renewed: int = 0
+    from_form: FromForm = FromForm.NAME_AND_ADDRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +264,8 @@ class Relationship:
     until         expires then; None never
     muted_until   resumes then; None: until `resume`
     closing_until end of the closing state
+    remote_images what becomes of remote content in its mail
+    pixels        tracking pixels found in its mail, while `remote_images` looked for them
     """
 
     id: int
@@ -265,6 +285,8 @@ class Relationship:
     until: datetime | None
     muted_until: datetime | None
     closing_until: datetime | None
+    remote_images: RemoteImages = RemoteImages.KEEP
+    pixels: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,14 +31,18 @@ class Hidden:
 
 def declarations(style: str) -> dict[str, str]:
     """Property → value, both lower case, without comments and !important; the last one wins."""
-    text = _COMMENT.sub(" ", style[:_MAX_STYLE])
-    text = _ESCAPE.sub(_unescaped, text)
+    text = unescaped(_COMMENT.sub(" ", style[:_MAX_STYLE]))
     found: dict[str, str] = {}
     for part in text.split(";"):
         name, colon, value = part.partition(":")
         if colon:
             found[name.strip().lower()] = value.lower().replace("!important", "").strip()
     return found
+
+
+def unescaped(text: str) -> str:
+    """With the characters that escapes stand for (CSS Syntax 3 §4.3.7)."""
+    return _ESCAPE.sub(_unescaped, text)
 
 
 def hides(style: str) -> bool:

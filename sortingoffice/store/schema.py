@@ -122,6 +122,7 @@ account = _table(
     _text("trigger"),
     _at("created"),
     _count("contacts_renewed"),
+    _word("from_form", model.FromForm),
 )
 
 mailbox = _table(
@@ -184,6 +185,8 @@ relationship = _table(
     _at("until", null=True),
     _at("muted_until", null=True),
     _at("closing_until", null=True),
+    _word("remote_images", model.RemoteImages),
+    _count("pixels"),
     sa.UniqueConstraint("account_id", "slug"),
 )
 
