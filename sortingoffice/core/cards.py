@@ -18,10 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sortingoffice.core import fields
+from sortingoffice.core import derive, fields
 from sortingoffice.core.directive import Ask, Doubt
 from sortingoffice.core.model import Grant, GrantMode, RelationshipState, Sensitivity
-from sortingoffice.core.wallet import Facts, Held, Sight, Value, Wallet
+from sortingoffice.core.wallet import Facts, Held, Sight, Value, Wallet, selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +208,12 @@ def known_card(facts: Facts) -> Verdict:
 def every_field_has_a_value(facts: Facts) -> Verdict:
     """7. Missing means refused: never "N/A", never half."""
     for ask in facts.asks:
-        keys = tuple(value.key for value in facts.wallet.members(ask.name))
+        keys = tuple(value.words[-1] for value in facts.wallet.members(ask.name))
+        known = {word for value in facts.wallet.members(ask.name) for word in value.words}
+        # The alias that stands for an address, and what the person's yes was about.
+        known |= {v.key for v in selection(facts.wallet, ask) if v.own or v.named in facts.wallet.derived}
         for key in (*ask.fields, *ask.excepted):
-            if key in keys or any(value.own for value in selection(facts.wallet, ask) if value.key == key):
+            if key in known:
                 continue
             hint = f"Nothing went to {facts.vendor}. "
             if close := fields.near(key, keys):
@@ -226,8 +229,8 @@ def every_field_has_a_value(facts: Facts) -> Verdict:
             if value.text is None and value.sensitivity is not Sensitivity.SEALED:
                 return _refused(
                     "every_field_has_a_value",
-                    f'card {ask.name} has no value for "{value.key}"',
-                    f"Nothing went to {facts.vendor}. Set it: sortingoffice card set {value.named}=…",
+                    f'card {ask.name} has no value for "{value.words[-1]}"',
+                    f"Nothing went to {facts.vendor}. Set it: sortingoffice card set {value.whole}=…",
                 )
     return None
 
@@ -324,21 +327,6 @@ def nothing_remains(vendor: str, sights: tuple[Sight, ...]) -> Refused | None:
 # ---- what the rules ask -----------------------------------------------------------------------------
 
 
-def selection(wallet: Wallet, ask: Ask) -> tuple[Value, ...]:
-    """The fields asked for: the named ones in the order of the ask, or all, but the excepted."""
-    members = wallet.members(ask.name)
-    if not ask.fields:
-        return tuple(value for value in members if value.key not in ask.excepted)
-    by_key: dict[str, list[Value]] = {}
-    for value in members:
-        by_key.setdefault(value.key, []).append(value)
-    if "email" not in by_key and ask.name in wallet.cards:
-        alias = wallet.member(f"{ask.name}.email")
-        by_key["email"] = [alias] if alias.own else []
-    named = [value for key in dict.fromkeys(ask.fields) for value in by_key.get(key, ())]
-    return tuple(value for value in named if value.key not in ask.excepted)
-
-
 def holds(held: frozenset[Held], value: Value) -> bool:
     """Whether a vendor with this ledger has exactly this value.
 
@@ -355,13 +343,17 @@ def holds(held: frozenset[Held], value: Value) -> bool:
 
 
 def covers(grant: Grant, value: Value, wallet: Wallet) -> bool:
-    """Whether a grant speaks of this field, through a card's name or a view's."""
+    """Whether a grant speaks of this field, through a card's name or a view's.
+
+    Whoever may have a date may have its year, and where the date is denied, so is the year.
+    """
     if grant.card in wallet.cards:
         if grant.card != value.card:
             return False
-    elif value.named not in wallet.views.get(grant.card, ()):
+    elif not {value.named, value.whole}.intersection(wallet.views.get(grant.card, ())):
         return False
-    return not grant.fields or value.key in json.loads(grant.fields)
+    keys = (value.key, derive.split(value.key)[0])
+    return not grant.fields or not set(keys).isdisjoint(json.loads(grant.fields))
 
 
 def covering(facts: Facts, value: Value) -> tuple[Grant, ...]:

@@ -117,7 +117,7 @@ def _sorted(values: Sequence[Value]) -> _Sorted:
 
 def _place(value: Value) -> str:
     """What a field is by its name: an element of the name or the address, or ""."""
-    key = value.key
+    key = value.derivation if value.derivation in ("town", "country") else value.key
     if value.type is FieldType.DATE:
         return "born" if key in ("birthday", "birthdate", "born", "bday") else ""
     for place, keys in (

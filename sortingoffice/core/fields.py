@@ -21,6 +21,7 @@ import phonenumbers
 import pycountry
 from stdnum import iban
 
+from sortingoffice.core import derive
 from sortingoffice.core.model import FieldType
 from sortingoffice.errors import OfficeError
 from sortingoffice.mail import address
@@ -124,8 +125,27 @@ def category_of(key: str) -> str:
     return "transactional" if key in _TRANSACTIONAL else "identity"
 
 
+def key(text: str) -> str:
+    """A field's name, or what is derived of it (`birthday:over-18`), as names are compared.
+
+    Raises OfficeError.
+    """
+    base, mark, word = text.partition(derive.MARK)
+    if not mark:
+        return name(base, "field")
+    word = unicodedata.normalize("NFKC", word).strip().casefold()
+    if not derive.known(word):
+        raise OfficeError(f"{shown(word)} derives nothing: there are {', '.join(derive.WORDS)}")
+    return name(base, "field") + derive.MARK + word
+
+
 def label(key: str) -> str:
     """What a vendor reads beside the value."""
+    base, word = derive.split(key)
+    if word in ("town", "country", "initials") or word.startswith("over-"):
+        key = word
+    elif word:
+        return f"{label(base)} ({word.replace('-', ' ')})"
     if key in _LABELS:
         return _LABELS[key]
     words = key.replace("-", " ").replace("_", " ").strip()

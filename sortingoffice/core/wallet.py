@@ -7,18 +7,20 @@ Sources: the cards document of the design, "Model".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from sortingoffice.core import derive
 from sortingoffice.core.directive import Ask, Doubt
 from sortingoffice.core.model import FieldType, Grant, RelationshipState, Sensitivity
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One field of a card as it is now.
+    """One field of a card as it is now, or what a view derives of one.
 
+    key         its name; `birthday:over-18` for what is derived, with the version that it comes from
     text        the current value; None where it has none, or where only the person can open it
     version_id  None for a value that isn't stored
     mac         of the value; empty where there is none
@@ -40,19 +42,36 @@ class Value:
     def named(self) -> str:
         return f"{self.card}.{self.key}"
 
+    @property
+    def derivation(self) -> str:
+        """ "over-18"; "" for the value itself."""
+        return derive.split(self.key)[1]
+
+    @property
+    def whole(self) -> str:
+        """The field that it is, or comes from, as "card.field"."""
+        return f"{self.card}.{derive.split(self.key)[0]}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What it may be asked for by, in a directive."""
+        return (self.key, self.derivation) if self.derivation else (self.key,)
+
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
     """What the account has.
 
-    cards   name → its fields, in the person's order
-    views   name → "card.field", in the person's order
-    email   the relationship's alias as a value of no card; None outside a relationship
+    cards    name → its fields, in the person's order
+    views    name → "card.field" or "card.field:derivation", in the person's order
+    email    the relationship's alias as a value of no card; None outside a relationship
+    derived  "card.field:derivation" → what it is today
     """
 
     cards: Mapping[str, tuple[Value, ...]]
     views: Mapping[str, tuple[str, ...]]
     email: Value | None = None
+    derived: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,6 +84,8 @@ class Wallet:
         return tuple(self.member(named) for named in self.views.get(name, ()))
 
     def member(self, named: str) -> Value:
+        if named in self.derived:
+            return self.derived[named]
         card, _, key = named.partition(".")
         for value in self.cards.get(card, ()):
             if value.key == key:
@@ -76,6 +97,29 @@ class Wallet:
         if value.text is not None or value.key != "email" or self.email is None:
             return value
         return replace(self.email, card=value.card)
+
+
+def selection(wallet: Wallet, ask: Ask) -> tuple[Value, ...]:
+    """The fields asked for: the named ones in the order of the ask, or all, but the excepted."""
+    members = wallet.members(ask.name)
+    if not ask.fields:
+        return _but(members, ask)
+    by_key: dict[str, list[Value]] = {}
+    for value in members:
+        for word in value.words:
+            by_key.setdefault(word, []).append(value)
+    for key in ask.fields:
+        if (derived := wallet.derived.get(f"{ask.name}.{key}")) is not None:
+            by_key.setdefault(key, [derived])
+    if "email" not in by_key and ask.name in wallet.cards:
+        alias = wallet.member(f"{ask.name}.email")
+        by_key["email"] = [alias] if alias.own else []
+    named = [value for key in dict.fromkeys(ask.fields) for value in by_key.get(key, ())]
+    return _but(dict.fromkeys(named), ask)
+
+
+def _but(values: Iterable[Value], ask: Ask) -> tuple[Value, ...]:
+    return tuple(value for value in values if not set(value.words) & set(ask.excepted))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sortingoffice.core import fields
+from sortingoffice.core import derive, fields
 from sortingoffice.core.model import (
     Account,
     Card,
@@ -212,14 +212,17 @@ def show(
     for each in found:
         version = each.version
         value = None
+        word = derive.split(each.field.key)[1]
         if version is not None and each.card.sensitivity is not Sensitivity.SEALED:
             value = keys.open(keys.version(each.field.id, version.number), version.sealed)
+            if word:
+                value = derive.value(word, each.field.type, value, now.date())
         coming = [v for v in rows.versions(tx, each.field.id) if v.valid_from > now]
         result.append(
             {
                 "card": each.card.name,
                 "field": each.field.key,
-                "type": str(each.field.type),
+                "type": str(derive.type_of(word) if word else each.field.type),
                 "sensitivity": str(each.card.sensitivity),
                 "value": value if reveal or value is None else veiled(value),
                 "version": version.number if version else None,
@@ -237,6 +240,7 @@ def veiled(value: str) -> str:
 
 
 def members(tx: Transaction, account: Account, name: str, now: datetime) -> list[rows.Current]:
+    """The fields of a card, or of a view; what a view derives has its derivation in the key."""
     wanted = fields.name(name)
     current = rows.current(tx, account.id, now)
     if rows.by_name(tx, account.id, wanted) is not None:
@@ -244,7 +248,13 @@ def members(tx: Transaction, account: Account, name: str, now: datetime) -> list
     for view in rows.views(tx, account.id):
         if view.name == wanted:
             by_name = {f"{each.card.name}.{each.field.key}": each for each in current}
-            return [by_name[member] for member in json.loads(view.members) if member in by_name]
+            found = []
+            for member in json.loads(view.members):
+                each = by_name.get(derive.split(member)[0])
+                if each is not None:
+                    key = member.partition(".")[2]
+                    found.append(replace(each, field=replace(each.field, key=key)))
+            return found
     raise unknown(tx, account, wanted)
 
 
@@ -297,31 +307,41 @@ def _others(mine: Sequence[CardField]) -> str:
 def set_view(
     tx: Transaction, office: Office, account: Account, name: str, members: Sequence[str], *, actor: str
 ) -> dict[str, Any]:
-    """A named selection of fields over cards."""
+    """A named selection of fields over cards, and of what is derived of them (`core.derive`)."""
     now = office.clock()
     wanted = fields.name(name, "view")
     if all(view.name != wanted for view in rows.views(tx, account.id)):
         _free(tx, account, wanted)
     chosen: list[str] = []
     for member in members:
-        card_name, dot, key = member.strip().partition(".")
-        if not dot:
-            raise OfficeError(f"{fields.shown(member)} names no field: write CARD.FIELD,CARD.FIELD")
-        card = rows.by_name(tx, account.id, fields.name(card_name))
-        if card is None:
-            raise unknown(tx, account, fields.name(card_name))
-        mine = rows.fields(tx, card.id)
-        key = fields.name(key, "field")
-        if key not in [each.key for each in mine]:
-            raise NotThere(f"card {card.name} has no field {fields.shown(key)}" + _others(mine))
-        if f"{card.name}.{key}" in chosen:
-            raise OfficeError(f"{card.name}.{key} is named twice: name it once")
-        chosen.append(f"{card.name}.{key}")
+        named = _member(tx, account, member)
+        if named in chosen:
+            raise OfficeError(f"{named} is named twice: name it once")
+        chosen.append(named)
     if not chosen:
         raise OfficeError("a view selects at least one field: write CARD.FIELD,CARD.FIELD")
     rows.set_view(tx, View(0, account.id, wanted, json.dumps(chosen, ensure_ascii=False), now))
     _event(tx, now, actor, account, "view set", f"{wanted}: {', '.join(chosen)}")
     return {"card": wanted, "kind": "view", "fields": chosen}
+
+
+def _member(tx: Transaction, account: Account, text: str) -> str:
+    """`CARD.FIELD` or `CARD.FIELD:DERIVATION` of a view, checked."""
+    card_name, dot, key = text.strip().partition(".")
+    if not dot:
+        raise OfficeError(f"{fields.shown(text)} names no field: write CARD.FIELD,CARD.FIELD")
+    card = rows.by_name(tx, account.id, fields.name(card_name))
+    if card is None:
+        raise unknown(tx, account, fields.name(card_name))
+    mine = rows.fields(tx, card.id)
+    key = fields.key(key)
+    base, word = derive.split(key)
+    field = next((each for each in mine if each.key == base), None)
+    if field is None:
+        raise NotThere(f"card {card.name} has no field {fields.shown(base)}" + _others(mine))
+    if word and not derive.suits(word, field.type):
+        raise OfficeError(f"{card.name}.{base} is of type {field.type}: {word} can't be derived of it")
+    return f"{card.name}.{key}"
 
 
 def _event(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sortingoffice.core import fields
+from sortingoffice.core import derive, fields
 from sortingoffice.core.model import Account, Grant, GrantMode, Relationship
 from sortingoffice.core.notice import Notice
 from sortingoffice.core.text import one_line
@@ -50,9 +50,11 @@ def grant(
     to = relationships.find(tx, account.id, relationship)
     name = fields.name(permission.card)
     members = [each.field.key for each in cards.members(tx, account, name, now)]
-    chosen = tuple(dict.fromkeys(fields.name(key, "field") for key in permission.fields))
+    by_word = {derive.split(key)[1]: key for key in members if derive.split(key)[1]}
+    asked = (by_word.get(key, key) for key in permission.fields)
+    chosen = tuple(dict.fromkeys(fields.key(key) for key in asked))
     for key in chosen:
-        if key in members or key == "email":
+        if key in members or derive.split(key)[0] in (*members, "email"):
             continue
         close = fields.near(key, tuple(members))
         hint = f"; did you mean {close}?" if close else f"; it has {', '.join(members)}" if members else ""

@@ -10,11 +10,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sortingoffice.core import fields
-from sortingoffice.core.cards import selection
+from sortingoffice.core import derive, fields
 from sortingoffice.core.directive import Ask
 from sortingoffice.core.model import Account, Relationship, Via
-from sortingoffice.core.wallet import Value
+from sortingoffice.core.wallet import Value, selection
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import cards as card_flows
 from sortingoffice.flows import entry, wallets
@@ -33,21 +32,30 @@ def who_has(tx: Transaction, account: Account, named: str) -> list[dict[str, Any
     """Every line about a card, a view, a card's field, or a field of that name on any card."""
     card, dot, key = named.partition(".")
     card = fields.name(card)
-    key = fields.name(key, "field") if dot else ""
+    key = fields.key(key) if dot else ""
     lines: Sequence[Line]
     views = {view.name: view for view in rows.views(tx, account.id)}
     if card in views and not dot:
         members = json.loads(views[card].members)
-        lines = [each for each in ledger.lines(tx, account.id) if f"{each.card}.{each.field}" in members]
+        lines = [each for each in ledger.lines(tx, account.id) if _selects(members, each)]
     else:
         lines = ledger.lines(tx, account.id, card=card, field=key)
         if not lines and not dot and rows.by_name(tx, account.id, card) is None:
             lines = ledger.lines(tx, account.id, field=card)
-            if not lines:
+            if not lines and derive.known(card):
+                every = ledger.lines(tx, account.id)
+                lines = [each for each in every if derive.split(each.field)[1] == card]
+            elif not lines:
                 _known(tx, account, card)
         elif not lines and dot:
             _known_field(tx, account, card, key)
     return [row(each) for each in lines if each.state not in _NEVER_LEFT]
+
+
+def _selects(members: Sequence[str], line: Line) -> bool:
+    """Whether a view has what this line gave, or the value that it was derived of."""
+    named = f"{line.card}.{line.field}"
+    return named in members or derive.split(named)[0] in members
 
 
 def disclosures(tx: Transaction, account: Account, relationship: str) -> list[dict[str, Any]]:
@@ -110,7 +118,12 @@ def write(
 
 
 def row(line: Line) -> dict[str, Any]:
-    """What may be relied on: the interface's keys first."""
+    """What may be relied on: the interface's keys first.
+
+    A derived value's field is `birthday:over-18`; whether it is current, time tells as well as the version:
+    `card notify --dry-run` works it out.
+    """
+    told = line.number is not None and not derive.split(line.field)[1]
     return {
         "relationship": line.slug,
         "card": line.card,
@@ -123,7 +136,7 @@ def row(line: Line) -> dict[str, Any]:
         "contact": line.contact,
         "form": line.form,
         "purpose": line.purpose,
-        "current": None if line.number is None else line.number == line.latest,
+        "current": line.number == line.latest if told else None,
     }
 
 
@@ -140,9 +153,9 @@ def _values(
     wallet = wallets.of(tx, keys, account, office.clock(), to)
     if card not in wallet.names:
         raise card_flows.unknown(tx, account, card)
-    wanted = tuple(fields.name(key, "field") for key in only)
+    wanted = tuple(fields.key(key) for key in only)
     found = selection(wallet, Ask(card, wanted, (), "text", Via.CLI, ""))
-    missing = [key for key in wanted if key not in [value.key for value in found]]
+    missing = [key for key in wanted if key not in [word for value in found for word in value.words]]
     missing += [value.key for value in found if value.text is None]
     if missing:
         raise NotThere(f'card {card} has no value for "{missing[0]}"')
@@ -165,6 +178,7 @@ def _known_field(tx: Transaction, account: Account, card: str, key: str) -> None
     if found is None:
         raise card_flows.unknown(tx, account, card)
     mine = [field.key for field in rows.fields(tx, found.id)]
+    key = derive.split(key)[0]
     if key not in mine and key != "email":
         close = fields.near(key, tuple(mine))
         hint = f"; did you mean {close}?" if close else f"; it has {', '.join(mine)}" if mine else ""

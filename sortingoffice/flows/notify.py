@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sortingoffice.core import cards, fields, letter
+from sortingoffice.core import cards, derive, fields, letter
 from sortingoffice.core.letter import Changed
 from sortingoffice.core.model import (
     Account,
@@ -63,13 +63,19 @@ def plan(tx: Transaction, office: Office, account: Account, name: str) -> tuple[
     """Who holds an old value of this card or view, and what they would be told."""
     now = office.clock()
     keys = vaults.open_for(office, account)
-    wallet = wallets.of(tx, keys, account, _latest(tx, account, now), None)
+    lines = ledger.lines(tx, account.id)
+    derived = {f"{line.card}.{line.field}" for line in lines if derive.split(line.field)[1]}
+    latest = _latest(tx, account, now)
+    wallet = wallets.of(tx, keys, account, latest, None, also=derived, today=now.date())
     wanted = fields.name(name)
     if wanted not in wallet.names:
         raise card_flows.unknown(tx, account, wanted)
-    members = {value.named: value for value in wallet.members(wanted) if value.text is not None}
+    chosen = [*wallet.members(wanted)]
+    # Who holds the year of a date holds an old value when the year is another now.
+    chosen += [v for v in wallet.derived.values() if v.whole in {each.named for each in chosen}]
+    members = {value.named: value for value in chosen if value.text is not None}
     old: dict[int, dict[str, Line]] = {}
-    for line in ledger.lines(tx, account.id):
+    for line in lines:
         named = f"{line.card}.{line.field}"
         if named in members and line.state not in _GONE:
             old.setdefault(line.relationship_id, {})[named] = line

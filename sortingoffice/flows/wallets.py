@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date, datetime
 
+from sortingoffice.core import derive
 from sortingoffice.core.model import Account, FieldType, Relationship, Sensitivity
 from sortingoffice.core.wallet import Value, Wallet
 from sortingoffice.flows.office import Office
@@ -15,9 +18,20 @@ from sortingoffice.store.database import Transaction
 
 
 def of(
-    tx: Transaction, keys: Vault, account: Account, now: datetime, relationship: Relationship | None = None
+    tx: Transaction,
+    keys: Vault,
+    account: Account,
+    now: datetime,
+    relationship: Relationship | None = None,
+    *,
+    also: Iterable[str] = (),
+    today: date | None = None,
 ) -> Wallet:
-    """Everything the account has at `now`; sealed values stay closed."""
+    """Everything the account has at `now`; sealed values stay closed.
+
+    also   derived values, as "card.field:derivation", beside those that views select
+    today  the day that ages are counted to; None: the day of `now`
+    """
     found: dict[str, list[Value]] = {card.name: [] for card in rows.every(tx, account.id)}
     for each in rows.current(tx, account.id, now):
         sealed = each.card.sensitivity is Sensitivity.SEALED
@@ -39,7 +53,27 @@ def of(
         )
     views = {view.name: tuple(json.loads(view.members)) for view in rows.views(tx, account.id)}
     email = _alias(tx, keys, relationship) if relationship is not None else None
-    return Wallet({name: tuple(values) for name, values in found.items()}, views, email)
+    named = {member for members in views.values() for member in members} | set(also)
+    derived = _derived(keys, found, named, today or now.date())
+    return Wallet({name: tuple(values) for name, values in found.items()}, views, email, derived)
+
+
+def _derived(
+    keys: Vault, found: dict[str, list[Value]], named: Iterable[str], today: date
+) -> dict[str, Value]:
+    """What is derived, as a value of its own: what a vendor holds of it says nothing of what is behind."""
+    result: dict[str, Value] = {}
+    for member in sorted(named):
+        card, _, key = member.partition(".")
+        base, word = derive.split(key)
+        whole = next((value for value in found.get(card, ()) if value.key == base), None)
+        if not word or whole is None:
+            continue
+        kind = derive.type_of(word)
+        text = derive.value(word, whole.type, whole.text, today) if whole.text is not None else None
+        mac = keys.mac(kind, key, text) if text is not None else b""
+        result[member] = replace(whole, key=key, type=kind, text=text, mac=mac)
+    return result
 
 
 def _alias(tx: Transaction, keys: Vault, relationship: Relationship) -> Value | None:

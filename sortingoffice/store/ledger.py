@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from sortingoffice.core import derive
 from sortingoffice.core.model import Delivery, DeliveryState, Disclosure, DisclosureItem, Via
 from sortingoffice.core.wallet import Held
 from sortingoffice.store import schema
@@ -109,7 +110,10 @@ def lines(
     card: str = "",
     field: str = "",
 ) -> tuple[Line, ...]:
-    """The ledger of an account, oldest first, narrowed where asked."""
+    """The ledger of an account, oldest first, narrowed where asked.
+
+    field  what was derived of it counts too
+    """
     latest = (
         sa.select(sa.func.max(field_version.c.number))
         .where(field_version.c.field_id == card_field.c.id)
@@ -151,7 +155,8 @@ def lines(
     if card:
         found = found.where(disclosure_item.c.card == card)
     if field:
-        found = found.where(disclosure_item.c.field == field)
+        derived = disclosure_item.c.field.startswith(field + derive.MARK, autoescape=True)
+        found = found.where((disclosure_item.c.field == field) | derived)
     build: Any = Line
     return _with_states([build(*row) for row in tx.execute(found)], _withdrawals(tx, account_id))
 
