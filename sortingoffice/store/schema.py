@@ -20,6 +20,7 @@ from sqlalchemy.engine import Result
 from sqlalchemy.types import TypeDecorator
 
 from sortingoffice.core import access, chain, evidence, model, proof, rejects, writers
+from sortingoffice.core import notification as notifications
 from sortingoffice.mail import mtasts
 from sortingoffice.store.statement import Rows, run
 
@@ -79,8 +80,9 @@ def _id() -> sa.Column[int]:
     return sa.Column("id", _Id, primary_key=True, autoincrement=True)
 
 
-def _to(table: str, *, null: bool = False, index: bool = False) -> sa.Column[Any]:
-    return sa.Column(f"{table}_id", _Id, sa.ForeignKey(f"{table}.id"), nullable=null, index=index)
+def _to(table: str, *, null: bool = False, index: bool = False, unique: bool = False) -> sa.Column[Any]:
+    key = sa.ForeignKey(f"{table}.id")
+    return sa.Column(f"{table}_id", _Id, key, nullable=null, index=index, unique=unique)
 
 
 def _text(name: str, **extra: Any) -> sa.Column[str]:
@@ -562,6 +564,20 @@ mta_sts = _table(
     _at("expires"),
 )
 
+notification = _table(
+    "notification",
+    _id(),
+    _to("account", index=True),
+    _to("relationship", index=True),
+    _to("message", unique=True),
+    _text("card"),
+    _at("at"),
+    _at("silent_from"),
+    _at("acknowledged", null=True),
+    _to("notification", null=True),
+)
+_partial("ix_notification_waiting", "acknowledged IS NULL", notification.c.silent_from)
+
 link = _table(
     "link",
     _id(),
@@ -606,6 +622,7 @@ TABLES: dict[type[Any], sa.Table] = {
     model.DisclosureItem: disclosure_item,
     model.Confirmation: confirmation,
     model.InboundDirective: inbound_directive,
+    notifications.Notification: notification,
     model.Event: event,
     access.ApiToken: api_token,
     access.Session: session,
