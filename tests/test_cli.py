@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from sortingoffice.cli.main import COMMANDS
-from sortingoffice.cli.terminal import printable, table
 from sortingoffice.core.model import DeliveryState
 from tests.person import DOMAIN, Person, said, said_outside
 
@@ -168,20 +167,6 @@ def test_the_version_is_the_packages() -> None:
     from importlib.metadata import version
 
     assert said("--version").out.strip() == f"sortingoffice, version {version('sortingoffice')}"
-
-
-# ---- what came by mail on a terminal
-
-
-def test_nothing_that_is_shown_can_steer_the_terminal() -> None:
-    shown = printable("a\x1b[2J\r\nb\u202ec\x9bd\te")
-    assert not set(shown) & set("\x1b\r\n\u202e\x9b\t")
-    assert "\x1b" not in "\n".join(table([{"subject": "\x1b]0;owned\x07"}], ("subject",)))
-
-
-def test_a_table_is_aligned_under_its_names() -> None:
-    lines = table([{"a": "x", "b_c": None}, {"a": "long", "b_c": ["y", "z"]}], ("a", "b_c"))
-    assert lines == ["A     B C", "x     -", "long  y, z"]
 
 
 # ---- held

@@ -178,9 +178,8 @@ def show(terminal: Terminal, name: str, reveal: bool) -> None:
     rows = office.db.view(cards.show, office, account, name, reveal=reveal)
     if reveal and interactive() and any(row["sensitivity"] == Sensitivity.SEALED for row in rows):
         rows = office.db.view(sealed.show, office, account, name, _passphrase(terminal))
-    terminal.rows(
-        rows, ("field", "value", "version", "from", "provenance"), empty="this card has no fields yet"
-    )
+    columns = ("field", "value", "version", "from", "provenance")
+    terminal.rows(rows, columns, empty="this card has no fields yet", spare=("provenance", "version"))
     if rows and not reveal and not terminal.json:
         say("--reveal shows the values")
 

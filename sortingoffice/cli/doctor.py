@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from sortingoffice.cli.terminal import Terminal, printable, say
+from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core.diagnosis import Finding, Health, failed
 from sortingoffice.errors import OfficeError
 
-_MARK = {Health.OK: "ok     ", Health.WARNING: "warning", Health.FAILED: "FAILED "}
+_COLUMNS = ("health", "check", "said")
+_MARK = {Health.OK: "ok", Health.WARNING: "warning", Health.FAILED: "FAILED"}
 
 
 @click.command("doctor")
@@ -29,7 +30,10 @@ def doctor(ctx: click.Context) -> None:
     if terminal.json:
         terminal.data([_row(each) for each in found])
     else:
-        _print(found)
+        terminal.rows([row for each in found for row in _lines(each)], _COLUMNS, empty="")
+        bad = sum(each.health is Health.FAILED for each in found)
+        warned = sum(each.health is Health.WARNING for each in found)
+        say(f"{len(found)} looked at: {bad} failed, {warned} with a warning.")
     if any(each.health is Health.FAILED for each in found):
         ctx.exit(1)
 
@@ -38,15 +42,10 @@ def _row(of: Finding) -> dict[str, str]:
     return {"check": of.check, "health": of.health.value, "said": of.said, "remedy": of.remedy}
 
 
-def _print(found: tuple[Finding, ...]) -> None:
-    width = max(len(each.check) for each in found)
-    for each in found:
-        click.echo(printable(f"{_MARK[each.health]}  {each.check:<{width}}  {each.said}"))
-        if each.remedy:
-            click.echo(printable(f"{'':<{width + 11}}→ {each.remedy}"))
-    bad = sum(each.health is Health.FAILED for each in found)
-    warned = sum(each.health is Health.WARNING for each in found)
-    say(f"{len(found)} looked at: {bad} failed, {warned} with a warning.")
+def _lines(of: Finding) -> list[dict[str, str]]:
+    """The finding, and below it what to do."""
+    found = [{"health": _MARK[of.health], "check": of.check, "said": of.said}]
+    return [*found, {"health": " ", "check": " ", "said": f"→ {of.remedy}"}] if of.remedy else found
 
 
 commands: list[click.Command] = [doctor]

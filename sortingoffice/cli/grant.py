@@ -89,7 +89,7 @@ def ungrant(terminal: Terminal, relationship: str, card: str, notify: bool) -> N
 def who_has(terminal: Terminal, named: str) -> None:
     """Say who holds a card, a view or a field, since when, and how they got it."""
     rows = terminal.office.db.view(ledger.who_has, terminal.account, named)
-    terminal.rows(rows, (*_LINE, "purpose"), empty="nobody has it from here")
+    terminal.rows(rows, (*_LINE, "purpose"), empty="nobody has it from here", spare=("version", "purpose"))
 
 
 @click.command()
@@ -98,7 +98,7 @@ def who_has(terminal: Terminal, named: str) -> None:
 def disclosures(terminal: Terminal, relationship: str) -> None:
     """List what was given, to RELATIONSHIP or to all, oldest first."""
     rows = terminal.office.db.view(ledger.disclosures, terminal.account, relationship)
-    terminal.rows(rows, (*_LINE, "contact"), empty="nothing was given yet")
+    terminal.rows(rows, (*_LINE, "contact"), empty="nothing was given yet", spare=("version", "contact"))
 
 
 @click.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from sortingoffice.cli.terminal import Terminal, printable, say
+from sortingoffice.cli.table import printable
+from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import held as holding
 
@@ -21,9 +22,8 @@ def held() -> None:
 def list_(terminal: Terminal) -> None:
     """List held mail, the latest first."""
     rows = terminal.office.db.view(holding.every, terminal.account)
-    terminal.rows(
-        rows, ("id", "relationship", "reason", "from", "to", "subject", "since"), empty="No mail is held."
-    )
+    columns = ("id", "relationship", "reason", "from", "to", "subject", "since")
+    terminal.rows(rows, columns, empty="No mail is held.", spare=("to", "from"))
 
 
 @held.command("show")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from sortingoffice.cli.terminal import Terminal, printable, say
+from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core import report as core
 from sortingoffice.errors import OfficeError
 
@@ -24,7 +24,12 @@ def leaks(ctx: click.Context) -> None:
 
     terminal = ctx.find_object(Terminal)
     assert terminal is not None, "the front door makes it"
-    terminal.rows(terminal.office.db.view(flow.listed, terminal.account), _COLUMNS, empty="No leaks.")
+    terminal.rows(
+        terminal.office.db.view(flow.listed, terminal.account),
+        _COLUMNS,
+        empty="No leaks.",
+        spare=("odds_one_in", "first"),
+    )
 
 
 @leaks.command("report")
@@ -77,8 +82,11 @@ def verify(ctx: click.Context, folder: Path) -> None:
     if terminal.json:
         terminal.data([{"what": each.what, "holds": each.holds, "said": each.said} for each in found])
     else:
-        for each in found:
-            click.echo(printable(f"{'ok    ' if each.holds else 'FAILED'}  {each.what}  {each.said}"))
+        rows = [
+            {"state": "ok" if each.holds else "FAILED", "what": each.what, "said": each.said}
+            for each in found
+        ]
+        terminal.rows(rows, ("state", "what", "said"), empty="")
     wrong = sum(not each.holds for each in found)
     if wrong:
         say(f"{wrong} of {len(found)} do not hold.")

@@ -25,7 +25,7 @@ def log(terminal: Terminal, relationship: str, most: int) -> None:
         return
     account = terminal.account if relationship or terminal.account_name else None
     rows = terminal.office.db.view(history.log, account, relationship, most)
-    terminal.rows(rows, _COLUMNS, empty="Nothing happened yet.")
+    terminal.rows(rows, _COLUMNS, empty="Nothing happened yet.", spare=("message", "actor", "rule"))
 
 
 def _verify(terminal: Terminal) -> None:

@@ -54,7 +54,7 @@ def import_(terminal: Terminal, file: Path, dry_run: bool, yes: bool) -> None:
     planned = [importing.row(each) for each in office.db.view(importing.plan, account, found)]
     number = sum(each["what"] != "skip" for each in planned)
     if dry_run or not number:
-        terminal.rows(planned, _COLUMNS, empty="Nothing to move.")
+        terminal.rows(planned, _COLUMNS, empty="Nothing to move.", spare=("note",))
         say(f"{kind}: {number} of {len(planned)} would be moved; nothing was changed.")
         return
     if not yes:

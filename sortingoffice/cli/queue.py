@@ -32,7 +32,7 @@ def list_(terminal: Terminal, state: str | None, destination: str, address: str,
         address=address,
         most=most,
     )
-    terminal.rows(rows, _COLUMNS, empty="Nothing waits.")
+    terminal.rows(rows, _COLUMNS, empty="Nothing waits.", spare=("from", "attempts", "next_attempt"))
 
 
 @queue.command("show")

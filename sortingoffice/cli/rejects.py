@@ -21,7 +21,7 @@ def rejects(ctx: click.Context, near: bool, most: int) -> None:
     terminal = ctx.find_object(Terminal)
     assert terminal is not None, "the front door makes it"
     found = terminal.office.db.view(flow.listed, terminal.account, near=near, most=most)
-    terminal.rows(found, _COLUMNS, empty="Nothing was refused.")
+    terminal.rows(found, _COLUMNS, empty="Nothing was refused.", spare=("peer", "near"))
 
 
 @rejects.command("accept")

@@ -131,7 +131,8 @@ def list_(terminal: Terminal, state: str | None, search: str) -> None:
     office = terminal.office
     rows = office.db.view(relationships.views, office, terminal.account, state=wanted, search=search)
     none = "No relationships yet: `sortingoffice new NAME` makes one."
-    terminal.rows(rows, _COLUMNS, empty="No relationship is like that." if state or search else none)
+    empty = "No relationship is like that." if state or search else none
+    terminal.rows(rows, _COLUMNS, empty=empty, spare=("created", "received", "site", "name"))
 
 
 @click.command("show")

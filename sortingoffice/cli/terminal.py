@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sortingoffice import config
+from sortingoffice.cli import table
+from sortingoffice.cli.table import printable
 from sortingoffice.errors import OfficeError
 
 if TYPE_CHECKING:
@@ -63,15 +65,24 @@ class Terminal:
 
         return accounts.named(self.office, self.account_name)
 
-    def rows(self, rows: Sequence[Mapping[str, Any]], columns: Iterable[str], *, empty: str) -> None:
-        """Print a list: a JSON array of everything, or a table of some columns."""
+    def rows(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        columns: Iterable[str],
+        *,
+        empty: str,
+        spare: Sequence[str] = (),
+    ) -> None:
+        """Print a list: a JSON array of everything, or a table of some columns.
+
+        spare  columns that a narrow window goes without, the first first
+        """
         if self.json:
             self.data(list(rows))
         elif not rows:
             say(empty)
         else:
-            for line in table(rows, tuple(columns)):
-                click.echo(line)
+            table.show(rows, tuple(columns), spare)
 
     def data(self, value: Any) -> None:
         """Print one value as JSON."""
@@ -79,11 +90,7 @@ class Terminal:
 
     def sheet(self, value: Mapping[str, Any]) -> None:
         """Print one thing, a line for each of its parts, for a person."""
-        width = max((len(name) for name in value), default=0) + 2
-        for name, part in value.items():
-            cells = [_cell(each) for each in part] if isinstance(part, list | tuple) else [_cell(part)]
-            for at, cell in enumerate(cells):
-                click.echo(f"{name.replace('_', ' ') if at == 0 else '':<{width}}{cell}")
+        table.sheet(value)
 
     def done(self, sentence: str, value: Mapping[str, Any]) -> None:
         """Report what was done: the value as JSON, or a sentence on standard error."""
@@ -106,32 +113,6 @@ def say(sentence: str) -> None:
 def interactive() -> bool:
     """Whether somebody sits there to be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def printable(text: str) -> str:
-    """Text without anything that a terminal would obey; line breaks and tabs become spaces."""
-    return "".join(c if c.isprintable() else " " if c in "\r\n\t" else "\ufffd" for c in text)
-
-
-def table(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...]) -> list[str]:
-    """Aligned columns under their names."""
-    cells = [[column.upper().replace("_", " ") for column in columns]]
-    cells += [[_cell(row.get(column)) for column in columns] for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
-
-
-def _cell(value: Any) -> str:
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M")
-    if isinstance(value, list | tuple):
-        return ", ".join(_cell(each) for each in value) or "-"
-    return printable(str(value))
 
 
 def _plain(value: Any) -> Any:

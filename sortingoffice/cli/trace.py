@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from sortingoffice.cli.terminal import Terminal, printable
+from sortingoffice.cli.table import printable
+from sortingoffice.cli.terminal import Terminal
 from sortingoffice.flows import history
 
 
