@@ -5,15 +5,18 @@ Every attack must end in the answer that an address which never existed gets; no
 
 from __future__ import annotations
 
+import base64
 import smtplib
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, VENDOR, opened
-from sortingoffice.mail import arc, dkim
+from sortingoffice.mail import arc, canonical, dkim
 from sortingoffice.mail.message import Message
 from tests.office import Office, Relationship, written
 
@@ -238,3 +241,108 @@ def test_a_revoked_app_password_opens_nothing(office: Office) -> None:
 def test_the_vendor_itself_gains_nothing_by_its_own_proof(office: Office, to: str) -> None:
     mail = written(f"From: {ORDERS}", f"To: {to}", subject="attack")
     assert answer(office, to, signed(office, mail, VENDOR), ORDERS, VENDOR) == NEVER
+
+
+# ---- replay ----------------------------------------------------------------------------------------------
+
+
+def loosely_signed(
+    office: Office, mail: bytes, *, at: datetime | None = None, ends: datetime | None = None
+) -> bytes:
+    """As providers sign: Message-ID and what may be added are left open."""
+    key = office.stage.keys[HOME]
+    message = Message.parse(mail)
+    names = ("from", "to", "cc", "subject", "date")
+    body = base64.b64encode(canonical.body_hash(message.body, relaxed=True)).decode()
+    start = (
+        f" v=1; a={key.algorithm}; c=relaxed/relaxed; d={key.domain}; s={key.selector};"
+        f" t={int((at or datetime.now(UTC)).timestamp())};"
+        + (f" x={int(ends.timestamp())};" if ends else "")
+        + f" h={':'.join(names)}; bh={body}; b="
+    )
+    fields = canonical.chosen(message.fields, [each.encode() for each in names])
+    octets = canonical.header_octets(fields, relaxed=True)
+    octets += canonical.relaxed_field(b"DKIM-Signature", start.encode()).removesuffix(b"\r\n")
+    return f"DKIM-Signature:{start}{base64.b64encode(key.signature(octets)).decode()}\r\n".encode() + mail
+
+
+def hours_pass(office: Office, hours: int) -> None:
+    """What was accepted was accepted so much earlier."""
+    with closing(sqlite3.connect(office.stage.folder / "office" / "office.db", timeout=10)) as db, db:
+        db.execute("UPDATE message SET accepted = accepted - ?", (hours * 3_600_000_000,))
+
+
+def sent(office: Office, subject: str, after: str, to: str) -> int:
+    """How often it reached the vendor, once a later mail has."""
+    office.from_home(to, written(f"From: {MAILBOX}", f"To: {to}", subject=after))
+    office.vendor(after)
+    received = tuple(office.stage.vendor.received)
+    return [Message.parse(each.octets).value("Subject") for each in received].count(subject.encode())
+
+
+def test_a_signature_is_used_once_however_late_and_by_whatever_envelope(office: Office, to: str) -> None:
+    mail = written(f"From: {MAILBOX}", f"To: {to}", "Message-ID: <once@x>", subject="signed once")
+    raw = loosely_signed(office, mail)
+    assert answer(office, to, raw, MAILBOX, HOME)[0] == 250
+    office.vendor("signed once")
+    assert answer(office, to, raw, f"spam@{EVIL}")[0] == 250, "another sender"
+    assert answer(office, to, raw.replace(b"<once@x>", b"<twice@x>"), MAILBOX)[0] == 250, "another id"
+    assert answer(office, to, b"X-New: 1\r\n" + raw, f"bounce@{EVIL}")[0] == 250, "a field on top"
+    hours_pass(office, 7)
+    assert answer(office, to, raw, MAILBOX)[0] == 250, "much later"
+    assert sent(office, "signed once", "after the replays", to) == 1
+    assert "signature_used" in office.stage.command("--account", "anna", "log")
+
+
+def test_one_of_two_signatures_taken_off_makes_no_new_message(office: Office, to: str) -> None:
+    mail = written(f"From: {MAILBOX}", f"To: {to}", "Message-ID: <two@x>", subject="signed twice")
+    first = loosely_signed(office, mail)
+    field = first.removesuffix(mail)
+    second = loosely_signed(office, mail, at=datetime.now(UTC) - timedelta(minutes=1)).removesuffix(mail)
+    assert answer(office, to, field + second + mail, MAILBOX, HOME)[0] == 250
+    hours_pass(office, 7)
+    for left in (field, second):
+        assert answer(office, to, left + mail, MAILBOX)[0] == 250
+    assert sent(office, "signed twice", "after the halves", to) == 1
+
+
+def test_a_reply_to_all_that_the_provider_splits_reaches_everybody(office: Office, shop: Shop) -> None:
+    second = office.stage.command("--account", "anna", "contact", shop.slug, f"second@{VENDOR}")
+    third = office.stage.command("--account", "anna", "contact", shop.slug, f"third@{VENDOR}")
+    mail = written(f"From: {MAILBOX}", f"To: {shop.to}, {second}", f"Cc: {third}", subject="split")
+    raw = loosely_signed(office, mail)
+    for each in (shop.to, second):
+        assert answer(office, each, raw, MAILBOX, HOME)[0] == 250
+    with office.stage.client(HOME) as client:  # tried again, with one who got it and one who did not
+        client.sendmail(MAILBOX, [second, third], raw)
+    office.arrived(office.stage.vendor, "split", 3)
+    assert sent(office, "split", "after the split", shop.to) == 3
+    received = [each for each in office.stage.vendor.received if b"Subject: split" in each.octets]
+    assert sorted(to for each in received for to in each.recipients) == [
+        ORDERS,
+        f"second@{VENDOR}",
+        f"third@{VENDOR}",
+    ]
+
+
+def test_a_signature_of_last_month_is_no_proof_and_its_owner_is_told_once(office: Office, to: str) -> None:
+    mail = written(f"From: {MAILBOX}", f"To: {to}", subject="attack of long ago")
+    old = signed(office, mail, HOME, at=datetime.now(UTC) - timedelta(days=8))
+    for sender in (MAILBOX, f"spam@{EVIL}"):
+        assert answer(office, to, old, sender)[0] == 250
+    told = "Not sent: your mail was signed more than a week ago"
+    office.arrived(office.stage.home, told)
+    office.from_home(to, written(f"From: {MAILBOX}", f"To: {to}", subject="not of long ago"))
+    office.vendor("not of long ago")
+    assert len(office.arrived(office.stage.home, told)) == 1
+
+
+def test_a_signature_says_when_it_runs_out(office: Office, to: str) -> None:
+    """x= in the past (RFC 6376 §3.5): the octets are as they were, and prove nothing."""
+    now = datetime.now(UTC)
+    for minutes, subject, code in ((-1, "attack", 550), (60, "runs out later", 250)):
+        mail = written(f"From: {MAILBOX}", f"To: {to}", subject=subject)
+        ends = now + timedelta(minutes=minutes)
+        raw = loosely_signed(office, mail, at=now - timedelta(hours=1), ends=ends)
+        assert answer(office, to, raw, MAILBOX)[0] == code
+    office.vendor("runs out later")

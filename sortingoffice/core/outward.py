@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 
 from sortingoffice.core import naming, reports, turned
 from sortingoffice.core.turned import Correspondent, Turn
@@ -166,14 +166,7 @@ def _contact(address: Address, facts: OutwardFacts) -> Correspondent | None:
 
 def _date(message: Message, now: datetime) -> datetime:
     """In UTC, since the offset tells where the person is; `now` where none can be read."""
-    value = message.value("Date")
-    if value is None or len(value) > 200:
-        return now.astimezone(UTC)
-    try:
-        date = parsedate_to_datetime(value.decode("ascii", "replace"))
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return now.astimezone(UTC)
+    return headers.date(message.value("Date") or b"") or now.astimezone(UTC)
 
 
 def _mapped(message: Message, name: str, references: Mapping[str, str]) -> list[bytes]:

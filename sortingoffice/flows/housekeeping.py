@@ -15,7 +15,7 @@ from sortingoffice import log
 from sortingoffice.core.relationship import Action, No, after
 from sortingoffice.flows import consent, relationships, strangers
 from sortingoffice.flows.office import Office
-from sortingoffice.store import chain, policies, references, rejects, sessions, spool
+from sortingoffice.store import chain, policies, proofs, references, rejects, sessions, spool
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction, Unavailable, my_turn
 
@@ -113,6 +113,11 @@ async def prune_references(office: Office) -> int:
     return await _in_batches(office, references.prune, KEEP_REFERENCES)
 
 
+async def prune_proofs(office: Office) -> int:
+    """Signatures that prove nothing any more."""
+    return await _in_batches(office, proofs.prune, timedelta(0))
+
+
 async def forget_sessions(office: Office) -> int:
     """Sessions and sign-in links that ended."""
     return await _in_turn(office, lambda tx: sessions.forget(tx, office.clock() - KEEP_SESSIONS))
@@ -129,6 +134,7 @@ NOW_AND_THEN: tuple[Task, ...] = (
     prune_attempts,
     prune_rejects,
     prune_references,
+    prune_proofs,
     forget_sessions,
     forget_policies,
 )

@@ -27,15 +27,14 @@ from sortingoffice.core.model import (
 )
 from sortingoffice.core.notice import Notice
 from sortingoffice.core.turned import Correspondent
-from sortingoffice.flows import disclose, inward, notices, target
+from sortingoffice.flows import disclose, inward, notices, proof, target
 from sortingoffice.flows import relationships as relationships_flow
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
-from sortingoffice.mail import classify, dkim, headers, mime
+from sortingoffice.mail import classify, headers, mime
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Message
-from sortingoffice.mail.publicsuffix import organizational
 from sortingoffice.mail.reply import Reply
 from sortingoffice.store import accounts, contacts, events, references, relationships, spool
 from sortingoffice.store.database import Transaction
@@ -43,6 +42,17 @@ from sortingoffice.store.database import Transaction
 _HOUR = timedelta(hours=1)
 _TOO_MANY = Reply(450, "4.7.1", "too many messages in an hour, try again later")
 _NOT_YOURS = Reply(550, "5.7.1", "the From address is neither a mailbox nor an alias of this account")
+
+# Told once per signature: whoever plays it again is answered and that is all.
+_STALE = Problem(
+    "stale_signature",
+    "Not sent: your mail was signed more than a week ago",
+    (
+        "Nothing went out. Your provider signed this mail more than a week before it came here; one so old",
+        "may have been sent again by somebody else.",
+        "If you want it to go, send it once more.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,7 @@ def author(
             submission=False,
             own_address=mailbox is not None,
             dkim=arrival.auth.aligned_dkim,
-            dkim_covers_recipient=_covered(arrival, recipient),
+            dkim_covers_recipient=proof.covered(arrival, recipient),
             spf=arrival.auth.aligned_spf,
             dkim_seen=mailbox is not None and mailbox.dkim_seen is not None,
             temporary=arrival.auth.temporary,
@@ -108,10 +118,18 @@ def accept(
     limit = office.config.limits.account_messages_per_hour
     if spool.outward_since(tx, account.id, arrival.now - _HOUR) >= limit:
         return Decision(Verdict.DEFER, "account_messages_per_hour", _TOO_MANY)
+    left = proof.unused(tx, arrival, account, found)
+    if found and not left:
+        _noted(tx, arrival, account, "repeated", "signature_used", f"to {found[0].address}")
+        return Decision(Verdict.ACCEPT, "signature_used", ACCEPTED)
+    found = left
     fingerprint = arrival.fingerprint(f"account {account.id}", *(each.address.normal for each in found))
     if fingerprint is not None and spool.same(tx, fingerprint, arrival.now - inward.REPEAT_WINDOW):
         return Decision(Verdict.ACCEPT, "repeated_message", ACCEPTED)
+    proof.use(tx, arrival, account, found)
     learn_proof(tx, arrival, account)
+    if proof.stale(arrival):
+        return _back(tx, office, arrival, account, who, None, _STALE)
     made = addressing.plan(_named(tx, office, arrival, account, who, found))
     if isinstance(made, Problem):
         return _back(tx, office, arrival, account, who, None, made)
@@ -182,20 +200,6 @@ def _from(message: Message) -> str:
     if len(mentions) != 1 or mentions[0].address is None:
         return ""
     return mentions[0].address.normal
-
-
-def _covered(arrival: Arrival, recipient: Address) -> bool:
-    """Whether the recipient stands in a To or Cc that an aligned signature covers: against replay."""
-    wanted = naming.canonical(recipient.normal)
-    own = organizational(arrival.auth.from_domain)
-    return any(
-        mention.address is not None and naming.canonical(mention.address.normal) == wanted
-        for signature in arrival.auth.dkim
-        if organizational(signature.domain) == own
-        for name in ("To", "Cc")
-        for field in dkim.covered(arrival.message, signature, name)
-        for mention in headers.addresses(field.value)
-    )
 
 
 def _written_by(tx: Transaction, arrival: Arrival, account: Account) -> _Author | None:
@@ -423,17 +427,7 @@ def _back(
         rule=problem.rule,
         now=arrival.now,
     )
-    events.add(
-        tx,
-        at=arrival.now,
-        actor=arrival.actor(),
-        account_id=account.id,
-        relationship_id=None if relationship is None else relationship.id,
-        message=arrival.token,
-        what="returned",
-        rule=problem.rule,
-        detail=problem.subject,
-    )
+    _noted(tx, arrival, account, "returned", problem.rule, problem.subject, relationship)
     return Decision(Verdict.ACCEPT, problem.rule, ACCEPTED)
 
 
@@ -459,6 +453,29 @@ def _leak(made: Plan, leaks: tuple[guard.Found, ...]) -> Problem:
             f"Nothing went to {made.relationship.name}. Found: {places}.",
             "Take it out and send again.",
         ),
+    )
+
+
+def _noted(
+    tx: Transaction,
+    arrival: Arrival,
+    account: Account,
+    what: str,
+    rule: str,
+    detail: str,
+    relationship: Relationship | None = None,
+) -> None:
+    """An event of the account's, whether or not it is about a relationship."""
+    events.add(
+        tx,
+        at=arrival.now,
+        actor=arrival.actor(),
+        account_id=account.id,
+        relationship_id=None if relationship is None else relationship.id,
+        message=arrival.token,
+        what=what,
+        rule=rule,
+        detail=detail,
     )
 
 

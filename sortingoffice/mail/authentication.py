@@ -77,6 +77,8 @@ class DkimResult:
     tag: str = ""
     bits: int = 0
     testing: bool = False
+    stamp: int | None = None
+    signature: bytes = b""
     key: bytes = b""
 
     @property

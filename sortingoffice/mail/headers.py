@@ -16,6 +16,8 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 from sortingoffice.mail import address as addresses_5321
@@ -23,6 +25,7 @@ from sortingoffice.mail import charset
 from sortingoffice.mail.address import Address
 
 MAX_MENTIONS = 500  # addresses read from one field; a longer list is cut (`limits`)
+_LONGEST_DATE = 200  # octets
 _SHORT = 500  # octets of a value whose addresses are kept in mind
 
 _UNQUOTED = rb'(?P<blank>[ \t\r\n]++)|(?P<special>[<>,;:()])|(?P<word>[^"<>,;:() \t\r\n]++)|(?P<stray>")'
@@ -268,6 +271,17 @@ def edited(value: bytes, changes: Iterable[tuple[int, int, bytes]]) -> bytes:
         at = end
     parts.append(value[at:])
     return b"".join(parts)
+
+
+def date(value: bytes) -> datetime | None:
+    """A Date in UTC; None where none can be read."""
+    if not value or len(value) > _LONGEST_DATE:
+        return None
+    try:
+        found = parsedate_to_datetime(value.decode("ascii", "replace"))
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def message_ids(value: bytes) -> tuple[str, ...]:
