@@ -63,6 +63,7 @@ REJECT = _zone(shop=b"v=DMARC1; p=reject; sp=quarantine; rua=mailto:x@shop.examp
         (_spf("shop.example", Result.TEMPERROR), [], Result.TEMPERROR),
         (_spf("else.example", Result.TEMPERROR), [], Result.FAIL),
         (NO_SPF, [_dkim("shop.example", Result.TEMPERROR)], Result.TEMPERROR),
+        (NO_SPF, [_dkim("", Result.TEMPERROR)], Result.TEMPERROR),  # no signature was looked at in time
         (_spf("shop.example"), [_dkim("shop.example", Result.TEMPERROR)], Result.PASS),
     ],
 )

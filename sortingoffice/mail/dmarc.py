@@ -268,9 +268,13 @@ def _listed_alignment(facts: _Facts, policy: Policy | None = None) -> tuple[bool
 
 
 def _refused(facts: _Facts) -> tuple[Result, str]:
-    """Fail; or temperror where what failed for now could have been the proof (RFC 7489 §6.6.2)."""
+    """Fail; or temperror where what failed for now could have been the proof (RFC 7489 §6.6.2).
+
+    A signature's result without a domain stands for all of them: none was looked at.
+    """
     may_spf = facts.spf.result is Result.TEMPERROR and aligned(facts.spf.domain, facts.author)
     may_dkim = any(
-        each.result is Result.TEMPERROR and aligned(each.domain, facts.author) for each in facts.signatures
+        each.result is Result.TEMPERROR and (not each.domain or aligned(each.domain, facts.author))
+        for each in facts.signatures
     )
     return (Result.TEMPERROR, "a look-up failed") if may_spf or may_dkim else (Result.FAIL, "")
