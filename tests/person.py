@@ -23,6 +23,7 @@ from sortingoffice.flows import office as offices
 from sortingoffice.flows.office import Office
 from sortingoffice.store import accounts, events, relationships, spool
 from sortingoffice.store.database import Transaction
+from tests.spooled import looked_through
 
 DOMAIN = "sort.example"
 MAILBOX = "anna@home.example"
@@ -167,7 +168,7 @@ def _spooled(
         created=now,
         ended=None,
     )
-    stored = spool.put(tx, message, (delivery,))
+    stored = spool.put(tx, message, (delivery,), looked_through(message))
     return spool.deliveries(tx, stored.id)[0].id
 
 

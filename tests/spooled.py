@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sortingoffice import config as settings
+from sortingoffice.core import guard
+from sortingoffice.core.checked import Checked
 from sortingoffice.core.model import (
     Account,
     AccountState,
@@ -31,6 +33,7 @@ from sortingoffice.core.model import (
 from sortingoffice.flows.office import Keys, Office
 from sortingoffice.mail import dkim
 from sortingoffice.mail.dkim import SigningKey
+from sortingoffice.mail.message import Message
 from sortingoffice.net.resolver import Resolver
 from sortingoffice.store import accounts, contacts, domains, relationships, spool
 from sortingoffice.store.database import Database
@@ -49,6 +52,11 @@ OUTWARD = (
     b"From: lunar.otter4821@sort.example\r\nTo: support@shop.example\r\nSubject: My lamp\r\n"
     b"Date: Sun, 01 Mar 2026 11:59:00 +0000\r\nMessage-ID: <2@sort.example>\r\n\r\nWhere is it?\r\n"
 )
+
+
+def looked_through(message: SpooledMessage) -> Checked:
+    """As the gate would give it, of an account that keeps nothing to itself."""
+    return guard.as_written(Message.parse(message.raw), ())
 
 
 @dataclass
@@ -129,7 +137,7 @@ class Spooled:
         of_message = {k: v for k, v in changes.items() if k in SpooledMessage.__slots__}
         of_delivery = {k: v for k, v in changes.items() if k in Delivery.__slots__ and k not in of_message}
         message, delivery = replace(message, **of_message), replace(delivery, **of_delivery)
-        stored = self.db.call(spool.put, message, (delivery,))
+        stored = self.db.call(spool.put, message, (delivery,), looked_through(message))
         return self.db.view(spool.deliveries, stored.id)[0]
 
     def now(self, delivery: Delivery) -> Delivery:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sortingoffice.core import guard, naming, outward, secrets
-from sortingoffice.core.guard import Found
+from sortingoffice.core.checked import Found
 from sortingoffice.core.model import FieldType, Sensitivity
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Kind, Secret, Secrets

@@ -250,14 +250,19 @@ def test_a_quoted_reverse_alias_becomes_the_contact_and_a_quoted_mailbox_the_ali
     assert shop.contact() not in text
 
 
-def test_the_mailbox_in_the_persons_own_words_brings_the_mail_back(office: Office) -> None:
+def test_the_mailbox_in_the_persons_own_words_waits_for_a_yes_by_mail(office: Office) -> None:
     shop = office.fresh(name="Fourth Shop")
     office.from_home(
         shop.contact(), reply(shop, subject="outward 14", body=f"write me at {MAILBOX} instead\r\n")
     )
-    notice = returned(office, "Not sent: your mail to Fourth Shop would have shown your own address")
+    notice = returned(office, "Not sent: your mail to Fourth Shop would show your own address (yes or no?)")
     assert attached(notice)["Subject"] == "outward 14"
     assert not [each for each in office.stage.vendor.received if b"outward 14" in each.octets]
+    [asked] = headers.addresses(notice["From"].encode())
+    assert asked.address is not None
+    answer = written(f"From: {MAILBOX}", f"To: {asked.address}", subject="Re: Not sent", body="yes\r\n")
+    office.from_home(str(asked.address), answer)
+    assert f"write me at {MAILBOX} instead" in office.vendor("outward 14").body.decode()
 
 
 def test_an_autoreply_to_the_return_path_goes_out_as_the_alias(office: Office) -> None:

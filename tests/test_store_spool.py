@@ -27,6 +27,7 @@ from sortingoffice.core.model import (
 )
 from sortingoffice.store import accounts, claim, relationships, schema, spool
 from sortingoffice.store.database import Database, Transaction
+from tests.spooled import looked_through
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -35,7 +36,7 @@ _tokens = count()  # a token is unique for ever
 MESSAGE = SpooledMessage(
     id=0,
     token="",
-    direction=Direction.OUTWARD,
+    direction=Direction.INWARD,
     account_id=None,
     relationship_id=None,
     sender="",
@@ -186,9 +187,8 @@ def test_outward_mail_is_counted_per_account_and_hour(db: Database) -> None:
         (Direction.OUTWARD, NOW - timedelta(hours=2)),
         (Direction.INWARD, NOW),
     ]:
-        db.call(
-            spool.put, message(direction=direction, account_id=account.id, accepted=at), (to("a.example"),)
-        )
+        stored = message(direction=direction, account_id=account.id, accepted=at)
+        db.call(spool.put, stored, (to("a.example"),), looked_through(stored))
     assert db.view(spool.outward_since, account.id, NOW - timedelta(hours=1)) == 1
 
 
@@ -437,7 +437,8 @@ def test_a_revoke_cancels_what_the_person_sent_and_keeps_what_the_vendor_was_pro
         ("elsewhere", other, Direction.OUTWARD, DeliveryState.QUEUED),
     ]:
         stored = message(direction=direction, relationship_id=where)
-        put[name] = db.call(spool.put, stored, (to("a.example", state=state, relationship_id=where),))
+        delivery = to("a.example", state=state, relationship_id=where)
+        put[name] = db.call(spool.put, stored, (delivery,), looked_through(stored))
     assert db.call(spool.cancel_relationship, of, NOW) == 2
     states = {name: db.view(spool.deliveries, m.id)[0].state.value for name, m in put.items()}
     assert states == {"sent": "dropped", "held": "dropped", "came": "queued", "elsewhere": "queued"}

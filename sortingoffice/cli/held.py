@@ -36,7 +36,11 @@ def show(terminal: Terminal, number: int) -> None:
     if terminal.json:
         terminal.data({**found, "text": text})
         return
+    findings = found.pop("findings")
     terminal.sheet(found)
+    for each in findings:
+        click.echo(printable(f"found in {each['where']}: {each['what']}"))
+        click.echo(printable(f"    {each['around']}"))
     click.echo()
     for line in text[:_SHOWN].splitlines():
         click.echo(printable(line))

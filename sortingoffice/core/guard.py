@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from sortingoffice.core import cleansed, secrets
+from sortingoffice.core.checked import UNREAD, Checked, Found
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Secrets
 from sortingoffice.mail import charset, headers, html, mime, parameters, quoting, readings
@@ -30,23 +31,6 @@ from sortingoffice.mail.readings import Budget, Reading
 _BUDGET = 1 << 26  # characters read in one message, above what it takes to read it a few times
 _TIMES = 12
 _SEALED = frozenset({"multipart/signed", "multipart/encrypted"})
-_UNREAD = "more than can be searched"
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Something that must not leave, or that could not be searched.
-
-    where  a phrase for the person: "the text", 'the attachment "a.pdf" (compressed)'
-    what   what was found there, for the person
-    safe   whether `guarded` rewrites it: no word of the person's own changes
-    path   of the entity
-    """
-
-    where: str
-    what: str
-    safe: bool
-    path: mime.Path = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +49,23 @@ class _Place:
     exact: bool = True
     encodings: bool = True
     finer: Callable[[], Iterator[_Place]] | None = None
+
+
+def checked(message: Message, facts: OutwardFacts, others: tuple[secrets.Secret, ...] = ()) -> Checked:
+    """What the person wrote, as it may go into the spool.
+
+    Raises mime.TooComplex.
+    """
+    new, found = guarded(message, facts, others)
+    return Checked(bytes(new), found)
+
+
+def as_written(message: Message, sought: tuple[secrets.Secret, ...]) -> Checked:
+    """What the office itself wrote: nothing is rewritten.
+
+    Raises mime.TooComplex.
+    """
+    return Checked(bytes(message), scan(message, Secrets(sought)))
 
 
 def guarded(
@@ -98,7 +99,7 @@ def scan(message: Message, sought: Secrets) -> tuple[Found, ...]:
             if each.safe or once not in found:
                 found[once] = each
     if budget.spent:
-        found[()] = Found("the message", _UNREAD, safe=False)
+        found[()] = Found("the message", UNREAD, safe=False)
     return tuple(found.values())
 
 
@@ -121,9 +122,13 @@ def _search(place: _Place, sought: Secrets, budget: Budget) -> Iterator[Found]:
         if len(seen) < 100:
             seen.add(reading.text)
         where = f"{place.where} ({reading.how})" if reading.how else place.where
+        told: set[tuple[secrets.Secret, bool]] = set()
         for hit in sought.hits(reading.text, exact=place.exact and reading.exact):
             safe = place.safe and not reading.how and hit.end > 0 and hit.secret.kind is secrets.Kind.ADDRESS
-            yield Found(where, hit.secret.label, safe, place.path)
+            if (hit.secret, safe) not in told:
+                told.add((hit.secret, safe))
+                around = hit.around or secrets.around(reading.text, hit.start, hit.end)
+                yield Found(where, hit.secret.label, safe, place.path, around, hit.secret)
 
 
 # ---- places --------------------------------------------------------------------------------------

@@ -9,7 +9,10 @@ from datetime import datetime
 
 from sortingoffice.core import render
 from sortingoffice.core.cards import Filled
+from sortingoffice.core.checked import Found, in_short, shows
 from sortingoffice.core.notice import Notice
+
+MOST_PLACES = 20
 
 
 def asked(
@@ -18,12 +21,44 @@ def asked(
     why: str,
     filled: tuple[Filled, ...],
     left_out: tuple[str, ...],
+    found: tuple[Found, ...],
     route: str,
     expires: datetime,
     original: bytes,
 ) -> Notice:
-    """left_out: fields of the asked cards that stay, as "card.field"; route: a sentence about TLS."""
-    rows = [
+    """What would leave, and what each answer does.
+
+    why       a clause: "card shipping is not granted to Lamp Shop"; "" where only `found` is asked about
+    left_out  fields of the asked cards that stay, as "card.field"
+    found     what the leak guard found
+    route     a sentence about TLS
+    """
+    both = [each for each in (why, shows(found)) if each]
+    lines = [f"Your message {_quoted(subject)} to {vendor} waits for your word: {'; and '.join(both)}."]
+    if filled:
+        lines += ["It would give them:", "", *_table(_given(filled, vendor)), ""]
+    if left_out:
+        lines += [f"Not included: {', '.join(left_out)}.", ""]
+    if found:
+        lines += ["Found in it:", "", *_places(found)]
+    lines += [
+        route,
+        "",
+        "Answer this mail with one word on the first line:",
+        f"  yes         sends it{', as it is, with all of this' if found else ''}",
+        "  no          drops it",
+    ]
+    if found:
+        lines += ["To change it: answer no, take out what should not leave, and send it again."]
+    else:
+        lines += [f"  yes always  sends it, and lets {vendor} have exactly these fields from now on"]
+    lines += ["", f"Without an answer it is dropped on {expires:%Y-%m-%d at %H:%M} UTC, and you are told."]
+    about = why or f"your mail to {vendor} would show {in_short(found)}"
+    return Notice(f"Not sent: {about} (yes or no?)", tuple(lines), original)
+
+
+def _given(filled: tuple[Filled, ...], vendor: str) -> list[tuple[str, str, str]]:
+    return [
         (f"{value.card}: {label}", item.value.text or "", f"new to {vendor}" if item.new else "they have it")
         for each in filled
         for item, value, label in zip(
@@ -33,26 +68,30 @@ def asked(
             strict=True,
         )
     ]
-    lines = [
-        f"Your message {_quoted(subject)} to {vendor} waits for your word: {why}.",
-        "It would give them:",
-        "",
-        *_table(rows),
-        "",
-    ]
-    if left_out:
-        lines += [f"Not included: {', '.join(left_out)}.", ""]
-    lines += [
-        route,
-        "",
-        "Answer this mail with one word on the first line:",
-        "  yes         sends it",
-        "  no          drops it",
-        f"  yes always  sends it, and lets {vendor} have exactly these fields from now on",
-        "",
-        f"Without an answer it is dropped on {expires:%Y-%m-%d at %H:%M} UTC, and you are told.",
-    ]
-    return Notice(f"Not sent: {why} (yes or no?)", tuple(lines), original)
+
+
+def _places(found: tuple[Found, ...]) -> list[str]:
+    """Where each finding stands, and the words around it."""
+    lines: list[str] = []
+    for each in found[:MOST_PLACES]:
+        lines += [f"  {each.where}: {each.what}"]
+        lines += [f"      {each.around}"] if each.around else []
+        lines += [""]
+    if len(found) > MOST_PLACES:
+        lines += [f"  and {len(found) - MOST_PLACES} more like these", ""]
+    return lines
+
+
+def not_always(vendor: str) -> Notice:
+    """ "yes always" to something that the leak guard found."""
+    return Notice(
+        f"Still waiting: your message to {vendor} needs a yes or a no",
+        (
+            '"yes always" is not offered for what was found in this message: what must not leave is asked'
+            " about each time. Your message still waits.",
+            "Answer the earlier mail with yes, and this one message goes as it is; or with no.",
+        ),
+    )
 
 
 def refused(vendor: str, what: str, hint: str, original: bytes) -> Notice:

@@ -31,6 +31,9 @@ _LEAST_NAME = 4
 _LEAST_LOCAL = 3  # shorter local parts are looked for in binary data only as whole words
 _LEAST_WITHIN = 10  # shorter names and values are looked for there only as whole words, too
 _MOST_HITS = 1000
+_AROUND = 40  # characters that are shown on both sides of a finding
+_MOST_SHOWN = 120  # characters of a finding that are shown
+_BLANKS = re.compile(r"\s+")
 _SAME_DOMAINS = {"gmail.com": ("googlemail.com",), "googlemail.com": ("gmail.com",)}
 # Bounded on both sides: a text of brackets would cost its square.
 _BEFORE, _AFTER = r"[\[({<|_-]{0,3}\s{0,3}\b", r"\b\s{0,3}[\])}>|_-]{0,3}"
@@ -81,11 +84,15 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A secret in text[start:end]; both are 0 where it has no one place there."""
+    """A secret in text[start:end]; both are 0 where it has no one place there.
+
+    around  as `around` gives it, where start and end don't say it
+    """
 
     secret: Secret
     start: int
     end: int
+    around: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +161,10 @@ class Secrets:
                 skeleton, positions = folding.mapped(text, self._table)
             found += _in(text, skeleton, positions, needle, exact=exact)
         for needle in self._addresses:
-            if needle.backwards in skeleton or (
-                exact and needle.spoken_in(skeleton) and _spoken(needle, text)
-            ):
-                found.append(Hit(needle.secret, 0, 0))
+            if needle.backwards in skeleton:
+                found.append(Hit(needle.secret, 0, 0, _turned(needle, text, self._table)))
+            elif exact and needle.spoken_in(skeleton) and (said := _spoken(needle, text)) is not None:
+                found.append(Hit(needle.secret, 0, 0, said))
         return tuple(found)
 
 
@@ -242,16 +249,40 @@ def _spellings(secret: Secret, table: Folding) -> Iterator[_Needle]:
             yield _Needle(secret, letters, len(letters) >= _LEAST_WITHIN and not letters.isdigit())
 
 
-def _spoken(needle: _Needle, text: str) -> bool:
-    """Written out for readers: "anna [at] home (dot) example"."""
+def _spoken(needle: _Needle, text: str) -> str | None:
+    """What stands around it where it is written out for readers: "anna [at] home (dot) example"."""
     if _AT.search(text) is None:
-        return False
+        return None
     table = Folding()
     spoken = _DOT.sub(".", _AT.sub("@", text))
     if not needle.stands_in(spoken.translate(table)):
-        return False
+        return None
     skeleton, positions = folding.mapped(spoken, table)
-    return any(_in(spoken, skeleton, positions, needle, exact=True))
+    hit = next(_in(spoken, skeleton, positions, needle, exact=True), None)
+    return None if hit is None else around(spoken, hit.start, hit.end)
+
+
+def _turned(needle: _Needle, text: str, table: Folding) -> str:
+    """What stands around it where it is written backwards."""
+    skeleton, positions = folding.mapped(text, table)
+    at = skeleton.index(needle.backwards)
+    return around(text, positions[at], positions[at + len(needle.backwards) - 1] + 1)
+
+
+def around(text: str, start: int, end: int) -> str:
+    """The finding in [[ ]] with a little of what stands before and after it, as one printable line."""
+    before = _line(text[max(0, start - _AROUND) : start])
+    after = _line(text[end : end + _AROUND])
+    here = text[start:end]
+    if len(here) > _MOST_SHOWN:
+        here = f"{here[: _MOST_SHOWN // 2]} … {here[-_MOST_SHOWN // 2 :]}"
+    first = "…" if start > _AROUND else ""
+    last = "…" if end + _AROUND < len(text) else ""
+    return f"{first}{before}[[{_line(here)}]]{after}{last}"
+
+
+def _line(text: str) -> str:
+    return _BLANKS.sub(" ", "".join(c if c.isprintable() else " " if c.isspace() else "·" for c in text))
 
 
 # ---- what stands around --------------------------------------------------------------------------

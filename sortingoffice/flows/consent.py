@@ -16,12 +16,15 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sortingoffice import log
-from sortingoffice.core import cards, question
+from sortingoffice.core import cards, question, typed
 from sortingoffice.core import word as words
 from sortingoffice.core.cards import Refused, Waiting
+from sortingoffice.core.checked import Found, in_short
 from sortingoffice.core.directive import Ask
 from sortingoffice.core.model import (
     Account,
@@ -37,10 +40,11 @@ from sortingoffice.core.notice import Notice
 from sortingoffice.core.wallet import Facts, Held, Sight, Wallet
 from sortingoffice.core.word import Word
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import entry, notices, wallets
+from sortingoffice.flows import entry, findings, gate, notices, wallets
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.entry import Leaving
+from sortingoffice.flows.findings import Findings
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import classify, mime
 from sortingoffice.mail.address import Address
@@ -59,20 +63,27 @@ def ask(
     to: Relationship,
     contacts: tuple[Contact, ...],
     message: SpooledMessage,
-    waiting: Waiting,
-    values: tuple[Leaving, ...],
     *,
-    left_out: tuple[str, ...],
+    waiting: Waiting | None = None,
+    found: tuple[Found, ...] = (),
+    values: tuple[Leaving, ...] = (),
+    shown: tuple[Leaving, ...] = (),
+    left_out: tuple[str, ...] = (),
     original: bytes,
     now: datetime,
 ) -> None:
-    """Hold a message that was just spooled, and ask the person.
+    """Hold a message that was just spooled, and ask the person: once, whatever there is to ask.
 
+    waiting   a card that is news to the vendor
+    found     what the leak guard found
+    values    what leaves by the rules of cards, if they say yes
+    shown     what was found and leaves against them, if they say yes: it stands in the ledger then
     left_out  fields of the asked cards that stay, as "card.field"
     original  their own mail, octets
     """
+    rule = waiting.rule if waiting is not None else gate.RULE
     for each in spool.deliveries(tx, message.id):
-        spool.hold(tx, each.id, waiting.rule)
+        spool.hold(tx, each.id, rule)  # the gate has done so where something was found
     token = base64.b32encode(office.random(16)).decode().rstrip("=").lower()
     expires = now + PATIENCE
     confirmations.add(
@@ -83,7 +94,7 @@ def ask(
             relationship_id=to.id,
             message_id=message.id,
             token_hash=hashlib.sha256(token.encode()).digest(),
-            leaving=json.dumps([_written(each) for each in values], ensure_ascii=False),
+            leaving=_Asked(values, shown, findings.of(found)).written,
             expires=expires,
             created=now,
             answered=None,
@@ -91,9 +102,8 @@ def ask(
         ),
     )
     route = _route(tx, office, contacts)
-    said = question.asked(
-        to.name, message.subject, waiting.what, waiting.filled, left_out, route, expires, original
-    )
+    why, filled = (waiting.what, waiting.filled) if waiting is not None else ("", ())
+    said = question.asked(to.name, message.subject, why, filled, left_out, found, route, expires, original)
     notices.send(
         tx,
         office,
@@ -102,10 +112,10 @@ def ask(
         relationship_id=to.id,
         to=message.sender,
         by=Address(f"{PREFIX}.{token}", notices.author(tx, office).domain),
-        rule=waiting.rule,
+        rule=rule,
         now=now,
     )
-    _event(tx, message, "held", waiting.rule, now, "outward gate", waiting.what)
+    _event(tx, message, "held", rule, now, "outward gate", why or in_short(found))
 
 
 def find(tx: Transaction, local: str) -> Confirmation | None:
@@ -133,6 +143,11 @@ def answered(tx: Transaction, office: Office, arrival: Arrival, address: Address
     if word is None:
         _tell(tx, office, found, question.unclear(_about(tx, found)[1].name), "answer_unclear", arrival.now)
         return
+    if word is Word.ALWAYS and findings_of(found):
+        _tell(
+            tx, office, found, question.not_always(_about(tx, found)[1].name), "answer_unclear", arrival.now
+        )
+        return
     say(tx, office, found, word, actor=arrival.actor(), now=arrival.now)
 
 
@@ -150,9 +165,10 @@ def say(
         _tell(tx, office, found, question.dropped(to.name, message.subject, message.raw), "dropped", now)
         _event(tx, message, "dropped", "no", now, actor)
         return ""
-    wallet = wallets.of(tx, vaults.open_for(office, account), account, now, to)
-    values = _read(found.leaving, wallet)
-    verdict = _still(tx, account, to, message, values, wallet, now)
+    keys = vaults.open_for(office, account)
+    wallet = wallets.of(tx, keys, account, now, to)
+    asked = _Asked.read(found.leaving, wallet)
+    verdict = _still(tx, account, to, message, asked, wallet, now)
     if verdict is not None:
         _drop(tx, message, verdict.rule, now)
         told = question.refused(to.name, verdict.what, verdict.hint, message.raw)
@@ -161,16 +177,16 @@ def say(
         return verdict.what
     entry.write(
         tx,
-        vaults.open_for(office, account),
+        keys,
         account,
         to,
-        [leaving for leaving in values if isinstance(leaving, Leaving)],
+        asked.leaving,
         contacts=[each.contact_id for each in confirmations.held(tx, message.id)],
         message_id=message.id,
         now=now,
     )
     if word is Word.ALWAYS:
-        _grant(tx, account, to, values, now)
+        _grant(tx, account, to, asked.values, now)
     for each in confirmations.held(tx, message.id):
         spool.release(tx, each.id, now)
     _event(tx, message, "released", word.value, now, actor)
@@ -201,7 +217,55 @@ def _about(tx: Transaction, found: Confirmation) -> tuple[SpooledMessage, Relati
     return message, to
 
 
-def _written(leaving: Leaving) -> dict[str, object]:
+def findings_of(found: Confirmation) -> Findings:
+    """What the leak guard found in the message that an open question is about."""
+    return findings.read(_stored(found.leaving).get("found", {}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a question is about, as it stands in its row; "card.field" for a value that is not what it was."""
+
+    values: tuple[Leaving | str, ...]
+    shown: tuple[Leaving | str, ...]
+    found: Findings
+
+    @property
+    def leaving(self) -> list[Leaving]:
+        return [each for each in (*self.values, *self.shown) if isinstance(each, Leaving)]
+
+    @property
+    def changed(self) -> str:
+        """The first that is not what it was, "" where none is."""
+        return next((each for each in (*self.values, *self.shown) if isinstance(each, str)), "")
+
+    @property
+    def written(self) -> str:
+        return json.dumps(
+            {
+                "values": [_row(each) for each in self.values if isinstance(each, Leaving)],
+                "shown": [_row(each) for each in self.shown if isinstance(each, Leaving)],
+                "found": findings.written(self.found),
+            },
+            ensure_ascii=False,
+        )
+
+    @classmethod
+    def read(cls, written: str, wallet: Wallet) -> _Asked:
+        stored = _stored(written)
+        values, shown = (
+            tuple(_read(row, wallet) for row in stored.get(name, ())) for name in ("values", "shown")
+        )
+        return cls(values, shown, findings.read(stored.get("found", {})))
+
+
+def _stored(written: str) -> dict[str, Any]:
+    """A question of before the guard asked is a list of values."""
+    stored = json.loads(written or "{}")
+    return {"values": stored} if isinstance(stored, list) else stored
+
+
+def _row(leaving: Leaving) -> dict[str, object]:
     """What `_read` finds the value by again; the value itself is in no row but the card's."""
     value = leaving.value
     return {
@@ -215,17 +279,11 @@ def _written(leaving: Leaving) -> dict[str, object]:
     }
 
 
-def _read(written: str, wallet: Wallet) -> tuple[Leaving | str, ...]:
+def _read(row: dict[str, Any], wallet: Wallet) -> Leaving | str:
     """What would leave, as it is now; "card.field" where it is not what it was."""
-    found: list[Leaving | str] = []
-    for each in json.loads(written):
-        value = wallet.member(f"{each['card']}.{each['field']}")
-        same = (
-            value.text is not None and value.mac.hex() == each["mac"] and value.version_id == each["version"]
-        )
-        leaving = Leaving(value, each["form"], Via(each["via"]), each["grant"])
-        found.append(leaving if same and value.text is not None else value.named)
-    return tuple(found)
+    value = wallet.member(f"{row['card']}.{row['field']}")
+    same = value.text is not None and value.mac.hex() == row["mac"] and value.version_id == row["version"]
+    return Leaving(value, row["form"], Via(row["via"]), row["grant"]) if same else value.named
 
 
 def _still(
@@ -233,21 +291,25 @@ def _still(
     account: Account,
     to: Relationship,
     message: SpooledMessage,
-    values: tuple[Leaving | str, ...],
+    asked: _Asked,
     wallet: Wallet,
     now: datetime,
 ) -> Refused | None:
     """Why a held message may no longer go; None if it may."""
     if not confirmations.held(tx, message.id):
         return Refused("not_held", "the message is not held any more", f"Nothing more goes to {to.name} now.")
+    again = f"Nothing went to {to.name}. Your message is attached: send it again"
+    if asked.changed:
+        return Refused(
+            "card_changed",
+            f"{asked.changed} was changed while the message waited",
+            f"{again} with the new value.",
+        )
     confirmed: set[Held] = set()
     sights: list[Sight] = []
-    for each in values:
-        if isinstance(each, str):
-            hint = f"Nothing went to {to.name}. Your message is attached: send it again with the new value."
-            return Refused("card_changed", f"{each} was changed while the message waited", hint)
-        value = each.value
-        if not value.own:
+    for each in asked.values:
+        if isinstance(each, Leaving) and not each.value.own:
+            value = each.value
             confirmed.add(Held(value.card, value.key, value.mac))
             ask = Ask(value.card, (value.key,), (), "text", Via.DIRECTIVE, f"#{value.card} {value.key}")
             sights.append(Sight(ask, "text", (), False))
@@ -268,7 +330,13 @@ def _still(
         trigger=account.trigger,
     )
     outcome = cards.resolve(facts, confirmed=frozenset(confirmed))
-    return outcome if isinstance(outcome, Refused) else None
+    if isinstance(outcome, Refused):
+        return outcome
+    given = frozenset(each.value.text for each in asked.leaving if each.value.text)
+    new = findings.new_ones(tx, account.id, message.raw, asked.found, typed.withheld(facts, given))
+    if new:
+        return Refused(gate.RULE, f"it holds {', '.join(new)}, too", f"{again} without it.")
+    return None
 
 
 def _grant(

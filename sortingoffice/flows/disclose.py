@@ -17,6 +17,7 @@ from sortingoffice.core.addressing import Problem
 from sortingoffice.core.attach import File
 from sortingoffice.core.body import Reading
 from sortingoffice.core.cards import Filled, Refused, Waiting
+from sortingoffice.core.checked import Found
 from sortingoffice.core.directive import EVERYTHING, Vocabulary
 from sortingoffice.core.model import (
     Account,
@@ -24,7 +25,7 @@ from sortingoffice.core.model import (
     Relationship,
     Via,
 )
-from sortingoffice.core.secrets import Secret
+from sortingoffice.core.secrets import Kind, Secret
 from sortingoffice.core.wallet import Facts, Value, Wallet
 from sortingoffice.flows import consent, entry, wallets
 from sortingoffice.flows import vault as vaults
@@ -43,7 +44,7 @@ class Resolved:
 
     filled   what stands in it now; empty where nothing was asked
     waiting  it may go only after the person's yes: `record` holds it and asks
-    wallet   what the account has; None where nothing was asked
+    wallet   what the account has; None where it has no cards
     original the message as it came
     typed    values that the person typed by hand; they leave, and are written down
     withheld what the leak guard must not let pass: sensitive and denied values
@@ -104,7 +105,6 @@ def disclose(
         message=_attached(_written(root, reading, by_line), keys, facts, relationship, outcome.filled),
         filled=outcome.filled,
         waiting=outcome if isinstance(outcome, Waiting) else None,
-        wallet=facts.wallet,
     )
     return _by_hand(resolved, facts, root)
 
@@ -114,21 +114,29 @@ def _by_hand(resolved: Resolved, facts: Facts, root: mime.Entity) -> Resolved:
     given = frozenset(i.value.text for each in resolved.filled for i in each.items if i.value.text)
     return replace(
         resolved,
+        wallet=facts.wallet,
         typed=typed.by_hand(facts, body.prose(root), given),
         withheld=typed.withheld(facts, given),
     )
 
 
-def record(tx: Transaction, office: Office, resolved: Resolved, message_id: int, now: datetime) -> None:
+def record(
+    tx: Transaction,
+    office: Office,
+    resolved: Resolved,
+    message_id: int,
+    now: datetime,
+    found: tuple[Found, ...] = (),
+) -> None:
     """The ledger lines of a message that was just spooled, and the uses of its grants.
 
     One that needs the person's yes is held here and they are asked; its lines are written when it goes.
+
+    found  what the leak guard found in it
     """
     values = entry.leaving(resolved.filled)
     values += tuple(entry.Leaving(value, "text", Via.TYPED) for value in resolved.typed)
-    if not values:
-        return
-    if resolved.waiting is not None and resolved.wallet is not None:
+    if resolved.waiting is not None or found:
         message = spool.by_id(tx, message_id)
         assert message is not None, "it was just spooled"
         consent.ask(
@@ -137,12 +145,16 @@ def record(tx: Transaction, office: Office, resolved: Resolved, message_id: int,
             resolved.relationship,
             resolved.contacts,
             message,
-            resolved.waiting,
-            values,
+            waiting=resolved.waiting,
+            found=found,
+            values=values,
+            shown=_shown(found, resolved.wallet),
             left_out=_left_out(resolved.filled, resolved.wallet),
             original=bytes(resolved.original),
             now=now,
         )
+        return
+    if not values:
         return
     entry.write(
         tx,
@@ -156,8 +168,17 @@ def record(tx: Transaction, office: Office, resolved: Resolved, message_id: int,
     )
 
 
-def _left_out(filled: tuple[Filled, ...], wallet: Wallet) -> tuple[str, ...]:
+def _shown(found: tuple[Found, ...], wallet: Wallet | None) -> tuple[entry.Leaving, ...]:
+    """The values of cards among what the leak guard found."""
+    named = (each.what for each in found if each.secret is not None and each.secret.kind is Kind.VALUE)
+    values = [wallet.member(each) for each in dict.fromkeys(named)] if wallet is not None else []
+    return tuple(entry.Leaving(value, "text", Via.TYPED) for value in values)
+
+
+def _left_out(filled: tuple[Filled, ...], wallet: Wallet | None) -> tuple[str, ...]:
     """The fields of the asked cards that stay, as "card.field"."""
+    if wallet is None:
+        return ()
     leaving = {item.value.named for each in filled for item in each.items}
     members = [value for each in filled for value in wallet.members(each.ask.name)]
     return tuple(dict.fromkeys(v.named for v in members if v.text is not None and v.named not in leaving))

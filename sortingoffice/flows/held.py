@@ -24,11 +24,21 @@ def every(tx: Transaction, account: Account) -> list[dict[str, Any]]:
 
 
 def one(tx: Transaction, account: Account, number: int) -> dict[str, Any]:
-    """One held mail with the beginning of what it says.  Raises `NotThere`."""
+    """One held mail with the beginning of what it says.  Raises `NotThere`.
+
+    `findings` are what the leak guard found in it.
+    """
     found = _named(tx, account, number)
     message = spool.by_id(tx, found.message.id)
     assert message is not None, "a foreign key holds it"
-    return {**_view(tx, found), "message": message.token, "size": message.size, "raw": message.raw}
+    asked = confirmations.of_message(tx, message.id)
+    return {
+        **_view(tx, found),
+        "message": message.token,
+        "size": message.size,
+        "findings": consent.findings_of(asked).rows if asked is not None else [],
+        "raw": message.raw,
+    }
 
 
 def release(tx: Transaction, office: Office, account: Account, number: int, *, actor: str) -> dict[str, Any]:

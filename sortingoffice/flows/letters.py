@@ -1,25 +1,22 @@
-"""Outward mail that the office writes for the person, spooled in the caller's transaction."""
+"""Outward mail that the office writes for the person, through the gate, in the caller's transaction.
+
+What the leak guard finds in it waits for the person's word, like what they wrote themselves.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from sortingoffice.core import letter as letters
+from sortingoffice.core import spooled as rows
 from sortingoffice.core.letter import Letter
-from sortingoffice.core.model import (
-    Contact,
-    Delivery,
-    DeliveryState,
-    Direction,
-    Relationship,
-    SpooledMessage,
-)
+from sortingoffice.core.model import Contact, Direction, Relationship, SpooledMessage
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import relationships
+from sortingoffice.flows import consent, gate, relationships
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import token
 from sortingoffice.mail.address import parse
-from sortingoffice.store import spool
+from sortingoffice.mail.message import Message
 from sortingoffice.store.database import Transaction
 
 
@@ -41,48 +38,28 @@ def send(
         raise OfficeError(f"{of.name}'s address {contact.written} can't be written to")
     name = token.fresh(office.random(10))
     raw = letters.compose(letter, author=author, display=of.display_name, to=to, token=name, now=now)
-    return spool.put(
-        tx,
-        SpooledMessage(
-            id=0,
-            token=name,
-            direction=Direction.OUTWARD,
-            account_id=of.account_id,
-            relationship_id=of.id,
-            sender="",
-            origin="",
-            results="",
-            fingerprint=None,
-            rule=rule,
-            subject=letter.subject,
-            bulk=False,
-            authenticated=True,
-            utf8=not to.ascii,
-            size=len(raw),
-            accepted=now,
-            raw=raw,
-        ),
-        (
-            Delivery(
-                id=0,
-                message_id=0,
-                account_id=of.account_id,
-                relationship_id=of.id,
-                contact_id=contact.id,
-                recipient=contact.written,
-                destination=to.domain,
-                return_domain=author.domain,
-                state=DeliveryState.QUEUED,
-                reason="",
-                attempts=0,
-                due=now,
-                expires=now + office.config.delivery.give_up_after,
-                delay_told=False,
-                lease_node="",
-                lease_until=None,
-                last_reply="",
-                created=now,
-                ended=None,
-            ),
-        ),
+    spooled = rows.message(
+        raw,
+        token=name,
+        direction=Direction.OUTWARD,
+        account_id=of.account_id,
+        relationship_id=of.id,
+        rule=rule,
+        subject=letter.subject,
+        now=now,
+        authenticated=True,
+        utf8=not to.ascii,
     )
+    delivery = rows.delivery(
+        spooled,
+        contact.written,
+        destination=to.domain,
+        give_up_after=office.config.delivery.give_up_after,
+        return_domain=author.domain,
+        contact_id=contact.id,
+    )
+    checked = gate.composed(tx, of.account_id, Message.parse(raw))
+    message = gate.put(tx, spooled, (delivery,), checked)
+    if checked.found:
+        consent.ask(tx, office, of, (contact,), message, found=checked.found, original=raw, now=now)
+    return message

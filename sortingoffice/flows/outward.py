@@ -6,19 +6,20 @@ with the reason; nothing is dropped in silence and nothing is half sent.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sortingoffice.core import addressing, decide, guard, naming, outward
+from sortingoffice.core import addressing, decide, naming, outward
+from sortingoffice.core import spooled as rows
 from sortingoffice.core.addressing import Kind, Named, Plan, Problem
+from sortingoffice.core.checked import Checked
 from sortingoffice.core.decide import ACCEPTED, AuthorFacts, Decision, Target, Verdict
 from sortingoffice.core.inward import Person, written_as
 from sortingoffice.core.model import (
     Account,
     AliasState,
     Contact,
-    Delivery,
-    DeliveryState,
     Direction,
     Mailbox,
     MailboxState,
@@ -27,7 +28,7 @@ from sortingoffice.core.model import (
 )
 from sortingoffice.core.notice import Notice
 from sortingoffice.core.turned import Correspondent
-from sortingoffice.flows import disclose, inward, notices, proof, target
+from sortingoffice.flows import disclose, gate, inward, notices, proof, target
 from sortingoffice.flows import relationships as relationships_flow
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
@@ -93,6 +94,15 @@ def claims_to_be(tx: Transaction, arrival: Arrival, account: Account) -> bool:
     return _own_mailbox(tx, arrival, account) is not None
 
 
+def written_by(arrival: Arrival, mailboxes: Iterable[Mailbox]) -> Mailbox | None:
+    """The verified mailbox or identity among these that the From is exactly; None if it is none."""
+    written = _from(arrival.message)
+    return next(
+        (each for each in mailboxes if each.address == written and each.state is not MailboxState.PENDING),
+        None,
+    )
+
+
 def learn_proof(tx: Transaction, arrival: Arrival, account: Account) -> None:
     """From the first aligned signature on, SPF alone no longer counts for this mailbox."""
     mailbox = _own_mailbox(tx, arrival, account)
@@ -156,13 +166,10 @@ def _send(
         if isinstance(asked, Problem):
             return _back(tx, office, arrival, account, who, made.relationship, asked)
         facts = _facts(tx, arrival, account, made, asked.message, name)
-        message = outward.rewrite(asked.message, facts)
-        message, leaks = guard.guarded(message, facts, asked.withheld)
+        checked = gate.written(tx, account, outward.rewrite(asked.message, facts), facts, asked.withheld)
     except mime.TooComplex as error:
         return _back(tx, office, arrival, account, who, made.relationship, _too_complex(error))
-    if leaks:
-        return _back(tx, office, arrival, account, who, made.relationship, _leak(made, leaks))
-    spooled = _spooled(tx, office, arrival, account, made, facts, message, name, fingerprint)
+    spooled = _spooled(tx, office, arrival, account, made, facts, checked, name, fingerprint)
     references.remember(
         tx,
         made.relationship.id,
@@ -170,7 +177,7 @@ def _send(
         facts.message_id,
         arrival.now,
     )
-    disclose.record(tx, office, asked, spooled.id, arrival.now)
+    disclose.record(tx, office, asked, spooled.id, arrival.now, checked.found)
     _event(tx, arrival, made.relationship, "accepted", "sent_as_alias", "", name)
     return Decision(Verdict.ACCEPT, "sent_as_alias", ACCEPTED)
 
@@ -179,18 +186,7 @@ def _send(
 
 
 def _own_mailbox(tx: Transaction, arrival: Arrival, account: Account) -> Mailbox | None:
-    """The account's verified mailbox or identity that the From is exactly; None if it is none."""
-    written = _from(arrival.message)
-    if not written:
-        return None
-    return next(
-        (
-            each
-            for each in accounts.mailboxes(tx, account.id)
-            if each.address == written and each.state is not MailboxState.PENDING
-        ),
-        None,
-    )
+    return written_by(arrival, accounts.mailboxes(tx, account.id))
 
 
 def _from(message: Message) -> str:
@@ -342,68 +338,39 @@ def _spooled(
     account: Account,
     made: Plan,
     facts: outward.OutwardFacts,
-    message: Message,
+    checked: Checked,
     name: str,
     fingerprint: bytes | None,
 ) -> SpooledMessage:
-    raw = bytes(message)
+    subject = Message.parse(checked.octets).value("Subject") or b""
     # RFC 3834 §3.3, RFC 5321 §4.5.5: nothing may answer what no human sent.
     automatic = arrival.envelope.sender is None or classify.auto_submitted(arrival.message)
-    return spool.put(
-        tx,
-        SpooledMessage(
-            id=0,
-            token=name,
-            direction=Direction.OUTWARD,
-            account_id=account.id,
-            relationship_id=made.relationship.id,
-            sender=arrival.sender,
-            origin="",
-            results="",
-            fingerprint=fingerprint,
-            rule="sent_as_alias",
-            subject=headers.decode(message.value("Subject") or b"")[:200],
-            bulk=automatic,
-            authenticated=True,
-            utf8=not message.header.isascii(),
-            size=len(raw),
-            accepted=arrival.now,
-            raw=raw,
-        ),
-        tuple(_delivery(office, arrival, account, made, each, facts, automatic) for each in made.contacts),
-    )
-
-
-def _delivery(
-    office: Office,
-    arrival: Arrival,
-    account: Account,
-    made: Plan,
-    contact: Contact,
-    facts: outward.OutwardFacts,
-    automatic: bool,
-) -> Delivery:
-    return Delivery(
-        id=0,
-        message_id=0,
+    spooled = rows.message(
+        checked.octets,
+        token=name,
+        direction=Direction.OUTWARD,
         account_id=account.id,
         relationship_id=made.relationship.id,
-        contact_id=contact.id,
-        recipient=contact.written,
-        destination=contact.address.rpartition("@")[2],
-        return_domain="" if automatic else facts.alias.domain,
-        state=DeliveryState.QUEUED,
-        reason="",
-        attempts=0,
-        due=arrival.now,
-        expires=arrival.now + office.config.delivery.give_up_after,
-        delay_told=False,
-        lease_node="",
-        lease_until=None,
-        last_reply="",
-        created=arrival.now,
-        ended=None,
+        rule="sent_as_alias",
+        subject=headers.decode(subject),
+        now=arrival.now,
+        sender=arrival.sender,
+        fingerprint=fingerprint,
+        bulk=automatic,
+        authenticated=True,
     )
+    deliveries = tuple(
+        rows.delivery(
+            spooled,
+            each.written,
+            destination=each.address.rpartition("@")[2],
+            give_up_after=office.config.delivery.give_up_after,
+            return_domain="" if automatic else facts.alias.domain,
+            contact_id=each.id,
+        )
+        for each in made.contacts
+    )
+    return gate.put(tx, spooled, deliveries, checked)
 
 
 def _back(
@@ -438,20 +405,6 @@ def _too_complex(error: mime.TooComplex) -> Problem:
         (
             f"Nothing went out: your mail has {error}, more than is looked through for your address.",
             "Send its attachments in fewer parts, or as one archive.",
-        ),
-    )
-
-
-def _leak(made: Plan, leaks: tuple[guard.Found, ...]) -> Problem:
-    places = "; ".join(dict.fromkeys(f"{each.what} in {each.where}" for each in leaks))
-    values = all("@" not in each.what for each in leaks)
-    shown = "a value that is not for them" if values else "your own address"
-    return Problem(
-        "leak_guard",
-        f"Not sent: your mail to {made.relationship.name} would have shown {shown}",
-        (
-            f"Nothing went to {made.relationship.name}. Found: {places}.",
-            "Take it out and send again.",
         ),
     )
 

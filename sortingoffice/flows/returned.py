@@ -22,7 +22,7 @@ from sortingoffice.core.model import (
     SpooledMessage,
 )
 from sortingoffice.core.returned import Told
-from sortingoffice.flows import notices
+from sortingoffice.flows import gate, notices
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import arf, dsn, token
@@ -142,14 +142,22 @@ def _tell_vendor(
 ) -> None:
     to = parse(message.sender)
     alias = _alias(tx, message)
-    if to is None or alias is None:
+    if to is None or alias is None or message.account_id is None:
         return
     name = token.fresh(office.random(10))
     failure = words.vendor_failure(message, alias, delivery.reason)
-    raw = dsn.build(failure, to=to, author=Address("postmaster", alias.domain), token=name, now=now)
-    utf8 = not (to.ascii and alias.ascii)
+    author = Address("postmaster", alias.domain)
+    # Their own fields may name the mailbox: then they are told without them.
+    for said in (failure, replace(failure, fields=())):
+        raw = dsn.build(said, to=to, author=author, token=name, now=now)
+        checked = gate.composed(tx, message.account_id, Message.parse(raw))
+        if not checked.found:
+            break
+    else:
+        _note(tx, message, delivery, "not told", gate.RULE, None, now)
+        return
     failpoint.at("in-return")
-    spool.put(
+    gate.put(
         tx,
         replace(
             message,
@@ -164,10 +172,7 @@ def _tell_vendor(
             subject="Undelivered mail returned to its sender",
             bulk=False,
             authenticated=False,
-            utf8=utf8,
-            size=len(raw),
             accepted=now,
-            raw=raw,
         ),
         (
             replace(
@@ -190,6 +195,7 @@ def _tell_vendor(
                 ended=None,
             ),
         ),
+        checked,
     )
 
 

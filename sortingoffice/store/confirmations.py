@@ -31,9 +31,9 @@ def of_message(tx: Transaction, message_id: int) -> Confirmation | None:
 
 
 def end(tx: Transaction, confirmation_id: int, answer: str, now: datetime) -> bool:
-    """Whether it was open."""
+    """Whether it was open.  What it asked about is forgotten: it may quote what must not leave."""
     still = (confirmation.c.id == confirmation_id) & confirmation.c.answered.is_(None)
-    changed = tx.execute(confirmation.update().where(still).values(answered=now, answer=answer))
+    changed = tx.execute(confirmation.update().where(still).values(answered=now, answer=answer, leaving=""))
     return bool(changed.rowcount)
 
 

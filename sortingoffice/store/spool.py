@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sortingoffice import failpoint
+from sortingoffice.core.checked import Checked
 from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction, SpooledMessage
 from sortingoffice.store import schema
 from sortingoffice.store.claim import STATEMENTS, WINDOW
@@ -44,8 +45,23 @@ class Claimed:
     delivery: Delivery
 
 
-def put(tx: Transaction, message: SpooledMessage, deliveries: tuple[Delivery, ...]) -> SpooledMessage:
-    """Store a message with its deliveries; returns it with its id."""
+def put(
+    tx: Transaction,
+    message: SpooledMessage,
+    deliveries: tuple[Delivery, ...],
+    checked: Checked | None = None,
+) -> SpooledMessage:
+    """Store a message with its deliveries; returns it with its id.
+
+    checked  its octets as the leak guard saw them: what a vendor gets is stored no other way
+
+    Raises ValueError for what a vendor would get unchecked, or with a finding that doesn't wait: our bug.
+    """
+    if message.direction in _TO_VENDORS:
+        if checked is None or checked.octets != message.raw:
+            raise ValueError("what a vendor gets goes through the gate")
+        if checked.found and any(each.state is not DeliveryState.HELD for each in deliveries):
+            raise ValueError("what the leak guard found waits for the person's word")
     stored = schema.insert(tx, message)
     for delivery in deliveries:
         run(tx, _PUT, {**schema.values(delivery), "message_id": stored.id})
@@ -54,6 +70,7 @@ def put(tx: Transaction, message: SpooledMessage, deliveries: tuple[Delivery, ..
 
 
 _PUT = _delivery.insert().inline()
+_TO_VENDORS = frozenset({Direction.OUTWARD, Direction.RETURN})
 
 
 # ---- what the deliverer does ---------------------------------------------------------------------

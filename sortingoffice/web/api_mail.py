@@ -29,9 +29,18 @@ class HeldRow(Out):
     since: datetime
 
 
+class Finding(Out):
+    """What the leak guard found; around: the words about it, the finding in [[ ]]."""
+
+    where: str
+    what: str
+    around: str
+
+
 class HeldMail(HeldRow):
     """text: the mail as it waits, its fields and its body; cut where it is long."""
 
+    findings: list[Finding]
     message: str
     size: int
     text: str

@@ -1,0 +1,66 @@
+"""The one gate: everything that a vendor gets goes into the spool here, and nowhere else.
+
+Replies, submitted mail, autoreplies, receipts, answers to invitations, the office's own letters and the
+returns to vendors: the leak guard has looked through each, for whatever the account keeps to itself.
+What it found is held with the message, in the same call; asking the person is for `flows.consent`.
+
+Promise: `spool.put` takes nothing for a vendor that was not checked, and nothing with a finding
+that does not wait (it raises); a test holds that nobody else calls it for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sortingoffice.core import guard, secrets
+from sortingoffice.core.checked import Checked
+from sortingoffice.core.model import Account, Delivery, DeliveryState, SpooledMessage
+from sortingoffice.core.outward import OutwardFacts
+from sortingoffice.core.secrets import Secret
+from sortingoffice.mail.message import Message
+from sortingoffice.store import accounts, spool
+from sortingoffice.store.database import Transaction
+
+RULE = "leak_guard"
+
+
+def written(
+    tx: Transaction, account: Account, message: Message, facts: OutwardFacts, withheld: tuple[Secret, ...]
+) -> Checked:
+    """What the person wrote, rewritten for the vendor already: safe places are cleansed.
+
+    withheld  card values that must not leave
+
+    Raises mime.TooComplex.
+    """
+    return guard.checked(message, facts, withheld)
+
+
+def composed(
+    tx: Transaction, account_id: int, message: Message, withheld: tuple[Secret, ...] = ()
+) -> Checked:
+    """What stays as it is: the office's own words, or what waits already.
+
+    Raises mime.TooComplex.
+    """
+    return guard.as_written(message, (*_own(tx, account_id), *withheld))
+
+
+def put(
+    tx: Transaction, message: SpooledMessage, deliveries: tuple[Delivery, ...], checked: Checked
+) -> SpooledMessage:
+    """Spool what was checked; with findings it waits for the person's word.
+
+    message  its raw, size and utf8 are taken from `checked`
+    """
+    if checked.found:
+        deliveries = tuple(replace(each, state=DeliveryState.HELD, reason=RULE) for each in deliveries)
+    raw = checked.octets
+    utf8 = not Message.parse(raw).header.isascii()
+    whole = replace(message, raw=raw, size=len(raw), utf8=utf8)
+    return spool.put(tx, whole, deliveries, checked)
+
+
+def _own(tx: Transaction, account_id: int) -> tuple[Secret, ...]:
+    """The account's mailboxes."""
+    return secrets.addresses(each.address for each in accounts.mailboxes(tx, account_id))

@@ -1,0 +1,259 @@
+"""What the leak guard finds and may not rewrite waits for the person's word; the question shows it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from sortingoffice.core.decide import Decision
+from sortingoffice.core.model import (
+    Envelope,
+    GrantMode,
+    Mailbox,
+    MailboxState,
+    Peer,
+    Sensitivity,
+    SpooledMessage,
+)
+from sortingoffice.flows import consent, held, outward, target
+from sortingoffice.flows.arrival import Arrival
+from sortingoffice.mail.address import parse
+from sortingoffice.mail.authentication import Authentication
+from sortingoffice.mail.message import Message
+from sortingoffice.store import accounts, confirmations, spool
+from sortingoffice.store.database import Database
+from tests import leaks
+from tests.desk import MAILBOX, Desk, octets, open_desk
+
+IBAN = "DE89 3704 0044 0532 0130 00"
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
+    return open_desk(sqlite_db, tmp_path)
+
+
+def send(desk: Desk, message: bytes | str, subject: str = "your lamp") -> Decision:
+    """The person's mail to the clerk, submitted: the way through the outward gate."""
+    to = parse(desk.clerk.reverse_alias)
+    assert to is not None
+    head = f"From: Anna <{MAILBOX}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n"
+    raw = head.encode() + octets(message)
+    name = f"mail{next(_numbers)}"
+    peer = Peer("192.0.2.1", account_id=desk.account.id)
+    arrival = Arrival(
+        peer,
+        Envelope(parse(MAILBOX), (to,)),
+        Message.parse(raw),
+        len(raw),
+        Authentication(),
+        name,
+        desk.now[0],
+    )
+    return desk.db.call(
+        lambda tx: outward.accept(
+            tx, desk.office, arrival, desk.account, (target.find(tx, desk.office, to),), name
+        )
+    )
+
+
+def question(desk: Desk) -> str:
+    return desk.notices()[-1].raw.decode()
+
+
+def waiting(desk: Desk) -> tuple[int, SpooledMessage]:
+    """The one held delivery's number, and its message."""
+    [row] = desk.db.view(held.every, desk.account)
+    found = desk.db.view(held.one, desk.account, row["id"])
+    message = desk.db.view(lambda tx: spool.by_token(tx, found["message"]))
+    assert message is not None
+    return row["id"], message
+
+
+def test_an_address_in_new_prose_is_held_and_the_question_shows_where_and_what(desk: Desk) -> None:
+    send(desk, f"Hello,\n\nplease write me at {MAILBOX} instead.\n\nAnna\n")
+    assert desk.states() == ["held"]
+    asked = question(desk)
+    assert re.search(r"From: Sorting Office <yes\.[a-z2-7]{26}@", asked)
+    assert "Subject: Not sent: your mail to Lamp Shop would show your own address (yes or no?)" in asked
+    assert 'Your message "your lamp" to Lamp Shop waits for your word: it would show your address' in asked
+    assert f"  the text: your address {MAILBOX}\r\n" in asked
+    assert f"please write me at [[{MAILBOX}]] instead." in asked
+    assert "yes         sends it, as it is" in asked
+    assert "yes always" not in asked
+    assert "Subject: your lamp" in asked, "the person's own mail is attached"
+
+
+def test_yes_sends_exactly_what_was_held(desk: Desk) -> None:
+    send(desk, f"write me at {MAILBOX} instead\n\n> quoted {MAILBOX}\n")
+    _, before = waiting(desk)
+    desk.answer("yes")
+    assert desk.states() == ["queued"]
+    after = desk.db.view(spool.by_id, before.id)
+    assert after is not None
+    assert after.raw == before.raw
+    assert after.raw.count(MAILBOX.encode()) == 1, "the quoted one is the alias"
+
+
+def test_no_drops_it_gives_the_words_back_and_forgets_the_finding(desk: Desk) -> None:
+    send(desk, f"write me at {MAILBOX} instead\n")
+    asked = desk.notices()[-1]
+    desk.answer("no", asked)
+    assert desk.states() == ["dropped"]
+    assert f"write me at {MAILBOX} instead" in question(desk)
+    token = re.search(r"yes\.[a-z2-7]{26}", asked.raw.decode())
+    assert token is not None
+    found = desk.db.view(consent.find, token[0])
+    assert found is not None
+    assert found.leaving == "", "the words around a finding stay no longer than the question"
+    desk.answer("yes", asked)
+    assert desk.states() == ["dropped"], "a word counts once"
+
+
+def test_silence_drops_it_after_three_days(desk: Desk) -> None:
+    send(desk, f"write me at {MAILBOX} instead\n")
+    desk.later(hours=73)
+    desk.answer("yes")
+    assert desk.states() == ["held"]
+    desk.db.call(consent.expire, desk.office, desk.now[0])
+    assert desk.states() == ["dropped"]
+    assert "Not sent: no answer about your message to Lamp Shop" in question(desk)
+
+
+def test_yes_always_is_not_offered_and_the_message_still_waits(desk: Desk) -> None:
+    send(desk, f"write me at {MAILBOX} instead\n")
+    asked = desk.notices()[-1]
+    desk.answer("yes always", asked)
+    assert desk.states() == ["held"]
+    assert '"yes always" is not offered' in question(desk)
+    desk.answer("yes", asked)
+    assert desk.states() == ["queued"]
+
+
+@pytest.mark.parametrize("sensitivity", [Sensitivity.SENSITIVE, Sensitivity.NORMAL])
+def test_a_withheld_value_typed_by_hand_is_held_and_stands_in_the_ledger_after_the_yes(
+    desk: Desk, sensitivity: Sensitivity
+) -> None:
+    desk.set("bank.iban=DE89370400440532013000", sensitivity=sensitivity)
+    if sensitivity is Sensitivity.NORMAL:
+        desk.grant("bank", mode=GrantMode.NEVER)
+    send(desk, f"Hello, pay to {IBAN}, please.\n")
+    assert desk.states() == ["held"]
+    assert desk.disclosures() == []
+    asked = question(desk)
+    assert "would show a value that is not for them" in asked
+    assert f"the text: bank.iban\r\n      Hello, pay to [[{IBAN}]], please." in asked
+    desk.answer("ja")
+    assert desk.states() == ["queued"]
+    assert [(row["field"], row["via"], row["contact"]) for row in desk.disclosures()] == [
+        ("iban", "typed", "clerk@lamp-shop.example")
+    ]
+
+
+def test_a_card_and_a_finding_are_one_question(desk: Desk) -> None:
+    desk.shipping()
+    send(desk, f"#card shipping city\n\nor write to {MAILBOX}\n")
+    assert desk.states() == ["held"]
+    assert len(desk.notices()) == 1
+    asked = question(desk)
+    assert "card shipping is not granted to Lamp Shop; and it would show your address" in asked
+    assert "new to Lamp Shop" in asked
+    assert f"or write to [[{MAILBOX}]]" in asked
+    desk.answer("yes always")
+    assert desk.states() == ["held"]
+    desk.answer("yes", desk.notices()[0])
+    assert desk.states() == ["queued"]
+    assert [row["field"] for row in desk.disclosures()] == ["city"]
+
+
+def test_what_became_private_meanwhile_was_not_shown_and_so_is_not_sent(desk: Desk) -> None:
+    send(desk, f"write to {MAILBOX} or anna@work.example\n")
+    asked = desk.notices()[-1]
+    new = Mailbox(
+        0,
+        desk.account.id,
+        "anna@work.example",
+        MailboxState.VERIFIED,
+        True,
+        False,
+        None,
+        "",
+        None,
+        None,
+        desk.now[0],
+    )
+    desk.db.call(accounts.add_mailbox, new)
+    desk.answer("yes", asked)
+    assert desk.states() == ["dropped"]
+    assert "anna@work.example, too" in question(desk)
+
+
+def test_a_value_that_was_changed_meanwhile_stops_it(desk: Desk) -> None:
+    desk.set("bank.iban=DE89370400440532013000", sensitivity=Sensitivity.SENSITIVE)
+    send(desk, f"Hello, pay to {IBAN}, please.\n")
+    asked = desk.notices()[-1]
+    desk.later(minutes=1)
+    desk.set("bank.iban=GB33BUKB20201555555555")
+    desk.answer("yes", asked)
+    assert desk.states() == ["dropped"]
+    assert "bank.iban was changed while the message waited" in question(desk)
+
+
+def test_held_shows_where_and_what_and_release_is_a_yes(desk: Desk) -> None:
+    attached = leaks.attached("application/zip", leaks.zipped(f"<a>{MAILBOX}</a>", "a.xml"), name="b.zip")
+    send(desk, attached.partition(b"Subject: hello\r\n")[2])
+    number, _ = waiting(desk)
+    found = desk.db.view(held.one, desk.account, number)
+    assert found["reason"] == "leak_guard"
+    assert found["findings"] == [
+        {
+            "where": 'the attachment "b.zip" (compressed)',
+            "what": f"your address {MAILBOX}",
+            "around": f"<a>[[{MAILBOX}]]</a>",
+        }
+    ]
+    done = desk.db.call(held.release, desk.office, desk.account, number, actor="test")
+    assert "refused" not in done
+    assert desk.states() == ["queued"]
+
+
+def test_a_bomb_is_held_and_said_to_be_more_than_can_be_searched(desk: Desk) -> None:
+    bomb = leaks.zipped("0" * (1 << 27), "a.txt")
+    raw = leaks.attached("application/zip", bomb)
+    send(desk, raw.partition(b"Subject: hello\r\n")[2])
+    assert desk.states() == ["held"]
+    assert "it holds more than can be searched" in question(desk)
+
+
+def test_nesting_beyond_the_limits_comes_back(desk: Desk) -> None:
+    deep = b"".join(
+        b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(40)
+    )
+    decision = send(desk, deep + b"\r\nhello\r\n")
+    assert decision.rule == "too_complex"
+    assert desk.states() == []
+    assert "Not sent: your mail could not be checked" in question(desk)
+
+
+def test_a_thousand_findings_make_a_short_question(desk: Desk) -> None:
+    parts = [leaks.text_part("csv", f"x;{MAILBOX}\n", "utf-8", "8bit") for _ in range(150)]
+    send(desk, leaks.mixed(*parts).partition(b"Subject: hello\r\n")[2])
+    asked = question(desk).partition("message/rfc822")[0]
+    assert len(asked) < 5000
+    assert "and 130 more like these" in asked
+
+
+def test_only_the_question_s_own_account_can_answer(desk: Desk) -> None:
+    send(desk, f"write me at {MAILBOX} instead\n")
+    desk.answer("yes", sender=None)
+    assert desk.states() == ["held"]
+    [found] = desk.db.view(lambda tx: [confirmations.of_message(tx, waiting_id(desk))])
+    assert found is not None
+
+
+def waiting_id(desk: Desk) -> int:
+    return waiting(desk)[1].id
