@@ -69,6 +69,13 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class Processes:
+    """count: 0 means one for each core that the office may use."""
+
+    count: Annotated[int, Key(0, values.count(0, 256))]
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """retry's last step repeats until give_up_after; port is where a vendor's MX is called."""
 
@@ -112,6 +119,8 @@ class Limits:
     recipients: Annotated[int, Key(100, values.count())]
     unknown_recipients: Annotated[int, Key(100, values.count(2))]
     peer_messages_per_hour: Annotated[int, Key(0, values.count(0))]
+    peer_connections_per_minute: Annotated[int, Key(300, values.count(0))]
+    peer_bytes_per_hour: Annotated[int, Key(4294967296, values.count(0, 2**50))]
     commands_per_session: Annotated[int, Key(1000, values.count(10))]
     errors_per_session: Annotated[int, Key(10, values.count())]
     command_seconds: Annotated[int, Key(300, values.count())]
@@ -148,6 +157,7 @@ class Config(Top):
     submission: Submission
     http: Http
     metrics: Metrics
+    processes: Processes
     delivery: Delivery
     dns: Dns
     authentication: Authentication
@@ -160,6 +170,7 @@ _SECTIONS: Mapping[str, type[Any]] = {
     "submission": Submission,
     "http": Http,
     "metrics": Metrics,
+    "processes": Processes,
     "delivery": Delivery,
     "dns": Dns,
     "authentication": Authentication,

@@ -1,12 +1,13 @@
 """The composition root: what runs in one process, from its start to its last breath.
 
 The only file that knows every concrete class.  A role is a set of parts: the edge (smtp), the
-delivering loop and housekeeping (queue), the pages (web).
+delivering loop and housekeeping (queue), the pages (web).  Where there are several processes, each takes
+mail and delivers; what is done once (housekeeping, pages, figures) is done in the first.
 
 Promise: READY after every socket accepts; SIGTERM drains within 10 s; SIGHUP re-reads the config
 and the certificates, and keeps the old ones where the new can't be read.
 
-Sources: daemon(7), sd_listen_fds(3), sd_notify(3).
+Sources: daemon(7), sd_notify(3).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import ssl
 import sys
 import time
@@ -24,9 +24,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sortingoffice import config as configuration
-from sortingoffice import log, metrics
+from sortingoffice import leases, listening, log, metrics
 from sortingoffice.config import Config
 from sortingoffice.core.model import Envelope, Peer
+from sortingoffice.edge.gate import Counts
 from sortingoffice.edge.hooks import Hooks
 from sortingoffice.edge.serve import Edge
 from sortingoffice.edge.serve import serve as serve_edge
@@ -34,17 +35,18 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.flows import deliver, housekeeping, receive, submit
 from sortingoffice.flows import office as offices
 from sortingoffice.flows.office import Office
+from sortingoffice.listening import Listening
 from sortingoffice.mail import certificate
 from sortingoffice.mail.reply import Reply
-from sortingoffice.net import notify
 from sortingoffice.net.resolver import Resolver
 from sortingoffice.store.database import OutOfReach, Unavailable
+from sortingoffice.values import Endpoint
 from sortingoffice.web import app as web
 from sortingoffice.web import measured
+from sortingoffice.workers import Alone, Crew, Seat
 
 ROLES = ("all", "smtp", "queue", "web")
 _DRAIN_SECONDS = 8.0  # of the 10 that SIGTERM leaves, for sessions and attempts; the rest is for the database
-_FIRST_PASSED_SOCKET = 3  # sd_listen_fds(3)
 
 
 @dataclass(eq=False, slots=True)
@@ -54,37 +56,44 @@ class Daemon:
     config: Config
     role: str
     office: Office
-    node: str
+    seat: Seat
     due: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    lease: leases.Name | None = None
     edge: Edge | None = None
     pages: web.Server | None = None
     figures: web.Server | None = None
     loops: list[tuple[asyncio.Task[None], asyncio.Event]] = field(default_factory=list)
 
-    async def start(self, passed: dict[str, list[socket.socket]]) -> None:
+    async def start(self, at: Listening, counts: Counts) -> None:
         """Every part of the role; raises `OfficeError` where one can't start."""
         if self.role in ("all", "smtp"):
             self.edge = await serve_edge(
                 self.config,
                 self._hooks(),
                 context=server_context(self.config, self.office),
-                smtp_sockets=passed.get("smtp", []),
-                submission_sockets=passed.get("submission", []),
+                smtp_sockets=at.smtp,
+                submission_sockets=at.submission,
+                counts=counts,
+                processes=self.seat.processes,
             )
-        if self.role in ("all", "web") and self.config.http.listen is not None:
-            self.pages = await web.serve(lambda: self.office, self.config.http.listen)
         if self.role in ("all", "queue"):
+            self.lease = leases.take(self.config.data_dir)
             self._start_loops()
-        await self._count()
+        if self.seat.number == 0 and at.http is not None:
+            self.pages = await web.serve(lambda: self.office, at.http)
+        if self.seat.number == 0 and at.metrics is not None:
+            self.figures = await web.listen(measured.application(lambda: self.office), at.metrics)
 
     def _start_loops(self) -> None:
-        for run in (self._deliver, self._keep_house):
+        parts = (self._deliver, self._keep_house) if self.seat.number == 0 else (self._deliver,)
+        for run in parts:
             stop = asyncio.Event()
             self.loops.append((asyncio.create_task(run(stop)), stop))
 
     async def _deliver(self, stop: asyncio.Event) -> None:
-        await deliver.run(self.office, self.node, stop, wake=self.due, drain=_DRAIN_SECONDS)
+        assert self.lease is not None
+        await deliver.run(self.office, str(self.lease), stop, wake=self.due, drain=_DRAIN_SECONDS)
 
     async def _keep_house(self, stop: asyncio.Event) -> None:
         await housekeeping.run(self.office, stop)
@@ -105,19 +114,9 @@ class Daemon:
         finally:
             metrics.answered(time.monotonic() - began)
 
-    async def _count(self) -> None:
-        """Serve the figures; a port that another role of this office has is no reason to take no mail."""
-        where = self.config.metrics.listen
-        if where is None:
-            return
-        try:
-            self.figures = await web.listen(measured.application(lambda: self.office), where, "metrics")
-        except OfficeError as error:
-            log.event("metrics-not-served", reason=error)
-
     async def reload(self) -> None:
         """SIGHUP.  What listens where stays; a broken config changes nothing and is logged."""
-        notify.reloading()
+        self.seat.reloading()
         try:
             fresh = configuration.load(self.config.path)
             configuration.check_files(fresh)
@@ -128,18 +127,20 @@ class Daemon:
         else:
             resolver = Resolver(fresh.dns.nameservers, fresh.dns.timeout)
             self.config = fresh
-            self.office = replace(self.office, config=fresh, keys=keys, resolver=resolver)
+            self.office = replace(
+                self.office, config=_part(fresh, self.seat.processes), keys=keys, resolver=resolver
+            )
             if self.edge is not None:
                 await self.edge.reload(fresh, context)
             await self._stop_loops(_DRAIN_SECONDS)
             if self.role in ("all", "queue"):
                 self._start_loops()
             log.event("reloaded")
-        notify.ready()
+        self.seat.reloaded()
 
     async def stop(self) -> None:
         """SIGTERM: idle sessions get 421, what is under way is finished or given back."""
-        notify.stopping()
+        self.seat.stopping()
         parts = [self._stop_loops(_DRAIN_SECONDS)]
         if self.edge is not None:
             parts.append(self.edge.drain(_DRAIN_SECONDS))
@@ -161,27 +162,23 @@ class Daemon:
             await asyncio.gather(*(task for task, _ in loops), return_exceptions=True)
 
     async def watch(self) -> None:
-        """Tell the supervisor that the loop turns and the database answers; end when a part has ended."""
-        every = notify.watchdog_seconds()
+        """Tell whoever watches that the loop turns; end when a part has ended, or nobody is there to hear."""
         while not self.stopping.is_set():
             for task, _ in self.loops:
                 if task.done() and not self.stopping.is_set():
                     task.result()  # a loop ends only by being told to; its exception ends the process
-            if every is not None:
-                notify.alive()
+            if not self.seat.alive():
+                log.event("parent-gone")
+                return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), min(1.0, (every or 2.0) / 2))
+                await asyncio.wait_for(self.stopping.wait(), self.seat.beat())
 
 
-async def run(config: Config, role: str, announce: Callable[[Daemon], None]) -> None:
-    """Run a role until SIGTERM or SIGINT; raises `OfficeError` where it can't start.
-
-    announce  called once, when every socket accepts
-    """
-    configuration.check_files(config)
+async def run(config: Config, role: str, seat: Seat, at: Listening, counts: Counts) -> None:
+    """One process of the office, until SIGTERM or SIGINT; raises `OfficeError` where it can't start."""
     due = asyncio.Event()
-    office = replace(offices.open(config, role), wake=due.set)
-    daemon = Daemon(config, role, office, node_name(config), due)
+    office = replace(offices.open(_part(config, seat.processes), role), wake=due.set)
+    daemon = Daemon(config, role, office, seat, due)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stopping.set)
@@ -194,17 +191,18 @@ async def run(config: Config, role: str, announce: Callable[[Daemon], None]) -> 
 
     loop.add_signal_handler(signal.SIGHUP, hang_up)
     try:
-        await daemon.start(passed_sockets())
-        announce(daemon)
-        notify.ready()
+        await daemon.start(at, counts)
+        seat.ready()
         await daemon.watch()
     finally:
         await daemon.stop()
 
 
-def node_name(config: Config) -> str:
-    """Whose leases are ours after a restart: this host, this data directory."""
-    return f"{socket.gethostname()}:{config.data_dir}"
+def _part(config: Config, processes: int) -> Config:
+    """One process's part of what the whole office may do at once."""
+    whole = config.delivery.concurrency_per_destination
+    delivery = replace(config.delivery, concurrency_per_destination=max(1, whole // processes))
+    return replace(config, delivery=delivery)
 
 
 def server_context(config: Config, office: Office) -> ssl.SSLContext:
@@ -243,31 +241,67 @@ def _old(path: Path, office: Office) -> bool:
     return age > certificate.LIFE.total_seconds() / 2
 
 
-def passed_sockets() -> dict[str, list[socket.socket]]:
-    """Listening sockets from systemd, by name: FileDescriptorName=smtp or submission.
+def main(config: Config, role: str, announce: Callable[[list[tuple[str, Endpoint]], int], None]) -> None:
+    """Serve until SIGTERM, in one process or several.
 
-    An unnamed one is taken for smtp.
+    announce  called once, when every socket accepts: what listens where, and the number of processes
     """
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return {}
-    count = int(os.environ.get("LISTEN_FDS", "0"))
-    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
-    found: dict[str, list[socket.socket]] = {}
-    for at in range(count):
-        name = names[at] if at < len(names) else ""
-        kind = "submission" if "submission" in name else "smtp"
-        passed = socket.socket(fileno=_FIRST_PASSED_SOCKET + at)
-        passed.setblocking(False)
-        found.setdefault(kind, []).append(passed)
-    return found
-
-
-def main(config: Config, role: str, announce: Callable[[Daemon], None]) -> None:
-    """Run on uvloop where it is installed."""
     log.start(debug=bool(os.environ.get("SORTINGOFFICE_DEBUG")))
     if sys.platform == "win32":
         raise OfficeError("the daemon needs a POSIX system")
+    configuration.check_files(config)
+    at = listening.opened(config, role)
+    processes = _processes(config, role)
+    try:
+        if processes > 1:
+            _several(config, role, at, processes, lambda: announce(at.told(), processes))
+        else:
+            _loop(config, role, Alone(lambda: announce(at.told(), 1)), at, Counts(1))
+    finally:
+        at.close()
+
+
+def _processes(config: Config, role: str) -> int:
+    """How many; the pages need no more than one."""
+    if role == "web":
+        return 1
+    return config.processes.count or len(os.sched_getaffinity(0))
+
+
+def _loop(config: Config, role: str, seat: Seat, at: Listening, counts: Counts) -> None:
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(config, role, announce))
+        runner.run(run(config, role, seat, at, counts))
+
+
+def _several(config: Config, role: str, at: Listening, processes: int, announce: Callable[[], None]) -> None:
+    """Check everything once, while there is one process; then fork."""
+    import uvloop as uvloop  # so that the workers find it, and what follows, in memory that they share
+
+    office = offices.open(config, role)
+    office.db.close()
+    if role in ("all", "smtp"):
+        server_context(config, office)
+    folder = metrics.share() if at.metrics is not None else None
+    counts = Counts(processes)
+    current = [config]
+
+    def reload() -> bool:
+        try:
+            fresh = configuration.load(config.path)
+            configuration.check_files(fresh)
+        except OfficeError as error:
+            log.event("reload-refused", reason=error)
+            return False
+        current[0] = fresh  # for those who will be born
+        return True
+
+    def work(seat: Seat) -> None:
+        _loop(current[0], role, seat, at, counts.of(seat.number))
+
+    try:
+        Crew(processes, work, counts.forget, reload, at.close).run(announce)
+    finally:
+        if folder is not None:
+            metrics.forget(folder)

@@ -80,7 +80,7 @@ def running(person: Person) -> Iterator[Pages]:
     servers: list[app.Server] = []
 
     async def start() -> None:
-        servers.append(await app.serve(lambda: office, Endpoint("127.0.0.1", port)))
+        servers.append(await app.serve(lambda: office, app.opened(Endpoint("127.0.0.1", port), "http")))
         started.set()
 
     def run() -> None:

@@ -33,13 +33,6 @@ def test_an_address_that_is_not_ours_is_a_sentence() -> None:
         opened([Endpoint("192.0.2.1", 0)])
 
 
-def test_two_processes_may_share_a_port() -> None:
-    with closing(opened([Endpoint("127.0.0.1", 0)], reuse_port=True)[0]) as one:
-        endpoint = Endpoint("127.0.0.1", one.getsockname()[1])
-        with closing(opened([endpoint], reuse_port=True)[0]) as two:
-            assert ports([one]) == ports([two])
-
-
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 async def test_one_socket_takes_both_ip_versions() -> None:
     flows = Flows()

@@ -112,7 +112,7 @@ async def test_a_client_that_resets_leaves_no_session() -> None:
             resetting(peer)
             await peer.close()
         await until(lambda: not edge.door.sessions)
-        assert edge.door.gate._inside == 0
+        assert edge.door.gate.inside == 0
 
 
 # ---- what a hook sees ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import click
 from sortingoffice.cli.terminal import Terminal, say
 
 if TYPE_CHECKING:
-    from sortingoffice.daemon import Daemon
+    from sortingoffice.values import Endpoint
 
 
 @click.command()
@@ -25,20 +25,16 @@ def serve(terminal: Terminal, role: str) -> None:
     """Run the office until SIGTERM; SIGHUP re-reads the config and the certificates."""
     from sortingoffice import daemon
 
-    daemon.main(terminal.config, role, _announce)
+    config = terminal.config
 
+    def announce(listens: list[tuple[str, Endpoint]], processes: int) -> None:
+        """Where it listens, with the ports that the system chose."""
+        for kind, endpoint in listens:
+            say(f"listening for {kind} on {endpoint}")
+        number = "1 process" if processes == 1 else f"{processes} processes"
+        say(f"ready as {config.hostname}, role {role}, {number}")
 
-def _announce(running: Daemon) -> None:
-    """Where it listens, with the ports that the system chose."""
-    if running.edge is not None:
-        for kind, endpoints in (("smtp", running.edge.smtp), ("submission", running.edge.submission)):
-            for endpoint in endpoints:
-                say(f"listening for {kind} on {endpoint}")
-    if running.pages is not None:
-        say(f"listening for http on {running.pages.endpoint}")
-    if running.figures is not None:
-        say(f"listening for metrics on {running.figures.endpoint}")
-    say(f"ready as {running.config.hostname}, role {running.role}")
+    daemon.main(config, role, announce)
 
 
 commands = [serve]

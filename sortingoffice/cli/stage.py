@@ -54,8 +54,10 @@ class Said:
 class Stage:
     """The set.
 
+    domain, mailbox, host  the office's, its first account's, and where it listens
     port  the one on which both mail servers listen, the vendor's at 127.0.0.2, the mailbox's at 127.0.0.3
     retry how long the office waits before it tries again
+    processes  of the office; each costs time to start
     keys  what each domain's own mail server signs with
     """
 
@@ -65,7 +67,11 @@ class Stage:
     home: Sink
     port: int
     retry: str = "1s"
+    processes: int = 1
     keys: dict[str, keys.SigningKey] = field(default_factory=dict)
+    domain: str = OFFICE
+    mailbox: str = MAILBOX
+    host: str = "127.0.0.1"
     smtp_port: int = 0
     submission_port: int = 0
     daemon: subprocess.Popen[bytes] | None = None
@@ -104,10 +110,11 @@ class Stage:
     def configure(self, **sections: str) -> None:
         """Write the config; `sections` are TOML lines that are added to a section (`top` to none)."""
         lines = {
-            "top": f'hostname = "mx.{OFFICE}"',
-            "smtp": f'listen = ["127.0.0.1:{self.port}"]',  # where our own MX record leads, too
-            "submission": 'listen = ["127.0.0.1:0"]',
+            "top": f'hostname = "mx.{self.domain}"',
+            "smtp": f'listen = ["{self.host}:{self.port}"]',  # where our own MX record leads, too
+            "submission": f'listen = ["{self.host}:0"]',
             "http": 'listen = ""',
+            "processes": f"count = {self.processes}",
             "delivery": f'port = {self.port}\nretry = ["{self.retry}"]',
             "dns": f'nameservers = ["{self.zone.endpoint[0]}:{self.zone.endpoint[1]}"]',
             "limits": "",
@@ -119,10 +126,13 @@ class Stage:
 
     def init(self) -> str:
         """Set the office up and publish its DNS records; what `init` printed."""
-        said = self.command("init", "--domain", OFFICE, "--mailbox", MAILBOX, "--hostname", f"mx.{OFFICE}")
-        for row in self.json("admin", "domain", "dns", OFFICE):
+        hostname = f"mx.{self.domain}"
+        said = self.command(
+            "init", "--domain", self.domain, "--mailbox", self.mailbox, "--hostname", hostname
+        )
+        for row in self.json("admin", "domain", "dns", self.domain):
             self.zone.set(row["name"].rstrip("."), row["type"], row["value"])
-        self.zone.set(f"mx.{OFFICE}", "A", "127.0.0.1")
+        self.zone.set(hostname, "A", self.host)
         return said
 
     def start(self, *arguments: str) -> None:
@@ -137,7 +147,7 @@ class Stage:
             )
         until(self._ready, "the office to start")
         for kind in ("smtp", "submission"):
-            found = re.search(rf"listening for {kind} on 127\.0\.0\.1:(\d+)", self.log)
+            found = re.search(rf"listening for {kind} on {re.escape(self.host)}:(\d+)", self.log)
             setattr(self, f"{kind}_port", int(found[1]) if found else 0)
 
     def _ready(self) -> bool:
@@ -167,7 +177,7 @@ class Stage:
 
     def client(self, domain: str = VENDOR) -> smtplib.SMTP:
         """A connection to the office's port 25, as the domain's mail server."""
-        return smtplib.SMTP("127.0.0.1", self.smtp_port, f"mx.{domain}", timeout=PATIENCE)
+        return smtplib.SMTP(self.host, self.smtp_port, f"mx.{domain}", timeout=PATIENCE)
 
     def rcpt(self, recipient: str, sender: str = ORDERS) -> tuple[int, str]:
         """What RCPT is answered now."""

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sortingoffice.config import Limits
+from sortingoffice.core.limits import network
 from sortingoffice.edge.gate import Gate
 from sortingoffice.edge.hooks import Hooks
+from sortingoffice.edge.peer import here
+from sortingoffice.edge.rates import Rates
 from sortingoffice.values import Network
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 # Octets of large messages that are in memory, and in a hook, at once: rewriting copies each a few
 # times, and 200 senders of 25 MB shall not fill the machine.  The others wait for their 250.
 ROOM = 48 * 2**20
+# Passwords that are checked at once: each takes a thread, and 19 MB.
+LOGINS = 4
 # A session this old may be shown the door when the house is full and it is the slowest one.
 OLD_SECONDS = 5.0
 
@@ -77,8 +82,9 @@ class Door:
     most         octets of one message
     context      the certificate; None: no STARTTLS.  Swapped as a whole at a reload
     folder       where the content of a large message waits, as an unnamed file
+    arrivals     connections of a network in the present minute; octets: of its messages, in the hour
     login_delay  seconds before a failed login is answered, times the failures of its session
-    logins       how many passwords are checked at once: each takes a thread and its memory
+    logins       how many passwords are checked at once
     threads      write and read the files of large messages
     """
 
@@ -94,14 +100,41 @@ class Door:
     login_delay: float = 1.0
     closing: bool = False
     sessions: set[Session] = field(default_factory=set)
+    arrivals: Rates = field(default_factory=lambda: Rates(60.0))
+    octets: Rates = field(default_factory=lambda: Rates(3600.0))
     room: Room = field(default_factory=Room)
-    logins: Semaphore = field(default_factory=lambda: Semaphore(4))
+    logins: Semaphore = field(default_factory=lambda: Semaphore(LOGINS))
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "content"))
 
-    def enter(self, ip: str, now: float) -> bool:
-        """Whether this peer may come in.  When the house is full, the slowest old session makes room."""
+    def enter(self, ip: str, now: float) -> str:
+        """The rule that keeps this peer out; "": it may come in, and is counted.
+
+        When the house is full, the slowest old session makes room.
+        """
+        if self.hasty(ip, now):
+            return "peer_connections_per_minute"
         if self.gate.full and not self.gate.crowded(ip):
             old = [s for s in self.sessions if s.evictable and now - s.started > OLD_SECONDS]
             if old:
                 min(old, key=lambda s: s.reader.arrived / (now - s.started)).evict()
-        return self.gate.enter(ip)
+        if self.gate.enter(ip):
+            return ""
+        return "connections_per_peer" if self.gate.crowded(ip) else "connections"
+
+    def hasty(self, ip: str, now: float) -> bool:
+        """Whether its network has come too often in this minute, this time included."""
+        most = self.limits.peer_connections_per_minute
+        if not most or here(ip):
+            return False
+        self.arrivals.add(network(ip), 1, now)
+        return self.arrivals.of_peer(network(ip), now) > most
+
+    def sated(self, ip: str, now: float, more: int = 0) -> bool:
+        """Whether its network has sent as many octets as it may in this hour.  more  announced by SIZE"""
+        most = self.limits.peer_bytes_per_hour
+        return bool(most) and not here(ip) and self.octets.of_peer(network(ip), now) + more > most
+
+    def received(self, ip: str, octets: int, now: float) -> None:
+        """So much content came from it, whatever became of it."""
+        if self.limits.peer_bytes_per_hour and not here(ip):
+            self.octets.add(network(ip), octets, now)

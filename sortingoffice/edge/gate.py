@@ -1,29 +1,76 @@
 """How many may come in: connections in all and per peer, and failed logins per peer.
 
-Promise: a count per peer, nothing else; bounded memory; what entered leaves.
+Promise: a count per peer, nothing else; bounded memory; what entered leaves.  Connections are counted for
+all processes of the office together.
 
-Sources: RFC 5321 §7.8; RFC 4954 §9 (guessing).
+Sources: RFC 5321 §7.8; RFC 4954 §9 (guessing); Cormode and Muthukrishnan, "An improved data stream summary:
+the count-min sketch".
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+import mmap
+from collections import OrderedDict
 
-from sortingoffice.edge.peer import network
+from sortingoffice.core.limits import network
 
 _REMEMBERED = 10_000
 TRIES = 10  # failed logins of one peer …
 LOCKED_SECONDS = 900.0  # … within this time lock it for as long
 
+_PLACES = 1 << 14
+_ROWS = 2
+_PART = 1 + _ROWS * _PLACES  # of one process: all that it has inside, then the rows
+
+
+class Counts:
+    """Who is inside, in memory that the processes share; made before they are forked.
+
+    Each writes its own part alone, so nothing is locked, and reads the sum.  A peer is counted at one place
+    of each row, found by Python's keyed hash, which forked processes have in common; the smaller sum is the
+    peer's own, unless others met it in both rows: with 1,000 inside, one peer in 270 is counted too high.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self._cells = memoryview(mmap.mmap(-1, processes * _PART * 4)).cast("I")
+        self._starts = range(0, processes * _PART, _PART)
+        self._own = 0
+
+    def of(self, number: int) -> Counts:
+        """The same counts, for the process that writes this part."""
+        same = object.__new__(Counts)
+        same._cells, same._starts, same._own = self._cells, self._starts, number * _PART
+        return same
+
+    def forget(self, number: int) -> None:
+        """A process has died, and all that it had inside with it."""
+        start = number * _PART
+        self._cells[start : start + _PART] = memoryview(bytes(_PART * 4)).cast("I")
+
+    def add(self, peer: str, change: int) -> None:
+        self._cells[self._own] += change
+        for place in _places(peer):
+            self._cells[self._own + place] += change
+
+    @property
+    def everybody(self) -> int:
+        return sum(self._cells[start] for start in self._starts)
+
+    def of_peer(self, peer: str) -> int:
+        return min(sum(self._cells[start + place] for start in self._starts) for place in _places(peer))
+
+
+def _places(peer: str) -> tuple[int, ...]:
+    return tuple(1 + row * _PLACES + hash((row, peer)) % _PLACES for row in range(_ROWS))
+
 
 class Gate:
-    """The counts of one process."""
+    """Who may come in, and whose logins failed in this process."""
 
-    def __init__(self, *, most: int, most_per_peer: int) -> None:
+    def __init__(self, *, most: int, most_per_peer: int, counts: Counts | None = None) -> None:
         self._most = most
         self._most_per_peer = most_per_peer
-        self._inside = 0
-        self._by_peer: Counter[str] = Counter()
+        self._counts = counts or Counts()
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def resize(self, *, most: int, most_per_peer: int) -> None:
@@ -31,28 +78,26 @@ class Gate:
         self._most, self._most_per_peer = most, most_per_peer
 
     @property
+    def inside(self) -> int:
+        return self._counts.everybody
+
+    @property
     def full(self) -> bool:
-        return self._inside >= self._most
+        return self.inside >= self._most
 
     def crowded(self, ip: str) -> bool:
         """Whether this peer has as many inside as it may."""
-        return self._by_peer[network(ip)] >= self._most_per_peer
+        return self._counts.of_peer(network(ip)) >= self._most_per_peer
 
     def enter(self, ip: str) -> bool:
         """Whether one more of this peer may come in; the one who may is counted."""
-        peer = network(ip)
         if self.full or self.crowded(ip):
             return False
-        self._inside += 1
-        self._by_peer[peer] += 1
+        self._counts.add(network(ip), 1)
         return True
 
     def leave(self, ip: str) -> None:
-        peer = network(ip)
-        self._inside -= 1
-        self._by_peer[peer] -= 1
-        if not self._by_peer[peer]:
-            del self._by_peer[peer]
+        self._counts.add(network(ip), -1)
 
     # ---- failed logins -----------------------------------------------------------------------------
 

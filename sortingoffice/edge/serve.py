@@ -7,7 +7,7 @@ those who come from then on, and loses no connection.
 The implicit-TLS listener is opened anew on a duplicate of its socket at a reload: its backlog
 belongs to the socket, so nobody is turned away.
 
-Sources: sd_listen_fds(3); RFC 8314 §3.3; socket(7) (SO_REUSEPORT), ipv6(7) (IPV6_V6ONLY).
+Sources: sd_listen_fds(3); RFC 8314 §3.3; ipv6(7) (IPV6_V6ONLY).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 
 from sortingoffice import log
 from sortingoffice.config import Config
-from sortingoffice.edge.door import Door
-from sortingoffice.edge.gate import Gate
+from sortingoffice.edge.door import LOGINS, ROOM, Door, Room
+from sortingoffice.edge.gate import Counts, Gate
 from sortingoffice.edge.hooks import Hooks
 from sortingoffice.edge.session import Session
 from sortingoffice.edge.smtp import Smtp
@@ -115,14 +115,16 @@ async def serve(
     context: ssl.SSLContext | None,
     smtp_sockets: Iterable[socket.socket] = (),
     submission_sockets: Iterable[socket.socket] = (),
-    reuse_port: bool = False,
+    counts: Counts | None = None,
+    processes: int = 1,
 ) -> Edge:
     """Start both ports.
 
     context             the server's certificate; None: no TLS, so nobody can submit
-    smtp_sockets        already listening, from systemd; given, the config's addresses are not opened
+    smtp_sockets        already listening; given, the config's addresses are not opened
     submission_sockets  the same for submission
-    reuse_port          several processes may listen on the same addresses
+    counts              who is inside, of all processes that listen; None: this is the only one
+    processes           how many those are: each has its part of the room and of the logins at once
 
     Raises `OfficeError` where an address can't be had.
     """
@@ -134,17 +136,19 @@ async def serve(
         limits=limits,
         most=config.smtp.max_message_bytes,
         hooks=hooks,
-        gate=Gate(most=limits.connections, most_per_peer=limits.connections_per_peer),
+        gate=Gate(most=limits.connections, most_per_peer=limits.connections_per_peer, counts=counts),
         context=context,
         proxies=config.smtp.proxy_protocol_from,
         xclients=config.smtp.xclient_from,
         folder=config.data_dir if config.data_dir.is_dir() else None,
+        room=Room(ROOM // processes),
+        logins=asyncio.Semaphore(max(1, LOGINS // processes)),
     )
     edge = Edge(door)
     try:
-        for one in list(smtp_sockets) or opened(config.smtp.listen, reuse_port=reuse_port):
+        for one in list(smtp_sockets) or opened(config.smtp.listen):
             edge.listeners.append(_Listener(one, Smtp, implicit_tls=False))
-        for one in list(submission_sockets) or opened(config.submission.listen, reuse_port=reuse_port):
+        for one in list(submission_sockets) or opened(config.submission.listen):
             edge.listeners.append(_Listener(one, Submission, implicit_tls=config.submission.tls))
         if config.submission.tls and context is None:
             raise OfficeError(
@@ -158,13 +162,13 @@ async def serve(
     return edge
 
 
-def opened(endpoints: Iterable[Endpoint], *, reuse_port: bool = False) -> list[socket.socket]:
+def opened(endpoints: Iterable[Endpoint]) -> list[socket.socket]:
     """Listening sockets for these addresses; raises `OfficeError` and leaves none open."""
     wanted = tuple(endpoints)
     sockets: list[socket.socket] = []
     try:
         for endpoint in wanted:
-            sockets.extend(_listen(endpoint, wanted, reuse_port=reuse_port))
+            sockets.extend(_listen(endpoint, wanted))
     except BaseException:
         for one in sockets:
             one.close()
@@ -172,9 +176,7 @@ def opened(endpoints: Iterable[Endpoint], *, reuse_port: bool = False) -> list[s
     return sockets
 
 
-def _listen(
-    endpoint: Endpoint, all_of_them: tuple[Endpoint, ...], *, reuse_port: bool
-) -> list[socket.socket]:
+def _listen(endpoint: Endpoint, all_of_them: tuple[Endpoint, ...]) -> list[socket.socket]:
     found: list[socket.socket] = []
     try:
         addresses = socket.getaddrinfo(
@@ -185,8 +187,6 @@ def _listen(
             found.append(one)
             one.setblocking(False)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if reuse_port:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 # [::] takes IPv4 too, unless that has a listener of its own.
                 other = any(e.port == endpoint.port and ":" not in e.host for e in all_of_them)

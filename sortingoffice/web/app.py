@@ -142,21 +142,25 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-async def serve(office: Callable[[], Office], endpoint: Endpoint) -> Server:
-    """Listen and answer; raises `OfficeError` where the address can't be had."""
-    return await listen(application(office), endpoint, "http")
-
-
-async def listen(made: Starlette, endpoint: Endpoint, section: str) -> Server:
-    """Serve an application; `section` of the config says where."""
+def opened(endpoint: Endpoint, section: str) -> socket.socket:
+    """A listening socket; `section` of the config says where.  Raises `OfficeError`."""
     try:
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-        door = socket.create_server((endpoint.host, endpoint.port), family=family, backlog=256)
+        return socket.create_server((endpoint.host, endpoint.port), family=family, backlog=256)
     except OSError as error:
         raise OfficeError(
             f"can't listen for {section} on {endpoint} ({error.strerror}): change {section}.listen, or set "
             'it to "" for none'
         ) from None
+
+
+async def serve(office: Callable[[], Office], door: socket.socket) -> Server:
+    """Answer at this socket."""
+    return await listen(application(office), door)
+
+
+async def listen(made: Starlette, door: socket.socket) -> Server:
+    """Serve an application."""
     server = _Quiet(
         uvicorn.Config(
             made,

@@ -1,0 +1,100 @@
+"""The sockets of the office: opened once, before any process of it takes a connection from them.
+
+Promise: all of them accept, or `OfficeError` is raised and none does.  What systemd passed is used
+instead of the config's addresses.  Each worker process has the same sockets; the system hands a connection
+to one of those that wait, so what a dead worker would have taken waits for the next.
+
+Sources: sd_listen_fds(3); accept(2).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from sortingoffice import log
+from sortingoffice.config import Config
+from sortingoffice.edge.serve import opened as opened_for_mail
+from sortingoffice.errors import OfficeError
+from sortingoffice.values import Endpoint
+from sortingoffice.web.app import opened as opened_for_http
+
+_FIRST_PASSED = 3  # sd_listen_fds(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """What listens for whom."""
+
+    smtp: tuple[socket.socket, ...] = ()
+    submission: tuple[socket.socket, ...] = ()
+    http: socket.socket | None = None
+    metrics: socket.socket | None = None
+
+    def close(self) -> None:
+        """In this process; who has the sockets too goes on."""
+        for one in (*self.smtp, *self.submission, self.http, self.metrics):
+            if one is not None:
+                one.close()
+
+    def told(self) -> list[tuple[str, Endpoint]]:
+        """What it is for, and where, with the ports that the system chose."""
+        mail = [("smtp", one) for one in self.smtp] + [("submission", one) for one in self.submission]
+        others = [("http", self.http), ("metrics", self.metrics)]
+        found = [*mail, *((kind, one) for kind, one in others if one is not None)]
+        return [(kind, _endpoint(one)) for kind, one in found]
+
+
+def opened(config: Config, role: str) -> Listening:
+    """The sockets of a role; raises `OfficeError`."""
+    smtp: list[socket.socket] = []
+    submission: list[socket.socket] = []
+    http = None
+    try:
+        if role in ("all", "smtp"):
+            passed = _passed()
+            smtp += passed.get("smtp") or opened_for_mail(config.smtp.listen)
+            submission += passed.get("submission") or opened_for_mail(config.submission.listen)
+        if role in ("all", "web") and config.http.listen is not None:
+            http = opened_for_http(config.http.listen, "http")
+    except BaseException:
+        Listening(tuple(smtp), tuple(submission), http).close()
+        raise
+    return Listening(tuple(smtp), tuple(submission), http, _for_figures(config))
+
+
+def _for_figures(config: Config) -> socket.socket | None:
+    """A port that another role of this office has is no reason to take no mail."""
+    where = config.metrics.listen
+    if where is None:
+        return None
+    try:
+        return opened_for_http(where, "metrics")
+    except OfficeError as error:
+        log.event("metrics-not-served", reason=error)
+        return None
+
+
+def _passed() -> dict[str, list[socket.socket]]:
+    """Listening sockets from systemd, by name: FileDescriptorName=smtp or submission.
+
+    An unnamed one is taken for smtp.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return {}
+    count = int(os.environ.get("LISTEN_FDS", "0"))
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    found: dict[str, list[socket.socket]] = {}
+    for at in range(count):
+        name = names[at] if at < len(names) else ""
+        kind = "submission" if "submission" in name else "smtp"
+        passed = socket.socket(fileno=_FIRST_PASSED + at)
+        passed.setblocking(False)
+        found.setdefault(kind, []).append(passed)
+    return found
+
+
+def _endpoint(one: socket.socket) -> Endpoint:
+    name = one.getsockname()
+    return Endpoint(str(name[0]), int(name[1])) if isinstance(name, tuple) else Endpoint(str(name), 0)
