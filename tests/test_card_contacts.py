@@ -105,8 +105,8 @@ def test_the_file_holds_a_contact_per_card(desk: Desk) -> None:
     desk.set("größe.shoe=42")
     desk.db.call(schema.insert, Domain(0, "second.example", START))
     cards = vcard.parse(desk.db.view(cardcontacts.file, desk.office, desk.account))
-    assert [card[0].text for card in cards] == ["Card phone"], "a name beyond ASCII has no address"
-    assert cards[0][2].text.startswith("phone.")
+    assert [card[0].text for card in cards] == ["New address", "Pocket addresses", "Card phone"], "ASCII only"
+    assert cards[2][2].text.startswith("phone.")
 
 
 def test_through_a_running_office_the_contact_is_taken_off_and_its_card_goes(office: Office) -> None:

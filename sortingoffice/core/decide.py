@@ -58,6 +58,7 @@ class Target(StrEnum):
     VERIFICATION = "verification"  # where a mailbox's owner answers our question
     CONFIRMATION = "confirmation"  # where the person says their word on a held message
     CARD = "card"  # a card contact: asks for the card, and is never delivered to
+    BY_MAIL = "by mail"  # where the person asks for an address by mail
 
 
 @dataclass(frozen=True, slots=True)

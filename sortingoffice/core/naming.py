@@ -42,6 +42,10 @@ RESERVED = frozenset(
 )
 
 
+# What a local part with a secret of the office begins with, before its first dot.
+PREFIXES = frozenset({"new", "pocket", "verify", "yes"})
+
+
 def canonical(address: str) -> str:
     """The form in which aliases are matched: lower case, the local part without `.`, `-` and `_`.
 
@@ -56,6 +60,11 @@ def canonical(address: str) -> str:
 def reserved(local: str) -> bool:
     """Whether a local part is the office's own, in any spelling."""
     return canonical(local) in RESERVED
+
+
+def prefixed(local: str) -> bool:
+    """Whether a local part looks like one of the office's own with a secret in it; nobody may choose it."""
+    return local.lower().partition(".")[0] in PREFIXES
 
 
 @cache

@@ -26,11 +26,13 @@ class Notice:
     subject   text, one line
     lines     text, one paragraph line each; addressed to the person, so it may name their things
     original  the mail it is about, octets; None where there is none
+    answers   Message-IDs of the thread that it answers in, the latest last; ASCII
     """
 
     subject: str
     lines: tuple[str, ...]
     original: bytes | None = None
+    answers: tuple[str, ...] = ()
 
 
 def sender(hostname: str) -> Address:
@@ -61,6 +63,9 @@ def compose(notice: Notice, *, to: Address, author: Address, token: str, now: da
         b"Auto-Submitted: auto-generated",
         b"MIME-Version: 1.0",
     ]
+    if notice.answers:
+        head.append(b"In-Reply-To: " + notice.answers[-1].encode("ascii"))
+        head.append(b"References: " + b"\r\n ".join(each.encode("ascii") for each in notice.answers))
     if notice.original is None:
         return b"\r\n".join(head) + b"\r\n" + plain
     boundary = f"=_{token}".encode("ascii")

@@ -2,6 +2,8 @@
 
     shipping.k7q2v9xm@…     name of a card or view, and a mark that only this office can make
 
+The file for an address book also has the by-mail contacts (`flows.bymail`).
+
 Promise: the address leads to its account's card and to nothing else; only mail that the account
 itself wrote may use it; it is taken off before anything leaves.  Nothing is stored.
 
@@ -16,6 +18,7 @@ import re
 
 from sortingoffice.core.model import Account
 from sortingoffice.errors import OfficeError
+from sortingoffice.flows import bymail
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import cipher, vcard
 from sortingoffice.mail.address import Address
@@ -47,26 +50,27 @@ def address(office: Office, account: Account, name: str, domain: str) -> Address
 
 
 def file(tx: Transaction, office: Office, account: Account) -> bytes:
-    """One vCard per card and view, to be imported into an address book."""
+    """A vCard for each by-mail contact, card and view, to be imported into an address book."""
     hosted = domains.every(tx)
     if not hosted:
         raise OfficeError("no domain is hosted here yet: `sortingoffice admin domain add DOMAIN`")
     names = [card.name for card in rows.every(tx, account.id)]
     names += [view.name for view in rows.views(tx, account.id)]
-    written = b""
+    found = bymail.contacts(tx, office, account)
     for name in sorted(names):
-        found = address(office, account, name, hosted[0].name)
-        if found is not None:
-            called = f"Card {name}"
-            properties = (
-                Property("FN", (called,)),
-                Property("N", (called, "", "", "", "")),
-                Property("EMAIL", (str(found),), ("internet",)),
-            )
-            written += vcard.serialize(properties, "3.0")
-    if not written:
-        raise OfficeError("there are no cards yet: `sortingoffice card set` asks for the first one")
-    return written
+        led = address(office, account, name, hosted[0].name)
+        if led is not None:
+            found[f"Card {name}"] = led
+    return b"".join(_contact(called, led) for called, led in found.items())
+
+
+def _contact(called: str, led: Address) -> bytes:
+    properties = (
+        Property("FN", (called,)),
+        Property("N", (called, "", "", "", "")),
+        Property("EMAIL", (str(led),), ("internet",)),
+    )
+    return vcard.serialize(properties, "3.0")
 
 
 def _mark(office: Office, account_id: int, name: str) -> str:

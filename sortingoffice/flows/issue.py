@@ -188,7 +188,7 @@ def _chosen(tx: Transaction, local: str, domain: Domain) -> str:
     parsed = addresses.parse(f"{local.strip().lower()}@{domain.name}")
     if parsed is None or not parsed.ascii or parsed.local.startswith("-") or '"' in str(parsed):
         raise OfficeError(f'"{local}" is no local part: use letters, digits and dots')
-    if naming.reserved(parsed.local):
+    if naming.reserved(parsed.local) or naming.prefixed(parsed.local):
         raise OfficeError(f'"{local}" is reserved for the office itself: choose another local part')
     if rows.canonical_taken(tx, naming.canonical(parsed.normal)):
         raise OfficeError(

@@ -26,6 +26,7 @@ def send(
     by: Address | None = None,
     rule: str,
     now: datetime,
+    fingerprint: bytes | None = None,
 ) -> SpooledMessage | None:
     """Tell the person; None where the account has no verified mailbox to tell.
 
@@ -33,6 +34,7 @@ def send(
           otherwise the preferred one is told
     by    an address of ours that takes the answer; None: `author`, whose mail reaches the admin
     rule  why; stands in `trace` and `log`
+    fingerprint  of the mail that it answers, so that the same mail is answered once
     """
     mailbox = _mailbox(tx, account_id, to)
     recipient = parse(mailbox.address) if mailbox is not None else None
@@ -48,6 +50,7 @@ def send(
         relationship_id=relationship_id,
         rule=rule,
         now=now,
+        fingerprint=fingerprint,
     )
 
 
@@ -62,6 +65,7 @@ def put(
     relationship_id: int | None = None,
     rule: str,
     now: datetime,
+    fingerprint: bytes | None = None,
 ) -> SpooledMessage:
     """Tell this very address, verified or not, as `author`."""
     name = token.fresh(office.random(10))
@@ -78,7 +82,7 @@ def put(
             sender="",
             origin="",
             results="",
-            fingerprint=None,
+            fingerprint=fingerprint,
             rule=rule,
             subject=said.subject[:200],
             bulk=True,

@@ -19,6 +19,7 @@ from sortingoffice.core.decide import Decision, MessageFacts, Scan, Target, Verd
 from sortingoffice.core.limits import network
 from sortingoffice.core.model import Account, Envelope, Peer, Relationship
 from sortingoffice.flows import (
+    bymail,
     consent,
     inward,
     outward,
@@ -169,6 +170,8 @@ def _message_facts(office: Office, message: Message) -> MessageFacts:
     )
 
 
+# Addresses that only their own account may write to.
+_PERSONAL = frozenset({Target.REVERSE, Target.CONFIRMATION, Target.CARD, Target.BY_MAIL})
 # Refusals of a stranger's mail to a live alias: they count, and evidence of them is kept.
 _EVIDENT = frozenset({"locked", "dmarc_reject", "refused_sender"})
 
@@ -192,6 +195,8 @@ def accept(tx: Transaction, office: Office, arrival: Arrival) -> Decision:
             consent.answered(tx, office, arrival, asked.address)
         if words and len(words) == len(found):
             return Decision(Verdict.ACCEPT, "word_on_a_held_message", decide.ACCEPTED)
+        if all(each.target is Target.BY_MAIL and each.account == account for each in found):
+            return _answered_by_mail(tx, office, arrival, account, found)
         return outward.accept(tx, office, arrival, account, found, arrival.token)
     judged = tuple(_Judged(each, _judge(tx, office, arrival, each)) for each in found)
     answer = decide.answer(tuple(each.decision for each in judged))
@@ -217,7 +222,7 @@ def _reserved(tx: Transaction, office: Office, address: Address) -> Found:
 
 def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> Decision:
     """One recipient's decision; reads only."""
-    if found.target in (Target.REVERSE, Target.CONFIRMATION, Target.CARD):
+    if found.target in _PERSONAL:
         assert found.account is not None
         return outward.author(tx, office, arrival, found.account, found.address)
     if found.target is Target.RETURN_PATH:
@@ -248,17 +253,26 @@ def _act(
             verify.answered(tx, office, arrival, found.address)
         elif found.target is Target.CONFIRMATION and decision.verdict is Verdict.ACCEPT:
             consent.answered(tx, office, arrival, found.address)
-        elif found.target in (Target.REVERSE, Target.CONFIRMATION, Target.CARD) or (
-            decision.verdict is Verdict.REFUSE and _gone(decision)
-        ):
+        elif found.target in _PERSONAL or (decision.verdict is Verdict.REFUSE and _gone(decision)):
             _note(tx, arrival, each, decision)  # a stranger at a reverse alias, or an alias that has ended
         elif found.relationship is not None:
             alias = _addressed(tx, found, found.relationship)
             inward.put(tx, office, arrival, found.relationship, alias, decision, next(names))
     result = answer
     for account, recipients in own.values():
-        result = outward.accept(tx, office, arrival, account, tuple(recipients), next(names))
+        if all(each.target is Target.BY_MAIL for each in recipients):
+            result = _answered_by_mail(tx, office, arrival, account, tuple(recipients))
+        else:
+            result = outward.accept(tx, office, arrival, account, tuple(recipients), next(names))
     return result
+
+
+def _answered_by_mail(
+    tx: Transaction, office: Office, arrival: Arrival, account: Account, found: tuple[Found, ...]
+) -> Decision:
+    """To by-mail contacts and to nobody else: together with a vendor they are outsiders, and it goes back."""
+    outward.learn_proof(tx, arrival, account)
+    return [bymail.answered(tx, office, arrival, account, each.address) for each in found][-1]
 
 
 def _gone(decision: Decision) -> bool:
@@ -269,7 +283,7 @@ def _outward(tx: Transaction, arrival: Arrival, judged: _Judged) -> bool:
     """Whether the account itself wrote to this recipient, as `_judge` found."""
     if judged.decision.verdict is not Verdict.ACCEPT or judged.found.account is None:
         return False
-    if judged.found.target in (Target.REVERSE, Target.CARD):
+    if judged.found.target in (Target.REVERSE, Target.CARD, Target.BY_MAIL):
         return True
     return judged.found.target is Target.ALIAS and outward.claims_to_be(tx, arrival, judged.found.account)
 

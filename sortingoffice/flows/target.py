@@ -12,7 +12,7 @@ from sortingoffice.core import naming
 from sortingoffice.core.decide import RcptFacts, Target
 from sortingoffice.core.model import Account, AccountState, Alias, Contact, Delivery, Relationship
 from sortingoffice.flows import accounts as accounts_flow
-from sortingoffice.flows import cardcontacts, consent
+from sortingoffice.flows import bymail, cardcontacts, consent
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import token
 from sortingoffice.mail.address import Address
@@ -74,7 +74,17 @@ def find(tx: Transaction, office: Office, address: Address) -> Found:
         return _owned(tx, Found(address, Target.ALIAS, alias=alias), alias.relationship_id)
     if contact is not None:
         return _owned(tx, Found(address, Target.REVERSE, contact=contact), contact.relationship_id)
-    return _return_path(tx, office, address) or _card(tx, office, address) or Found(address, Target.NOTHING)
+    return (
+        _return_path(tx, office, address)
+        or _by_mail(tx, office, address)
+        or _card(tx, office, address)
+        or Found(address, Target.NOTHING)
+    )
+
+
+def _by_mail(tx: Transaction, office: Office, address: Address) -> Found | None:
+    owner = bymail.find(tx, office, address)
+    return None if owner is None else Found(address, Target.BY_MAIL, account=owner)
 
 
 def _card(tx: Transaction, office: Office, address: Address) -> Found | None:

@@ -1,4 +1,4 @@
-"""Names of ours: signed local parts (VERP return paths), loop marks, and a message's public id.
+"""Names of ours: signed local parts (VERP return paths, by-mail contacts), loop marks, a message's public id.
 
 Promise: delivery_of(key, return_path(key, n)) == n, whatever the case, and for a local part
 that we did not make it is None (but for one chance in 2**80).  The delivery's number is masked, so that
@@ -46,6 +46,25 @@ def delivery_of(key: bytes, local: str) -> int | None:
     if not hmac.compare_digest(mac, _mac(key, b"return path", number)):
         return None
     return int.from_bytes(number, "big")
+
+
+def contact_secret(key: bytes, account_id: int, renewed: int) -> str:
+    """The secret part of an account's by-mail contacts: 26 characters, other ones each time it is renewed."""
+    number = account_id.to_bytes(_NUMBER, "big")
+    mac = _mac(key, b"by mail", number + renewed.to_bytes(4, "big"))
+    return _text(_masked(key, mac, number) + mac)
+
+
+def account_of(key: bytes, secret: str) -> int | None:
+    """The account that a by-mail contact's secret can only belong to, if it is one: the caller compares it
+    with that account's `contact_secret`.  None where it can't be one."""
+    try:
+        octets = base64.b32decode(secret.upper() + "======")
+    except (binascii.Error, ValueError):
+        return None
+    if len(octets) != _NUMBER + _MAC:
+        return None
+    return int.from_bytes(_masked(key, octets[_NUMBER:], octets[:_NUMBER]), "big")
 
 
 def loop_mark(key: bytes, relationship_id: int) -> str:

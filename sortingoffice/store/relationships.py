@@ -52,6 +52,11 @@ _BY_CANONICAL = sa.select(_alias).where(_alias.c.canonical == sa.bindparam("cano
 _ALIAS = sa.select(_alias).where(_alias.c.id == sa.bindparam("id"))
 _ALIASES = sa.select(_alias).where(_alias.c.relationship_id == _OF).order_by(_alias.c.id)
 _LIVE = sa.select(sa.func.count()).select_from(_alias).where(_alias.c.state != AliasState.REVOKED)
+_MADE_SINCE = (
+    sa.select(sa.func.count())
+    .select_from(_relationship)
+    .where(_OF_ACCOUNT, _relationship.c.created >= sa.bindparam("since", type_=schema.Instant))
+)
 _ISSUED = sa.select(sa.func.max(_alias.c.id))
 _MANY = 10_000
 _ADDRESSES = (
@@ -185,6 +190,11 @@ def set_alias(tx: Transaction, alias: Alias) -> None:
 
 def alias_by_canonical(tx: Transaction, canonical: str) -> Alias | None:
     return schema.one(Alias, run(tx, _BY_CANONICAL, {"canonical": canonical}))
+
+
+def made_since(tx: Transaction, account_id: int, since: datetime) -> int:
+    """How many relationships the account has made since then."""
+    return int(tx.execute(_MADE_SINCE, {"account_id": account_id, "since": since}).scalar_one())
 
 
 def alias_by_id(tx: Transaction, alias_id: int) -> Alias | None:
