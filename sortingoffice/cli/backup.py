@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal, at_the_end, interactive
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.errors import OfficeError
@@ -22,7 +23,8 @@ def backup(terminal: Terminal, file: Path) -> None:
     source = _file(terminal)
     if not source.is_file():
         raise OfficeError(f"there is no database at {source} yet; run: sortingoffice init")
-    files.save(source, file)
+    with watched("Writing the backup") as watcher:
+        files.save(source, file, watcher)
     keys = terminal.config.data_dir / "keys"
     sentence = (
         f"The backup is {file}. Card values in it can be read only with the keys: keep {keys} apart from it."
@@ -44,7 +46,8 @@ def restore_backup(terminal: Terminal, file: Path, yes: bool) -> None:
     if interactive() and not yes:
         click.confirm(f"Replace {to} by {file}?", abort=True, err=True)
     to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    aside = files.put_back(file, to)
+    with watched("Putting the backup back") as watcher:
+        aside = files.put_back(file, to, watcher)
     database = Database(terminal.config.database)
     at_the_end(database.close)
     database.upgrade()

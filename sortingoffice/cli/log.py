@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import history
@@ -29,7 +30,8 @@ def log(terminal: Terminal, relationship: str, most: int) -> None:
 
 
 def _verify(terminal: Terminal) -> None:
-    found = terminal.office.db.call(history.verify)
+    with watched("Reading the log") as watcher:
+        found = terminal.office.db.call(history.verify, watcher)
     if not found["holds"]:
         raise OfficeError(f"the log does not hold: {found['wrong']}, after {found['lines']} lines that do")
     sentence = f"All {found['lines']} lines hold. Note the last hash elsewhere: {found['hash']}"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import importing, moving
@@ -62,7 +63,8 @@ def import_(terminal: Terminal, file: Path, dry_run: bool, yes: bool) -> None:
             raise OfficeError(f"{number} addresses would be moved: look with --dry-run, then add --yes")
         terminal.rows(planned, _COLUMNS, empty="")
         click.confirm(f"Move these {number} addresses in?", abort=True, err=True)
-    done = office.db.call(importing.carry_out, office, account, found, actor="cli")
+    with watched("Moving in") as watcher:
+        done = office.db.call(importing.carry_out, office, account, found, actor="cli", watcher=watcher)
     terminal.rows(done, _COLUMNS, empty="")
     say(f"{kind}: {sum(each['what'] != 'skip' for each in done)} of {len(done)} moved.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.errors import OfficeError
@@ -59,7 +60,8 @@ def retry(terminal: Terminal, numbers: tuple[int, ...], destination: str, all_: 
     """Try deliveries now, instead of when they are due."""
     office = terminal.office
     chosen = _chosen(terminal, numbers, destination, all_)
-    done = office.db.call(queues.retry, office, chosen, actor="cli")
+    with watched("Retrying") as watcher:
+        done = office.db.call(queues.retry, office, chosen, actor="cli", watcher=watcher)
     _done(terminal, done, "due now")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sortingoffice.core import naming
 from sortingoffice.core.model import Account, Attempt, Delivery, Event, SpooledMessage
+from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.errors import NotThere
 from sortingoffice.mail import address as addresses
 from sortingoffice.store import chain, contacts, events, relationships, spool
@@ -32,10 +33,10 @@ def log(
     return [_event(tx, each, slugs) for each in found]
 
 
-def verify(tx: Transaction) -> dict[str, Any]:
+def verify(tx: Transaction, watcher: Watcher = unwatched) -> dict[str, Any]:
     """Whether every line of log and ledger is as it was linked, and the last hash, to note elsewhere."""
     chain.extend(tx, 100_000)
-    count, wrong = chain.verify(tx)
+    count, wrong = chain.verify(tx, watcher)
     return {"lines": count, "holds": not wrong, "wrong": wrong, "hash": chain.head(tx)}
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from sortingoffice.core import naming
 from sortingoffice.core.model import Account
+from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.core.relationship import Action
 from sortingoffice.core.text import one_line
 from sortingoffice.errors import OfficeError
@@ -177,10 +178,20 @@ def _step(tx: Transaction, old: Old, hosted: set[str], moved: set[str]) -> Step:
 
 
 def carry_out(
-    tx: Transaction, office: Office, account: Account, found: tuple[Old, ...], *, actor: str
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    found: tuple[Old, ...],
+    *,
+    actor: str,
+    watcher: Watcher = unwatched,
 ) -> list[dict[str, Any]]:
     """Do what `plan` says now; a row for each address."""
-    return [_do(tx, office, account, step, actor) for step in plan(tx, account, found)]
+    done = []
+    for step in plan(tx, account, found):
+        done.append(_do(tx, office, account, step, actor))
+        watcher(len(done), len(found))
+    return done
 
 
 def _do(tx: Transaction, office: Office, account: Account, step: Step, actor: str) -> dict[str, Any]:

@@ -5,10 +5,11 @@ Promise: `retry` and `drop` change only what still waits, and write down who did
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sortingoffice.core.model import DeliveryState
+from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows.office import Office
 from sortingoffice.store import events, spool
@@ -47,7 +48,9 @@ def one(tx: Transaction, number: int) -> dict[str, Any]:
     }
 
 
-def retry(tx: Transaction, office: Office, numbers: Iterable[int], *, actor: str) -> list[dict[str, Any]]:
+def retry(
+    tx: Transaction, office: Office, numbers: Sequence[int], *, actor: str, watcher: Watcher = unwatched
+) -> list[dict[str, Any]]:
     """Make deliveries due now; returns those that are.  Raises where one that was named can't be."""
     done = []
     for number in numbers:
@@ -56,6 +59,7 @@ def retry(tx: Transaction, office: Office, numbers: Iterable[int], *, actor: str
             raise OfficeError(_why_not(found, number, "tried again"))
         _event(tx, office, found, actor, "retried")
         done.append(_row(_named(tx, number)))
+        watcher(len(done), len(numbers))
     return done
 
 

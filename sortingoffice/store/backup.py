@@ -13,15 +13,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.store import migrations
 
+_STEP = 2048  # pages, 8 MiB, between two words to the watcher
 
-def save(source: Path, to: Path) -> None:
-    """Write a backup of the database file `source`, which may be in use.
+
+def save(source: Path, to: Path, watcher: Watcher = unwatched) -> None:
+    """Write a backup of the database file `source`, which may be in use.  The watcher counts pages.
 
     Raises OfficeError where `to` exists or can't be written.
     """
@@ -32,7 +35,11 @@ def save(source: Path, to: Path) -> None:
         unfinished.unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with _opened(source) as live, _opened(unfinished) as copy:
-            live.backup(copy)  # in one step: one moment, and nobody who writes has to wait
+            # One moment, and nobody who writes has to wait: the steps share one read transaction.
+            live.execute("BEGIN")
+            live.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            live.backup(copy, pages=_STEP, progress=_told(watcher))
+            live.execute("ROLLBACK")
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
             _check(copy, unfinished)
         _sync(unfinished)
@@ -64,7 +71,7 @@ def revision(backup: Path) -> str:
     return found
 
 
-def put_back(backup: Path, to: Path) -> Path | None:
+def put_back(backup: Path, to: Path, watcher: Watcher = unwatched) -> Path | None:
     """Replace the database file `to`, which may be in use, by a backup.
 
     The caller looked it through with `revision`.  Returns where the replaced one was kept; None
@@ -80,10 +87,14 @@ def put_back(backup: Path, to: Path) -> Path | None:
         os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         with _opened(backup) as copy, _opened(to) as live:
-            copy.backup(live)
+            copy.backup(live, pages=_STEP, progress=_told(watcher))
     except sqlite3.Error as error:
         raise OfficeError(f"the backup can't be put back: {error}; nothing was changed") from error
     return aside
+
+
+def _told(watcher: Watcher) -> Callable[[int, int, int], None]:
+    return lambda _, remaining, total: watcher(total - remaining, total)
 
 
 def problems(database: Path) -> tuple[str, ...]:

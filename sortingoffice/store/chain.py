@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from sortingoffice.core import chain
 from sortingoffice.core.chain import Link
+from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
 
@@ -31,6 +32,7 @@ def _plain(type: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
 
 _ROWS = {name: _raw(table) for name, table in LINES.items()}
 _HEAD = sa.select(_link.c.hash).order_by(_link.c.id.desc()).limit(1)
+_HOW_MANY = sa.select(sa.func.count()).select_from(_link)
 _NEW = {
     name: _ROWS[name]
     .where(
@@ -74,9 +76,10 @@ def extend(tx: Transaction, most: int) -> int:
     return total
 
 
-def verify(tx: Transaction) -> tuple[int, str]:
+def verify(tx: Transaction, watcher: Watcher = unwatched) -> tuple[int, str]:
     """How many lines hold, and what is wrong with the first that doesn't; "" where all do."""
     last, count = chain.START, 0
+    total = int(tx.execute(_HOW_MANY).scalar_one())
     for links in _batches(tx):
         for name in LINES:
             wanted = [each.number for each in links if each.line == name]
@@ -91,6 +94,7 @@ def verify(tx: Transaction) -> tuple[int, str]:
             if last != each.hash:
                 return count, f"the chain breaks at {each.line} {each.number}"
             count += 1
+        watcher(count, total)
     return count, ""
 
 
