@@ -14,6 +14,7 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 
 WINDOW = 3600.0  # seconds that are counted together
 GREYLIST_SECONDS = 240.0  # a sender that comes again after this, and before a day is over, is taken
@@ -22,8 +23,10 @@ _REMEMBERED = 20_000  # networks
 _STEP, _LONGEST = 0.5, 5.0  # seconds of waiting, per wrong guess beyond half of the limit, and at most
 
 
+@lru_cache(maxsize=4096)
 def network(ip: str) -> str:
-    """What counts as one peer: an IPv4 address, or the /64 of an IPv6 one."""
+    """What counts as one peer: an IPv4 address (its neighbours are strangers to it), or the /64 of an IPv6
+    one, since one customer has at least that (RFC 6177)."""
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:

@@ -1,14 +1,13 @@
-"""Who the peer is: its address as text, what is counted as one peer, whether a list has it.
+"""Who the peer is: its address as text, what it calls itself, whether a list has it.
 
-Sources: RFC 4291 §2.5.5.2 (IPv4 in IPv6), RFC 6177 (end sites get a /64 or more); RFC 5321 §4.1.4.
+Sources: RFC 4291 §2.5.5.2 (IPv4 in IPv6); RFC 5321 §4.1.4.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address
 
 from sortingoffice.values import Network
 
@@ -28,16 +27,12 @@ def plain(host: str) -> str:
     return str(address)
 
 
-@lru_cache(maxsize=4096)
-def network(ip: str) -> str:
-    """What is counted as one peer: an IPv4 address, an IPv6 /64 (one customer has at least that)."""
+def here(ip: str) -> bool:
+    """Whether it is this very machine: a proxy in front of us, or a program of its own admin."""
     try:
-        address = ip_address(ip)
+        return ip_address(ip).is_loopback
     except ValueError:
-        return ip
-    if isinstance(address, IPv4Address):
-        return ip
-    return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+        return True  # a local socket
 
 
 def listed(ip: str, networks: Iterable[Network]) -> bool:

@@ -194,12 +194,22 @@ class Session(SMTP):
         if listed(self.peer.ip, self.door.proxies):
             self.connected = await proxied(self, self.connected)
             self.peer = replace(self.peer, ip=self.connected)
-        if not self.door.enter(self.peer.ip, self.loop.time()):
-            self.say(replies.TOO_MANY_CONNECTIONS)
-            log.event("session.refused", ip=self.peer.ip, why="too many connections")
+        if not self.enter():
+            return False
+        self.greet()
+        return True
+
+    def enter(self) -> bool:
+        """Count the peer in, as who it is now; one that may not come in is told, and that is all."""
+        self._leave()
+        rule = self.door.enter(self.peer.ip, self.loop.time())
+        if rule:
+            self.say(
+                replies.TOO_HASTY if rule == "peer_connections_per_minute" else replies.TOO_MANY_CONNECTIONS
+            )
+            log.event("session.refused", ip=self.peer.ip, rule=rule)
             return False
         self._counted = self.peer.ip
-        self.greet()
         return True
 
     def greet(self) -> None:

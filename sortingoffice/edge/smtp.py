@@ -103,7 +103,8 @@ class Smtp(Session):
             return
         self.peer = peer
         self.reset()
-        self.greet()  # as if it had just connected
+        if self.enter():
+            self.greet()  # as if it had just connected
 
     # ---- MAIL --------------------------------------------------------------------------------------
 
@@ -122,6 +123,11 @@ class Smtp(Session):
             return
         if int(path.parameters.get("SIZE", "0")) > self.door.most:  # RFC 1870 §6.1
             self.say(replies.TOO_LARGE)
+            return
+        size = int(path.parameters.get("SIZE", "0"))
+        if self.peer.account_id is None and self.door.sated(self.peer.ip, self.loop.time(), size):
+            log.event("mail.refused", ip=self.peer.ip, rule="peer_bytes_per_hour")
+            self.say(replies.TOO_MUCH)
             return
         refusal = await self.judge_sender(path.address)
         if refusal is not None:
@@ -211,6 +217,7 @@ class Smtp(Session):
             finally:
                 self._receiving = False
                 content.close()
+                self.door.received(self.peer.ip, content.received, self.loop.time())
 
     async def _receive(self, content: Content) -> None:
         limits = self.door.limits
