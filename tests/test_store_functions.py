@@ -409,11 +409,15 @@ def test_of_several_insides_the_first_is_told(rows: Rows) -> None:
     assert rows.db.view(references.inside_of, of.id, ["<same@vendor>"]) == {"<same@vendor>": "<first>"}
 
 
-def test_an_id_was_carried_by_the_account_or_not(rows: Rows) -> None:
-    rows.db.call(references.remember, rows.of("Lamp Shop").id, "<in>", "<out>", NOW)
-    assert rows.db.view(references.carried, rows.anna.id, "<out>")
-    assert not rows.db.view(references.carried, rows.anna.id, "<in>")
-    assert not rows.db.view(references.carried, rows.bert.id, "<out>")
+def test_an_id_was_carried_by_this_relationship_by_another_or_by_none_of_the_account(rows: Rows) -> None:
+    lamps, books, theirs = rows.of("Lamp Shop"), rows.of("Books"), rows.of("Lamp Shop", rows.bert)
+    rows.db.call(references.remember, lamps.id, "<in>", "<out>", NOW)
+    assert rows.db.view(references.carried, books, "<out>") == (lamps.id, "<in>")
+    assert rows.db.view(references.carried, lamps, "<in>") is None
+    assert rows.db.view(references.carried, theirs, "<out>") is None
+    rows.db.call(references.remember, books.id, "<own>", "<out>", NOW)
+    assert rows.db.view(references.carried, books, "<out>") == (books.id, "<own>")
+    assert rows.db.view(references.carried, lamps, "<out>") == (lamps.id, "<in>")
 
 
 def test_old_references_are_forgotten(rows: Rows) -> None:

@@ -10,11 +10,12 @@ Sources: the design, "States of a relationship".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sortingoffice.core.model import Relationship, RelationshipState
+from sortingoffice.core.model import Mailbox, MailboxState, Relationship, RelationshipState
 
 CLOSING_FOR = timedelta(days=45)
 
@@ -153,3 +154,16 @@ def state_at(of: Relationship, now: datetime) -> RelationshipState:
     if of.state is _MUTED and of.muted_until is not None and of.muted_until <= now:
         return _ACTIVE
     return of.state
+
+
+def mailbox_of(relationship: Relationship, mailboxes: Iterable[Mailbox]) -> Mailbox | None:
+    """Where its mail goes: its own mailbox, else the account's preferred one, else the first that delivers.
+
+    A failing mailbox is still it (its mail is held), a pending one never; None where there is no other.
+
+    mailboxes  the account's, oldest first
+    """
+    verified = [each for each in mailboxes if each.state is not MailboxState.PENDING]
+    own = [each for each in verified if each.id == relationship.mailbox_id]
+    delivering = [each for each in verified if each.delivers]
+    return next(iter([*own, *sorted(delivering, key=lambda each: not each.preferred)]), None)

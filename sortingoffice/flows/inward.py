@@ -6,23 +6,23 @@ binding that it makes and the event stand together or not at all.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sortingoffice.core import binding, decide, inward, naming
-from sortingoffice.core.binding import Identities
+from sortingoffice.core import spooled as rows
+from sortingoffice.core.binding import Identities, Stranger
 from sortingoffice.core.decide import Decision, Dmarc, InwardFacts, Target, Verdict
 from sortingoffice.core.model import (
     Binding,
     Contact,
-    Delivery,
-    DeliveryState,
     Direction,
     Mailbox,
     Relationship,
     RelationshipState,
     SpooledMessage,
 )
+from sortingoffice.core.relationship import mailbox_of
 from sortingoffice.flows import disclose, issue, strangers, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
@@ -34,7 +34,7 @@ from sortingoffice.store import accounts, contacts, events, references, relation
 from sortingoffice.store.database import Transaction
 
 REPEAT_WINDOW = timedelta(hours=6)  # in which the same message for the same recipient counts as one
-_SUBJECT = 200
+_NAME = 200  # characters of a correspondent's name that are kept
 
 
 def vouched(office: Office, arrival: Arrival) -> bool:
@@ -55,29 +55,71 @@ def identities(office: Office, arrival: Arrival) -> Identities:
     return Identities(None if who is None else who.address, authenticated, signers)
 
 
-def judge(tx: Transaction, office: Office, arrival: Arrival, relationship: Relationship) -> Decision:
-    """The fate of the message at this relationship; reads only."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one message at one relationship, read once for whoever decides and acts.
+
+    mailboxes  the account's
+    stranger   what the author is to the relationship
+    """
+
+    relationship: Relationship
+    who: Identities
+    bindings: tuple[Binding, ...]
+    mailboxes: tuple[Mailbox, ...]
+    stranger: Stranger
+    fingerprint: bytes | None
+
+    @property
+    def bound(self) -> frozenset[str]:
+        return _bound(self.bindings)
+
+    @property
+    def refused(self) -> frozenset[str]:
+        return frozenset(each.identity for each in self.bindings if each.how == "refused")
+
+    @property
+    def mailbox(self) -> Mailbox | None:
+        """Where the mail goes."""
+        return mailbox_of(self.relationship, self.mailboxes)
+
+
+def known(tx: Transaction, office: Office, arrival: Arrival, relationship: Relationship) -> Known:
+    """Gather; reads only."""
     who = identities(office, arrival)
-    known = relationships.bindings(tx, relationship.id)
-    bound = frozenset(each.identity for each in known if each.how != "refused")
-    refused = frozenset(each.identity for each in known if each.how == "refused")
-    stranger = strangers.standing(tx, arrival, relationship, bound, who)
-    mailbox = accounts.mailbox_for(tx, relationship)
-    fingerprint = _fingerprint(arrival, relationship)
-    earlier = spool.same(tx, fingerprint, arrival.now - REPEAT_WINDOW) if fingerprint else None
+    bindings = relationships.bindings(tx, relationship.id)
+    return Known(
+        relationship,
+        who,
+        bindings,
+        accounts.mailboxes(tx, relationship.account_id),
+        strangers.standing(tx, arrival, relationship, _bound(bindings), who),
+        arrival.fingerprint(f"relationship {relationship.id}"),
+    )
+
+
+def _bound(bindings: tuple[Binding, ...]) -> frozenset[str]:
+    return frozenset(each.identity for each in bindings if each.how != "refused")
+
+
+def judge(tx: Transaction, office: Office, arrival: Arrival, known: Known) -> Decision:
+    """The fate of the message at this relationship; reads only."""
+    who, relationship, mailbox = known.who, known.relationship, known.mailbox
+    since = arrival.now - REPEAT_WINDOW
+    earlier = known.fingerprint is not None and spool.same(tx, known.fingerprint, since) is not None
     mark = token.loop_mark(office.keys.token, relationship.id)
     return decide.inward(
         InwardFacts(
-            stranger=stranger,
+            stranger=known.stranger,
             dmarc=_dmarc(arrival),
             strangers=relationship.strangers,
             state=relationship.state,
             mailbox=None if mailbox is None else mailbox.state,
-            list_bound=bool(who.signers & bound),
+            list_bound=bool(who.signers & known.bound),
             vouched=vouched(office, arrival),
-            refused=_refused(refused, who),
+            refused=_refused(known.refused, who),
             looped=trace.carries(arrival.message, office.config.hostname, mark),
-            repeated=earlier is not None,
+            repeated=earlier,
             author=who.author is not None,
             scan=arrival.scan,
         )
@@ -88,7 +130,7 @@ def put(
     tx: Transaction,
     office: Office,
     arrival: Arrival,
-    relationship: Relationship,
+    known: Known,
     alias: Address,
     decision: Decision,
     name: str,
@@ -98,105 +140,83 @@ def put(
     name  the token of this copy: one arrival becomes one message per relationship
     """
     if decision.rule == "repeated_message":
-        _event(tx, arrival, relationship, "repeated", decision.rule, _from(arrival))
+        _event(tx, arrival, known.relationship, "repeated", decision.rule, _from(arrival))
         return
-    mailbox = accounts.mailbox_for(tx, relationship)
-    relationship = _opened(tx, office, arrival, relationship)
-    message, author = _rewritten(tx, office, arrival, relationship, alias, mailbox)
+    relationship = _opened(tx, arrival, known)
+    message, author = _rewritten(tx, office, arrival, known, alias)
     if arrival.scan is decide.Scan.SPAM:
         message = replace(message, fields=(field("X-Spam", "Yes"), *message.fields))
-    raw = bytes(message)
-    held = decision.verdict is not Verdict.ACCEPT
-    spool.put(
-        tx,
-        SpooledMessage(
-            id=0,
-            token=name,
-            direction=Direction.INWARD,
-            account_id=relationship.account_id,
-            relationship_id=relationship.id,
-            sender=arrival.sender,
-            origin=trace.origin(arrival.peer),
-            results=arrival.auth.text(office.config.hostname),
-            fingerprint=_fingerprint(arrival, relationship),
-            rule=decision.rule,
-            subject=headers.decode(arrival.message.value("Subject") or b"")[:_SUBJECT],
-            bulk=classify.bulk(arrival.message),
-            authenticated=arrival.auth.spf.result == "pass",
-            utf8=arrival.envelope.utf8,
-            size=len(raw),
-            accepted=arrival.now,
-            raw=raw,
-        ),
-        (
-            Delivery(
-                id=0,
-                message_id=0,
-                account_id=relationship.account_id,
-                relationship_id=relationship.id,
-                contact_id=None if author is None else author.id,
-                recipient="" if mailbox is None else mailbox.address,
-                destination="" if mailbox is None else mailbox.address.rpartition("@")[2],
-                return_domain=alias.domain,
-                state=DeliveryState.HELD if held else DeliveryState.QUEUED,
-                reason=decision.rule if held else "",
-                attempts=0,
-                due=arrival.now,
-                expires=arrival.now + office.config.delivery.give_up_after,
-                delay_told=False,
-                lease_node="",
-                lease_until=None,
-                last_reply="",
-                created=arrival.now,
-                ended=None,
-            ),
-        ),
+    held = decision.rule if decision.verdict is not Verdict.ACCEPT else ""
+    spooled = _spooled(office, arrival, known, bytes(message), decision, name)
+    delivery = rows.delivery(
+        spooled,
+        "" if known.mailbox is None else known.mailbox.address,
+        destination="" if known.mailbox is None else known.mailbox.address.rpartition("@")[2],
+        give_up_after=office.config.delivery.give_up_after,
+        return_domain=alias.domain,
+        contact_id=None if author is None else author.id,
+        held=held,
     )
+    spool.put(tx, spooled, (delivery,))
     relationships.update(tx, replace(relationship, received=relationship.received + 1))
     disclose.remember_inbound(tx, office, relationship, arrival.message, arrival.now)
-    count(tx, office, arrival, relationship, alias, decision)
+    count(tx, office, arrival, replace(known, relationship=relationship), alias, decision)
     _event(tx, arrival, relationship, "held" if held else "accepted", decision.rule, _from(arrival))
+
+
+def _spooled(
+    office: Office, arrival: Arrival, known: Known, raw: bytes, decision: Decision, name: str
+) -> SpooledMessage:
+    return rows.message(
+        raw,
+        token=name,
+        direction=Direction.INWARD,
+        account_id=known.relationship.account_id,
+        relationship_id=known.relationship.id,
+        sender=arrival.sender,
+        origin=trace.origin(arrival.peer),
+        results=arrival.auth.text(office.config.hostname),
+        fingerprint=known.fingerprint,
+        rule=decision.rule,
+        subject=headers.decode(arrival.message.value("Subject") or b""),
+        now=arrival.now,
+        bulk=classify.bulk(arrival.message),
+        authenticated=arrival.auth.spf.result == "pass",
+        utf8=arrival.envelope.utf8,
+    )
 
 
 def count(
     tx: Transaction,
     office: Office,
     arrival: Arrival,
-    relationship: Relationship,
+    known: Known,
     alias: Address,
     decision: Decision,
 ) -> None:
     """Note who wrote; for accepted, held and refused mail alike."""
-    who = identities(office, arrival)
-    known = relationships.bindings(tx, relationship.id)
-    bound = frozenset(each.identity for each in known if each.how != "refused")
-    stranger = strangers.standing(tx, arrival, relationship, bound, who)
-    strangers.note(tx, office, arrival, relationship, alias, decision, stranger, who)
+    strangers.note(tx, office, arrival, known.relationship, alias, decision, known.stranger, known.who)
 
 
 def _rewritten(
-    tx: Transaction,
-    office: Office,
-    arrival: Arrival,
-    relationship: Relationship,
-    alias: Address,
-    mailbox: Mailbox | None,
+    tx: Transaction, office: Office, arrival: Arrival, known: Known, alias: Address
 ) -> tuple[Message, Contact | None]:
     """The message for the mailbox, and the contact who wrote it."""
+    relationship, mailbox = known.relationship, known.mailbox
     message = trace.without_forged(arrival.message, office.config.hostname)
-    own = {alias.normal, *(each.address for each in accounts.mailboxes(tx, relationship.account_id))}
-    known: dict[str, Contact] = {}
+    own = {alias.normal, *(each.address for each in known.mailboxes)}
+    written: dict[str, Contact] = {}
     for person in inward.people(message, frozenset(own)):
         if _is_own(tx, office, relationship, person.address):
             own.add(person.address.normal)
         else:
-            known[person.address.normal] = contact(tx, office, relationship, person, arrival)
+            written[person.address.normal] = contact(tx, office, relationship, person, arrival)
     outside = inward.message_id(message)
     inside = _inside_id(tx, arrival, relationship, alias, outside)
     if outside:
         references.remember(tx, relationship.id, inside or outside, outside, arrival.now)
     facts = inward.InwardFacts(
-        reverse={normal: _address(each.reverse_alias) for normal, each in known.items()},
+        reverse={normal: _address(each.reverse_alias) for normal, each in written.items()},
         own=frozenset(own),
         inside=references.inside_of(tx, relationship.id, inward.ids(message)),
         alias=alias,
@@ -204,7 +224,7 @@ def _rewritten(
         message_id=inside,
     )
     who = inward.author(message)
-    return inward.rewrite(message, facts), None if who is None else known.get(who.address.normal)
+    return inward.rewrite(message, facts), None if who is None else written.get(who.address.normal)
 
 
 def _is_own(tx: Transaction, office: Office, relationship: Relationship, address: Address) -> bool:
@@ -238,7 +258,7 @@ def contact(
             relationship_id=relationship.id,
             address=person.address.normal,
             written=str(person.address),
-            name=person.display[:_SUBJECT],
+            name=person.display[:_NAME],
             reverse_alias=reverse,
             reverse_canonical=naming.canonical(reverse),
             created=arrival.now,
@@ -253,20 +273,20 @@ def _inside_id(
     id of ours, always the same for the same relationship.  "" where the original is kept."""
     if not outside:
         return ""
-    mapped = references.inside_of(tx, relationship.id, (outside,)).get(outside, "")
-    if mapped and mapped != outside:
-        return mapped
-    if references.carried(tx, relationship.account_id, outside):
-        return f"<{arrival.token}.{relationship.id}@{alias.domain}>"
-    return ""
+    carried = references.carried(tx, relationship, outside)
+    if carried is None:
+        return ""
+    of, inside = carried
+    if of == relationship.id and inside != outside:
+        return inside
+    return f"<{arrival.token}.{relationship.id}@{alias.domain}>"
 
 
-def _opened(tx: Transaction, office: Office, arrival: Arrival, relationship: Relationship) -> Relationship:
+def _opened(tx: Transaction, arrival: Arrival, known: Known) -> Relationship:
     """The first proof binds: the relationship to its vendor, and a pocket alias to both."""
-    who = binding.proven(identities(office, arrival))
-    known = relationships.bindings(tx, relationship.id)
-    if who and not any(each.how != "refused" or each.identity == who for each in known):
-        relationships.bind(tx, Binding(0, relationship.id, who, "learned", arrival.now))
+    relationship, who = known.relationship, binding.proven(known.who)
+    first = who and not any(each.how != "refused" or each.identity == who for each in known.bindings)
+    if first and relationships.bind(tx, Binding(0, relationship.id, who, "learned", arrival.now)):
         _event(tx, arrival, relationship, "bound", "first_proof", who)
     if relationship.state is RelationshipState.UNBOUND:
         return replace(relationship, state=RelationshipState.ACTIVE, name=who or relationship.name)
@@ -287,10 +307,6 @@ def _refused(refused: frozenset[str], who: Identities) -> bool:
     if who.author is None:
         return False
     return bool({who.author.normal, who.author.domain, binding.identity(who.author)} & refused)
-
-
-def _fingerprint(arrival: Arrival, relationship: Relationship) -> bytes | None:
-    return arrival.fingerprint(f"relationship {relationship.id}")
 
 
 def _from(arrival: Arrival) -> str:

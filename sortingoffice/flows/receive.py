@@ -178,10 +178,16 @@ _EVIDENT = frozenset({"locked", "dmarc_reject", "refused_sender"})
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """One recipient and what will become of it."""
+    """One recipient and what will become of it.
+
+    known  what was found out for the decision at the relationship; None where it took nothing of it
+    own    the account itself wrote the message, to an alias of its own
+    """
 
     found: Found
     decision: Decision
+    known: inward.Known | None = None
+    own: bool = False
 
 
 def accept(tx: Transaction, office: Office, arrival: Arrival) -> Decision:
@@ -198,14 +204,14 @@ def accept(tx: Transaction, office: Office, arrival: Arrival) -> Decision:
         if all(each.target is Target.BY_MAIL and each.account == account for each in found):
             return _answered_by_mail(tx, office, arrival, account, found)
         return outward.accept(tx, office, arrival, account, found, arrival.token)
-    judged = tuple(_Judged(each, _judge(tx, office, arrival, each)) for each in found)
+    judged = tuple(_judge(tx, office, arrival, each) for each in found)
     answer = decide.answer(tuple(each.decision for each in judged))
     if answer.verdict in (Verdict.REFUSE, Verdict.DEFER):
         for each in judged:
             _note(tx, arrival, each, answer)
-            if each.decision.rule in _EVIDENT and each.found.relationship is not None:
-                alias = _addressed(tx, each.found, each.found.relationship)
-                inward.count(tx, office, arrival, each.found.relationship, alias, each.decision)
+            if each.decision.rule in _EVIDENT and each.known is not None:
+                alias = _addressed(tx, each.found, each.known.relationship)
+                inward.count(tx, office, arrival, each.known, alias, each.decision)
         return answer
     return _act(tx, office, arrival, judged, answer)
 
@@ -220,22 +226,24 @@ def _reserved(tx: Transaction, office: Office, address: Address) -> Found:
     return replace(found, relationship=relationship, account=owner)
 
 
-def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> Decision:
+def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> _Judged:
     """One recipient's decision; reads only."""
     if found.target in _PERSONAL:
         assert found.account is not None
-        return outward.author(tx, office, arrival, found.account, found.address)
+        return _Judged(found, outward.author(tx, office, arrival, found.account, found.address))
     if found.target is Target.RETURN_PATH:
-        return Decision(Verdict.ACCEPT, "return_path", decide.ACCEPTED)
+        return _Judged(found, Decision(Verdict.ACCEPT, "return_path", decide.ACCEPTED))
     if found.target is Target.VERIFICATION:
-        return Decision(Verdict.ACCEPT, "verification", decide.ACCEPTED)
+        return _Judged(found, Decision(Verdict.ACCEPT, "verification", decide.ACCEPTED))
     facts = found.rcpt_facts(submission=False, now=arrival.now)
     again = decide.rcpt(facts)  # a revoke between RCPT and now holds
     if again.verdict is not Verdict.ACCEPT or found.relationship is None or found.account is None:
-        return again
-    if outward.claims_to_be(tx, arrival, found.account):
-        return outward.author(tx, office, arrival, found.account, found.address)
-    return inward.judge(tx, office, arrival, found.relationship)
+        return _Judged(found, again)
+    known = inward.known(tx, office, arrival, found.relationship)
+    if outward.written_by(arrival, known.mailboxes) is not None:
+        decision = outward.author(tx, office, arrival, found.account, found.address)
+        return _Judged(found, decision, known, own=found.target is Target.ALIAS)
+    return _Judged(found, inward.judge(tx, office, arrival, known), known)
 
 
 def _act(
@@ -245,7 +253,7 @@ def _act(
     own: dict[int, tuple[Account, list[Found]]] = {}
     for each in judged:
         found, decision = each.found, each.decision
-        if found.account is not None and _outward(tx, arrival, each):
+        if found.account is not None and _outward(each):
             own.setdefault(found.account.id, (found.account, []))[1].append(found)
         elif found.target is Target.RETURN_PATH:
             _returned(tx, office, arrival, found, next(names))
@@ -257,7 +265,8 @@ def _act(
             _note(tx, arrival, each, decision)  # a stranger at a reverse alias, or an alias that has ended
         elif found.relationship is not None:
             alias = _addressed(tx, found, found.relationship)
-            inward.put(tx, office, arrival, found.relationship, alias, decision, next(names))
+            known = each.known or inward.known(tx, office, arrival, found.relationship)
+            inward.put(tx, office, arrival, known, alias, decision, next(names))
     result = answer
     for account, recipients in own.values():
         if all(each.target is Target.BY_MAIL for each in recipients):
@@ -279,13 +288,11 @@ def _gone(decision: Decision) -> bool:
     return decision.reply is decide.NO_SUCH
 
 
-def _outward(tx: Transaction, arrival: Arrival, judged: _Judged) -> bool:
+def _outward(judged: _Judged) -> bool:
     """Whether the account itself wrote to this recipient, as `_judge` found."""
-    if judged.decision.verdict is not Verdict.ACCEPT or judged.found.account is None:
+    if judged.decision.verdict is not Verdict.ACCEPT:
         return False
-    if judged.found.target in (Target.REVERSE, Target.CARD, Target.BY_MAIL):
-        return True
-    return judged.found.target is Target.ALIAS and outward.claims_to_be(tx, arrival, judged.found.account)
+    return judged.own or judged.found.target in (Target.REVERSE, Target.CARD, Target.BY_MAIL)
 
 
 def _returned(tx: Transaction, office: Office, arrival: Arrival, found: Found, name: str) -> None:
@@ -301,8 +308,8 @@ def _returned(tx: Transaction, office: Office, arrival: Arrival, found: Found, n
         _note(tx, arrival, _Judged(found, decide.NOT_A_BOUNCE), decide.NOT_A_BOUNCE)
         return
     alias = _addressed(tx, found, found.relationship)
-    decision = inward.judge(tx, office, arrival, found.relationship)
-    inward.put(tx, office, arrival, found.relationship, alias, decision, name)
+    known = inward.known(tx, office, arrival, found.relationship)
+    inward.put(tx, office, arrival, known, alias, inward.judge(tx, office, arrival, known), name)
 
 
 def _addressed(tx: Transaction, found: Found, relationship: Relationship) -> Address:
@@ -367,7 +374,7 @@ async def explain(office: Office, sender: Address | None, recipient: Address, ip
     auth = await _authenticated(office, peer, sender, raw, message) if ip else proved(sender)
     envelope = Envelope(sender, (recipient,))
     arrival = Arrival(peer, envelope, message, len(raw), auth, "explain", office.clock())
-    return await office.db.read(_judge, office, arrival, found)
+    return (await office.db.read(_judge, office, arrival, found)).decision
 
 
 def proved(sender: Address | None) -> Authentication:

@@ -68,10 +68,11 @@ def find(tx: Transaction, office: Office, address: Address) -> Found:
     if (asked := consent.find(tx, address.local)) is not None:
         return Found(address, Target.CONFIRMATION, account=accounts.by_id(tx, asked.account_id))
     canonical = naming.canonical(address.normal)
-    alias = relationships.alias_by_canonical(tx, canonical)
+    behind = relationships.behind(tx, canonical)
     contact = contacts.by_reverse(tx, canonical)
-    if alias is not None:
-        return _owned(tx, Found(address, Target.ALIAS, alias=alias), alias.relationship_id)
+    if behind is not None:
+        alias, relationship, account = behind
+        return Found(address, Target.ALIAS, account=account, relationship=relationship, alias=alias)
     if contact is not None:
         return _owned(tx, Found(address, Target.REVERSE, contact=contact), contact.relationship_id)
     return (

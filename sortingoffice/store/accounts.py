@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from sortingoffice.core.model import Account, AppPassword, Mailbox, MailboxState, Relationship
+from sortingoffice.core.relationship import mailbox_of
 from sortingoffice.errors import NotThere
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
@@ -116,11 +117,7 @@ def preferred_mailbox(tx: Transaction, account_id: int) -> Mailbox | None:
 
 def mailbox_for(tx: Transaction, relationship: Relationship) -> Mailbox | None:
     """Where a relationship's mail goes; None while the account has no verified mailbox."""
-    if relationship.mailbox_id is not None:
-        own = mailbox_by_id(tx, relationship.mailbox_id)
-        if own is not None and own.state is not MailboxState.PENDING:
-            return own
-    return preferred_mailbox(tx, relationship.account_id)
+    return mailbox_of(relationship, mailboxes(tx, relationship.account_id))
 
 
 # ---- app passwords -------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from sortingoffice.core.model import Reference
+from sortingoffice.core.model import Reference, Relationship
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
 from sortingoffice.store.statement import run
@@ -25,10 +25,11 @@ _BY_OUTSIDE = (
     .limit(1)
 )
 _CARRIED = (
-    sa.select(_reference.c.id)
+    sa.select(_reference.c.relationship_id, _reference.c.inside)
     .join(schema.relationship, schema.relationship.c.id == _reference.c.relationship_id)
     .where(_reference.c.outside == sa.bindparam("outside"))
     .where(schema.relationship.c.account_id == sa.bindparam("account_id"))
+    .order_by((_reference.c.relationship_id == sa.bindparam("own")).desc(), _reference.c.id)
     .limit(1)
 )
 _PRUNE = _reference.delete().where(
@@ -63,10 +64,12 @@ def _partners(
     return {known: partner for known, partner in found.items() if partner is not None}
 
 
-def carried(tx: Transaction, account_id: int, outside: str) -> bool:
-    """Whether any relationship of the account has carried this id of a vendor's side."""
-    found = run(tx, _CARRIED, {"account_id": account_id, "outside": outside})
-    return found.first() is not None
+def carried(tx: Transaction, relationship: Relationship, outside: str) -> tuple[int, str] | None:
+    """Which relationship of the account has carried this id of a vendor's side, this one or else the first,
+    and the id as the person's side knows it; None where none has."""
+    wanted = {"account_id": relationship.account_id, "own": relationship.id, "outside": outside}
+    row = run(tx, _CARRIED, wanted).first()
+    return None if row is None else (int(row[0]), str(row[1]))
 
 
 def prune(tx: Transaction, before: datetime, most: int = 5000) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sortingoffice.core import naming
-from sortingoffice.core.model import Alias, AliasState, Binding, Relationship, RelationshipState
+from sortingoffice.core.model import Account, Alias, AliasState, Binding, Relationship, RelationshipState
 from sortingoffice.errors import NotThere
 from sortingoffice.store import engine, schema
 from sortingoffice.store.engine import Transaction
@@ -50,6 +50,13 @@ _LAPSED = (
 
 _BY_CANONICAL = sa.select(_alias).where(_alias.c.canonical == sa.bindparam("canonical"))
 _ALIAS = sa.select(_alias).where(_alias.c.id == sa.bindparam("id"))
+_BEHIND = (
+    sa.select(_alias, _relationship, schema.account)
+    .join(_relationship, _relationship.c.id == _alias.c.relationship_id)
+    .join(schema.account, schema.account.c.id == _relationship.c.account_id)
+    .where(_alias.c.canonical == sa.bindparam("canonical"))
+)
+_HELD_BEHIND = _BEHIND.with_for_update(key_share=True, of=_relationship)
 _ALIASES = sa.select(_alias).where(_alias.c.relationship_id == _OF).order_by(_alias.c.id)
 _LIVE = sa.select(sa.func.count()).select_from(_alias).where(_alias.c.state != AliasState.REVOKED)
 _MADE_SINCE = (
@@ -201,6 +208,15 @@ def alias_by_id(tx: Transaction, alias_id: int) -> Alias | None:
     return schema.one(Alias, tx.execute(_ALIAS, {"id": alias_id}))
 
 
+def behind(tx: Transaction, canonical: str) -> tuple[Alias, Relationship, Account] | None:
+    """An alias, its relationship (held, as by `by_id`) and its owner, in one look."""
+    row = run(tx, _HELD_BEHIND if engine.writes(tx) else _BEHIND, {"canonical": canonical}).first()
+    if row is None:
+        return None
+    first, second = len(_alias.c), len(_alias.c) + len(_relationship.c)
+    return Alias(*row[:first]), Relationship(*row[first:second]), Account(*row[second:])
+
+
 def aliases(tx: Transaction, relationship_id: int) -> tuple[Alias, ...]:
     """Oldest first, revoked ones too."""
     return schema.every(Alias, run(tx, _ALIASES, {"relationship_id": relationship_id}))
@@ -225,11 +241,13 @@ def canonical_taken(tx: Transaction, canonical: str) -> bool:
 # ---- bindings ------------------------------------------------------------------------------------
 
 
-def bind(tx: Transaction, binding: Binding) -> None:
-    """Store a binding; where the identity stands already, only `how` changes."""
-    if not schema.add_unless(tx, binding, "relationship_id", "identity"):
+def bind(tx: Transaction, binding: Binding) -> bool:
+    """Store a binding; where the identity stands already, only `how` changes.  Whether it is new."""
+    new = schema.add_unless(tx, binding, "relationship_id", "identity")
+    if not new:
         changed: dict[str, Any] = {"of": binding.relationship_id, "who": binding.identity, "how": binding.how}
         tx.execute(_REBIND, changed)
+    return new
 
 
 def unbind(tx: Transaction, relationship_id: int, identity: str) -> bool:
