@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sortingoffice import config
 from sortingoffice.core import naming
 from sortingoffice.core.addressing import Problem
+from sortingoffice.core.decide import Decision
 from sortingoffice.core.model import (
     Account,
     AccountState,
@@ -36,7 +37,7 @@ from sortingoffice.core.model import (
     VendorKind,
     Via,
 )
-from sortingoffice.flows import cards, consent, disclose, grants, ledger
+from sortingoffice.flows import cards, consent, disclose, grants, ledger, outward, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.flows.disclose import Resolved
@@ -101,10 +102,10 @@ class Desk:
         return self.db.call(cards.set_view, self.office, self.account, name, members, actor="test")
 
     def who_has(self, named: str) -> list[dict[str, Any]]:
-        return self.db.view(ledger.who_has, self.account, named)
+        return self.db.view(ledger.who_has, self.office, self.account, named)
 
     def disclosures(self, relationship: str = "") -> list[dict[str, Any]]:
-        return self.db.view(ledger.disclosures, self.account, relationship)
+        return self.db.view(ledger.disclosures, self.office, self.account, relationship)
 
     def later(self, **span: int) -> None:
         self.now[0] += timedelta(**span)
@@ -134,6 +135,32 @@ class Desk:
         if isinstance(outcome, Resolved):
             self.db.call(self._spool, outcome, state)
         return outcome
+
+    def post(self, message: bytes | str, to: str = "", **envelope: Any) -> Decision:
+        """The person's mail, submitted, through the outward gate; to the clerk where nobody else is named.
+
+        message  from its Content-Type (or other fields) on; or a text
+        """
+        address = parse(to or self.clerk.reverse_alias)
+        assert address is not None
+        head = f"From: Anna <{MAILBOX}>\r\nTo: <{address}>\r\nSubject: your lamp\r\nMIME-Version: 1.0\r\n"
+        raw = head.encode() + octets(message)
+        name = os.urandom(8).hex()
+        arrival = Arrival(
+            Peer("192.0.2.1", account_id=self.account.id),
+            Envelope(envelope.get("sender", parse(MAILBOX)), (address,)),
+            Message.parse(raw),
+            len(raw),
+            Authentication(),
+            name,
+            self.now[0],
+        )
+
+        def accept(tx: sa.Connection) -> Decision:
+            found = target.find(tx, self.office, address)
+            return outward.accept(tx, self.office, arrival, self.account, (found,), name)
+
+        return self.db.call(accept)
 
     def notices(self) -> list[SpooledMessage]:
         """What the office wrote to the person, oldest first."""

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from pathlib import Path
 
 import pytest
 
 from sortingoffice.core.decide import Decision
-from sortingoffice.core.model import (
-    Envelope,
-    GrantMode,
-    Mailbox,
-    MailboxState,
-    Peer,
-    Sensitivity,
-    SpooledMessage,
-)
-from sortingoffice.flows import consent, held, outward, target
-from sortingoffice.flows.arrival import Arrival
-from sortingoffice.mail.address import parse
-from sortingoffice.mail.authentication import Authentication
-from sortingoffice.mail.message import Message
+from sortingoffice.core.model import GrantMode, Mailbox, MailboxState, Sensitivity, SpooledMessage
+from sortingoffice.flows import consent, held
 from sortingoffice.store import accounts, confirmations, spool
 from sortingoffice.store.database import Database
 from tests import leaks
-from tests.desk import MAILBOX, Desk, octets, open_desk
+from tests.desk import MAILBOX, Desk, open_desk
 
 IBAN = "DE89 3704 0044 0532 0130 00"
-_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -37,28 +23,8 @@ def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
     return open_desk(sqlite_db, tmp_path)
 
 
-def send(desk: Desk, message: bytes | str, subject: str = "your lamp") -> Decision:
-    """The person's mail to the clerk, submitted: the way through the outward gate."""
-    to = parse(desk.clerk.reverse_alias)
-    assert to is not None
-    head = f"From: Anna <{MAILBOX}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nMIME-Version: 1.0\r\n"
-    raw = head.encode() + octets(message)
-    name = f"mail{next(_numbers)}"
-    peer = Peer("192.0.2.1", account_id=desk.account.id)
-    arrival = Arrival(
-        peer,
-        Envelope(parse(MAILBOX), (to,)),
-        Message.parse(raw),
-        len(raw),
-        Authentication(),
-        name,
-        desk.now[0],
-    )
-    return desk.db.call(
-        lambda tx: outward.accept(
-            tx, desk.office, arrival, desk.account, (target.find(tx, desk.office, to),), name
-        )
-    )
+def send(desk: Desk, message: bytes | str) -> Decision:
+    return desk.post(message)
 
 
 def question(desk: Desk) -> str:
