@@ -9,12 +9,18 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
 from sortingoffice.cli.table import fitted, printable
 from sortingoffice.core.model import DeliveryState
+from sortingoffice.flows import relationships
+from sortingoffice.flows.office import Office
+from sortingoffice.store import accounts
+from sortingoffice.store import relationships as stored
+from sortingoffice.store.database import Transaction
 from tests.person import Person
 from tests.screen import at_terminal, drawn
 
@@ -173,3 +179,24 @@ def test_a_new_address_waits_for_no_table() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_a_longer_list_asks_the_database_no_more_often(person: Person) -> None:
+    def asked(number: int) -> int:
+        person.out("pocket", str(number))
+        for each in person.json("list")[:number]:
+            person.out("contact", each["relationship"], f"clerk{number}@shop.example")
+        with person.office() as office:
+            return office.db.view(_counted, office)
+
+    assert asked(2) == asked(6)
+
+
+def _counted(tx: Transaction, office: Office) -> int:
+    statements: list[str] = []
+    driver: Any = tx.connection.dbapi_connection
+    driver.set_trace_callback(statements.append)
+    rows = relationships.views(tx, office, accounts.the_only(tx))
+    driver.set_trace_callback(None)
+    assert rows == [relationships.view(tx, office, each) for each in stored.every(tx, 1)]
+    return len(statements)

@@ -9,9 +9,11 @@ Sources: the design, "States of a relationship".
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sortingoffice.core import naming
 from sortingoffice.core.model import (
@@ -19,13 +21,15 @@ from sortingoffice.core.model import (
     Alias,
     AliasState,
     Binding,
+    Contact,
     DeliveryState,
+    Mailbox,
     Relationship,
     RelationshipState,
     Strangers,
     VendorKind,
 )
-from sortingoffice.core.relationship import Action, No, after, state_at
+from sortingoffice.core.relationship import Action, No, after, mailbox_of, state_at
 from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import accounts
@@ -33,7 +37,7 @@ from sortingoffice.flows.office import Office
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.publicsuffix import organizational
 from sortingoffice.store import accounts as account_rows
-from sortingoffice.store import contacts, domains, events, spool
+from sortingoffice.store import belongings, contacts, domains, events, spool
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
 
@@ -320,36 +324,59 @@ def keep_time(tx: Transaction, office: Office) -> int:
 
 def current_alias(tx: Transaction, of: Relationship) -> Alias:
     """The alias that is shown: the live one."""
-    every = rows.aliases(tx, of.id)
-    live = [each for each in every if each.state is AliasState.LIVE]
-    return max(live or every, key=lambda each: each.id)
+    return _newest(rows.aliases(tx, of.id))
+
+
+def _newest(aliases: Sequence[Alias]) -> Alias:
+    live = [each for each in aliases if each.state is AliasState.LIVE]
+    return max(live or aliases, key=lambda each: each.id)
 
 
 # ---- showing -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What stands around one relationship; mailboxes are the account's."""
+
+    aliases: Sequence[Alias]
+    bindings: Sequence[Binding]
+    contacts: Sequence[Contact]
+    mailboxes: Sequence[Mailbox]
+
+
 def view(tx: Transaction, office: Office, of: Relationship) -> dict[str, Any]:
     """A relationship as programs read it: the keys of the interface, and what else `show` tells."""
-    bound = rows.bindings(tx, of.id)
-    every = rows.aliases(tx, of.id)
-    alias = current_alias(tx, of)
-    mailbox = account_rows.mailbox_for(tx, of)
+    around = _Around(
+        rows.aliases(tx, of.id),
+        rows.bindings(tx, of.id),
+        contacts.every(tx, of.id),
+        account_rows.mailboxes(tx, of.account_id),
+    )
+    return _view(of, around, office.clock())
+
+
+def _view(of: Relationship, around: _Around, now: datetime) -> dict[str, Any]:
+    alias = _newest(around.aliases)
+    mailbox = mailbox_of(of, around.mailboxes)
     return {
         "relationship": of.slug,
         "name": of.name,
         "alias": alias.address,
-        "state": state_at(of, office.clock()).value,
+        "state": state_at(of, now).value,
         "site": of.site,
-        "bindings": [each.identity for each in bound if each.how != "refused"],
+        "bindings": [each.identity for each in around.bindings if each.how != "refused"],
         "created": of.created,
         "contacts": [
             {"address": each.written, "name": each.name, "reverse_alias": each.reverse_alias}
-            for each in contacts.every(tx, of.id)
+            for each in around.contacts
         ],
         "kind": of.kind.value,
-        "refused": [each.identity for each in bound if each.how == "refused"],
+        "refused": [each.identity for each in around.bindings if each.how == "refused"],
         "older_aliases": [
-            {"alias": each.address, "state": each.state.value} for each in every if each.id != alias.id
+            {"alias": each.address, "state": each.state.value}
+            for each in around.aliases
+            if each.id != alias.id
         ],
         "strangers": of.strangers.value,
         "mailbox": mailbox.address if mailbox is not None else "",
@@ -379,9 +406,33 @@ def views(
     state: RelationshipState | None = None,
     search: str = "",
 ) -> list[dict[str, Any]]:
-    """The account's relationships, in the order in which they were made."""
-    found = [view(tx, office, each) for each in rows.every(tx, account.id, search=search)]
-    return [each for each in found if state is None or each["state"] == state.value]
+    """The account's relationships, in the order in which they were made; a fixed number of queries."""
+    now = office.clock()
+    found = rows.every(tx, account.id, search=search)
+    aliases = _grouped(belongings.of(tx, Alias, account.id))
+    bindings = _grouped(belongings.of(tx, Binding, account.id))
+    known = _grouped(belongings.of(tx, Contact, account.id))
+    mailboxes = account_rows.mailboxes(tx, account.id)
+    return [
+        _view(of, _Around(aliases[of.id], bindings[of.id], known[of.id], mailboxes), now)
+        for of in found
+        if state is None or state_at(of, now) is state
+    ]
+
+
+class _OfOne(Protocol):
+    @property
+    def relationship_id(self) -> int: ...
+
+
+_O = TypeVar("_O", bound=_OfOne)
+
+
+def _grouped(every: Iterable[_O]) -> dict[int, list[_O]]:
+    found: dict[int, list[_O]] = defaultdict(list)
+    for each in every:
+        found[each.relationship_id].append(each)
+    return found
 
 
 def write_event(
