@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import smtplib
 
+import dkim as dkimpy
 import pytest
 
 from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, VENDOR, until
+from sortingoffice.mail import keys
 from sortingoffice.mail.message import Message
 from tests.office import Office, addresses, written
 
@@ -56,6 +58,73 @@ def test_what_we_add_stands_on_top(office: Office) -> None:
     signed = [each.unfolded for each in got.all("DKIM-Signature") if f"d={OFFICE}".encode() in each.unfolded]
     assert len(signed) == 2, "both algorithms"
     assert b"mx.sort.example" in (got.value("Received") or b"")
+
+
+NAMED = (
+    b"from",
+    b"reply-to",
+    b"sender",
+    b"cc",
+    b"list-unsubscribe",
+    b"list-post",
+    b"disposition-notification-to",
+)
+
+
+@pytest.mark.parametrize("form", [(b"simple", b"simple"), (b"relaxed", b"relaxed")])
+def test_the_vendors_signature_verifies_again_once_the_named_fields_are_put_back(
+    office: Office, form: tuple[bytes, bytes]
+) -> None:
+    subject = f"signed {form[0].decode()}"
+    shop = office.fresh()
+    pem, public = keys.generate_rsa()
+    record = f"v=DKIM1; k=rsa; p={public}"
+    office.stage.zone.set(f"{form[0].decode()}._domainkey.{VENDOR}", "TXT", record)
+    raw = written(
+        f'From: "Lamp Shop" <{ORDERS}>',
+        f"Sender: sender@{VENDOR}",
+        f"Reply-To: Desk <desk@{VENDOR}>",
+        f"To: Anna <{shop.alias}>",
+        f"Cc: Jim <jim@other.example>,\r\n  {shop.alias}",
+        f"Message-ID: <{form[0].decode()}@{VENDOR}>",
+        f"Disposition-Notification-To: {ORDERS}",
+        f"List-Id: Offers <offers.{VENDOR}>",
+        f"List-Unsubscribe: <mailto:leave@{VENDOR}?subject=x>, <https://{VENDOR}/leave>",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
+        f"List-Post: <mailto:offers@{VENDOR}>",
+        "Auto-Submitted: auto-generated",
+        "X-Odd:   folded\r\n\tand odd  ",
+        "MIME-Version: 1.0",
+        'Content-Type: multipart/alternative; boundary="b 1"',
+        subject=subject,
+        body=b"preamble\r\n--b 1\r\nContent-Type: text/plain\r\n\r\nGr\xfc\xdfe,  \r\n\r\n--b 1\r\n"
+        b"Content-Type: text/html\r\n\r\n<p>" + b"x" * 1200 + b"</p>\r\n--b 1--\r\n\r\nepilogue\r\n\r\n",
+    )
+    signed = (
+        dkimpy.sign(
+            raw,
+            form[0],
+            VENDOR.encode(),
+            pem,
+            canonicalize=form,
+            include_headers=[each.name.lower() for each in Message.parse(raw).fields],
+        )
+        + raw
+    )
+    with office.stage.client(VENDOR) as client:
+        client.sendmail(ORDERS, [shop.alias], signed)
+    got = Message.parse(office.arrived(office.stage.home, subject)[0].octets)
+    originals = Message.parse(signed).fields
+    ours = len(got.fields) - len(originals)
+    put_back = [
+        before if before.name.lower() in NAMED else now
+        for before, now in zip(originals, got.fields[ours:], strict=True)
+    ]
+    assert any(before != now for before, now in zip(originals, got.fields[ours:], strict=True))
+    again = b"".join(each.raw for each in put_back) + got.separator + got.body
+    assert dkimpy.verify(again, dnsfunc=lambda name, timeout=5: record.encode())
+    for touched in (again + b"x", again.replace(b"X-Odd:   folded", b"X-Odd:  unfolded")):
+        assert not dkimpy.verify(touched, dnsfunc=lambda name, timeout=5: record.encode())
 
 
 def test_the_first_proof_binds_a_relationship_to_its_vendor(office: Office) -> None:
