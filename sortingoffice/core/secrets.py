@@ -22,12 +22,17 @@ import idna
 import phonenumbers
 
 from sortingoffice.core.model import FieldType
+from sortingoffice.core.names import Mark, PrivateName
 from sortingoffice.core.wallet import Value
 from sortingoffice.mail import folding, toplevel
 from sortingoffice.mail.folding import Folding
 
 LEAST = 6  # skeleton characters of a card value, below which a word would be found everywhere
 _LEAST_NAME = 4
+_LEAST_IDEOGRAPHS = 2
+_IDEOGRAPHS = "\u2e80"  # from here on two characters are a whole name
+_NAME = re.compile(r"[^\W_]+")
+_SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae"})
 _LEAST_LOCAL = 3  # shorter local parts are looked for in binary data only as whole words
 _LEAST_WITHIN = 10  # shorter names and values are looked for there only as whole words, too
 _MOST_HITS = 1000
@@ -173,6 +178,38 @@ def addresses(mailboxes: Iterable[str]) -> tuple[Secret, ...]:
     return tuple(Secret(Kind.ADDRESS, each, f"your address {each}") for each in sorted(mailboxes))
 
 
+def names(
+    marked: Iterable[PrivateName], *, login: str, displayed: str, known: Iterable[str]
+) -> tuple[Secret, ...]:
+    """The words of the names that the person marked private.
+
+    displayed  what stands beside the mailbox in this message
+    known      what this vendor may see: the display name set for it, values that it holds or is given
+    """
+    stand_for = {Mark.LOGIN: login, Mark.DISPLAY: displayed}
+    allowed = {folding.skeleton(word) for text in known for word in (*_NAME.findall(text), text)}
+    sought: dict[str, Secret] = {}
+    for each in marked:
+        for word in name_words(stand_for.get(each.mark, each.name)):
+            letters = folding.skeleton(word)
+            if letters not in allowed:
+                spelled = word.casefold().translate(_SPELLED)
+                sought.setdefault(letters, Secret(Kind.NAME, word, f"your name {word}", (spelled,)))
+    return tuple(sought.values())
+
+
+def name_words(name: str) -> tuple[str, ...]:
+    """The words of a name that are looked for, each as a whole word; the name as one where all are too
+    short, () where that is, too."""
+    found = tuple(each for each in dict.fromkeys(_NAME.findall(name)) if _long_enough(each))
+    return found or ((name.strip(),) if _long_enough(name) else ())
+
+
+def _long_enough(name: str) -> bool:
+    letters = folding.skeleton(name)
+    return len(letters) >= (_LEAST_IDEOGRAPHS if letters[:1] >= _IDEOGRAPHS else _LEAST_NAME)
+
+
 def card_value(value: Value, table: Folding | None = None) -> Secret | None:
     """A value of a card as a secret; None for what is found in any mail, or can't be opened.
 
@@ -235,7 +272,7 @@ def _address(secret: Secret, table: Folding) -> _Needle:
 
 
 def _spellings(secret: Secret, table: Folding) -> Iterator[_Needle]:
-    least = _LEAST_NAME if secret.kind is Kind.NAME else LEAST
+    least = LEAST if secret.kind is not Kind.NAME else 1 if _long_enough(secret.text) else _LEAST_NAME
     forms = [secret.text, *secret.forms]
     if secret.kind is Kind.NAME:
         words = secret.text.split()
@@ -294,8 +331,16 @@ def _in(text: str, skeleton: str, positions: list[int], needle: _Needle, *, exac
         if count == _MOST_HITS:
             return
         start, end = positions[first], positions[last - 1] + 1
+        if needle.secret.kind is Kind.NAME and _pieced(text[start:end], needle.secret.text):
+            continue
         if not whole or (_begins(text, start) and _ends(text, end)):
             yield Hit(needle.secret, start, end)
+
+
+def _pieced(found: str, name: str) -> bool:
+    """Whether it is the end of one word and the beginning of the next: "an na"; not one spaced out."""
+    blanks = len(found.split()) - len(name.split())
+    return 0 < blanks < len(name) - 1
 
 
 def _begins(text: str, at: int) -> bool:

@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Result
 from sqlalchemy.types import TypeDecorator
 
-from sortingoffice.core import access, chain, evidence, model, proof, rejects, writers
+from sortingoffice.core import access, chain, evidence, model, names, proof, rejects, writers
 from sortingoffice.core import notification as notifications
 from sortingoffice.mail import mtasts
 from sortingoffice.store.statement import Rows, run
@@ -598,6 +598,15 @@ used = _table(
 )
 _partial("ix_used_proof_until", "until IS NOT NULL", used.c.until)
 
+private_name = _table(
+    "private_name",
+    _id(),
+    _to("account"),
+    _word("mark", names.Mark),
+    _text("name"),
+    sa.UniqueConstraint("account_id", "mark", "name"),
+)
+
 TABLES: dict[type[Any], sa.Table] = {
     mtasts.Kept: mta_sts,
     model.Account: account,
@@ -634,6 +643,7 @@ TABLES: dict[type[Any], sa.Table] = {
     evidence.Evidence: kept,
     chain.Link: link,
     proof.Used: used,
+    names.PrivateName: private_name,
 }
 
 
