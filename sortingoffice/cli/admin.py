@@ -11,7 +11,7 @@ from sortingoffice.cli.token import token
 from sortingoffice.core.model import AccountState
 from sortingoffice.core.records import zone_lines
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import accounts, closing, domains, passwords
+from sortingoffice.flows import accounts, closing, domains, passwords, settings
 from sortingoffice.store import accounts as account_rows
 from sortingoffice.store import domains as domain_rows
 
@@ -53,7 +53,22 @@ def account_add(terminal: Terminal, name: str, mailbox: str | None, is_admin: bo
 def account_list(terminal: Terminal) -> None:
     """List accounts."""
     rows = [accounts.describe_account(each) for each in terminal.office.db.view(account_rows.every)]
-    terminal.rows(rows, ("name", "state", "admin", "created"), empty="No accounts yet: `sortingoffice init`.")
+    columns = ("name", "state", "admin", "trigger", "created")
+    terminal.rows(rows, columns, empty="No accounts yet: `sortingoffice init`.")
+
+
+@account.command("set")
+@click.argument("name", required=False)
+@click.option("--trigger", metavar="WORD", help="The word after # that asks for a card: card, karte, fiche …")
+@click.pass_obj
+def account_set(terminal: Terminal, name: str | None, trigger: str | None) -> None:
+    """Change an account's settings; NAME may be left out where there is one."""
+    if trigger is None:
+        raise click.UsageError("Nothing to set: name at least one option, such as --trigger.")
+    office = terminal.office
+    owner = terminal.account if name is None else accounts.named(office, name)
+    done = office.db.call(settings.set_trigger, office, owner, trigger, actor=_ACTOR)
+    terminal.done(f"#{done.trigger} asks for a card of {done.name}'s.", accounts.describe_account(done))
 
 
 @account.command("suspend")

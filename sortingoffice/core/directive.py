@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 
 from sortingoffice.core import fields
 from sortingoffice.core.model import Via
+from sortingoffice.errors import OfficeError
 
 MAX_WORDS = 24  # of a directive; longer ones are doubted
 _MAX_LINE = 2000  # characters of a line that may be a directive
@@ -49,7 +50,8 @@ _HASH_WORD = re.compile(f"(?<![\\w/&])[{_HASH}](?=[{_HIDDEN}]*\\w)")
 _BLANKS = re.compile(r"\s+")
 _TRAILING = ".,;:!?…"
 
-USAGE = "Write it alone on its line: #card NAME, #card NAME FIELD …, or #card NAME except FIELD …"
+TRIGGER = "card"  # unless the person chose another word
+_LONGEST_TRIGGER = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,25 @@ class Vocabulary:
 
     trigger: str
     names: frozenset[str]
+
+    @property
+    def usage(self) -> str:
+        word = f"#{self.trigger} NAME"
+        return f"Write it alone on its line: {word}, {word} FIELD …, or {word} except FIELD …"
+
+
+def trigger_word(text: str) -> str:
+    """A word to stand after "#", in the form in which it is compared.
+
+    Raises OfficeError for one that ordinary text has after a "#": a number, a sign, a single letter.
+    """
+    word = fields.name(text, "word")
+    if len(word) < 2 or len(word) > _LONGEST_TRIGGER or not word[0].isalpha():
+        raise OfficeError(
+            f"{fields.shown(text)} can't ask for a card: take a word that begins with a letter, of 2 to "
+            f"{_LONGEST_TRIGGER} characters, for example {TRIGGER}"
+        )
+    return word
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +209,7 @@ def _whole(line: str, vocabulary: Vocabulary) -> Mark | None:
     if len(line) > _MAX_LINE:
         if not folded.startswith(f"#{vocabulary.trigger} "):
             return None
-        return Doubt(f"{fields.shown(folded)} is too long to be read", USAGE, folded, start, end)
+        return Doubt(f"{fields.shown(folded)} is too long to be read", vocabulary.usage, folded, start, end)
     if folded.startswith("##"):
         meant = _reading(folded[1:], vocabulary, 0, 0)
         at = next((i for i, c in enumerate(line) if c in _HASH), start)
@@ -200,20 +221,20 @@ def _reading(folded: str, vocabulary: Vocabulary, start: int, end: int) -> Ask |
     words = folded[1:].split(" ")
     first = words[0]
     if first == vocabulary.trigger:
-        return _tail(words[1:], folded, start, end)
+        return _tail(words[1:], vocabulary.usage, folded, start, end)
     if first in vocabulary.names:
         # A hashtag that opens a sentence is ordinary, unless all of it could be fields.
-        tail = _tail(words, folded, start, end)
+        tail = _tail(words, vocabulary.usage, folded, start, end)
         return tail if isinstance(tail, Ask) or "as" in words or "except" in words else None
     return _slip(words, folded, vocabulary, start, end)
 
 
-def _tail(words: list[str], folded: str, start: int, end: int) -> Ask | Doubt:
+def _tail(words: list[str], usage: str, folded: str, start: int, end: int) -> Ask | Doubt:
     """name, fields, except and form, after the "#" or the trigger."""
     line = fields.shown(folded)
 
     def doubt(what: str) -> Doubt:
-        return Doubt(what, USAGE, folded, start, end)
+        return Doubt(what, usage, folded, start, end)
 
     if not words:
         return doubt(f"{line} names no card")
@@ -255,7 +276,8 @@ def _slip(words: list[str], folded: str, vocabulary: Vocabulary, start: int, end
         return Doubt(
             f"{fields.shown(folded)} can't be read", f"Did you mean  {suggestion} ?", folded, start, end
         )
-    if known and known == wanted and fields.near(trigger, (vocabulary.trigger,)):
+    # The usual word counts as a slip, too, where the person chose another.
+    if known and known == wanted and (trigger == TRIGGER or fields.near(trigger, (vocabulary.trigger,))):
         hint = f"Did you mean  #{vocabulary.trigger} {known} ?"
         return Doubt(f"{fields.shown(folded)} can't be read", hint, folded, start, end)
     if rest or not first:

@@ -348,7 +348,13 @@ def proof_sentence(proof: str) -> str:
 def describe_account(each: Account) -> dict[str, object]:
     """One account as the command line shows it."""
     state = "removed" if each.wrapped_key is None else each.state.value
-    return {"name": each.name, "state": state, "admin": each.admin, "created": each.created}
+    return {
+        "name": each.name,
+        "state": state,
+        "admin": each.admin,
+        "trigger": each.trigger,
+        "created": each.created,
+    }
 
 
 def describe(each: Mailbox) -> dict[str, object]:

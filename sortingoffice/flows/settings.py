@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sortingoffice.core import fields
+from sortingoffice.core import directive
 from sortingoffice.core.model import Account
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import Office
@@ -14,7 +14,7 @@ from sortingoffice.store.database import Transaction
 
 def set_trigger(tx: Transaction, office: Office, account: Account, word: str, *, actor: str) -> Account:
     """The word after "#" that asks for a card.  Raises `OfficeError`."""
-    wanted = fields.name(word, "word")
+    wanted = directive.trigger_word(word)
     names = [each.name for each in cards.every(tx, account.id)]
     names += [each.name for each in cards.views(tx, account.id)]
     if wanted in names:
