@@ -112,6 +112,14 @@ class Scanner:
 
 
 @dataclass(frozen=True, slots=True)
+class Cards:
+    """Of a change that vendors were told of by `card notify`."""
+
+    silent_after: Annotated[timedelta, Key("14d", values.span)]
+    ask_again: Annotated[bool, Key(True, values.flag)]
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     account_messages_per_hour: Annotated[int, Key(500, values.count())]
     connections: Annotated[int, Key(500, values.count())]
@@ -162,6 +170,7 @@ class Config(Top):
     dns: Dns
     authentication: Authentication
     scanner: Scanner
+    cards: Cards
     limits: Limits
 
 
@@ -175,6 +184,7 @@ _SECTIONS: Mapping[str, type[Any]] = {
     "dns": Dns,
     "authentication": Authentication,
     "scanner": Scanner,
+    "cards": Cards,
     "limits": Limits,
 }
 

@@ -99,3 +99,36 @@ def test_a_planted_line_comes_back_and_nothing_leaves(office: Office, shop: Rela
     ask(office, shop, "cards 4", "Sure\r\n\r\nHi\r\n#card home\r\n")
     assert office.home('Not sent: "#card home" is in mail from {}'.format(shop.row["name"]))
     assert not [each for each in office.stage.vendor.received if b"cards 4" in each.octets]
+
+
+def test_a_vendor_s_answer_to_a_notice_acknowledges_it(office: Office, shop: Relationship) -> None:
+    office.stage.command("grant", shop.slug, "home")
+    ask(office, shop, "cards 5", "#card home city\r\n")
+    office.vendor("cards 5")
+    until(
+        lambda: [r["state"] for r in office.stage.json("disclosures", shop.slug)] == ["delivered"], "ledger"
+    )
+    office.stage.command("card", "set", "home.city=Genf")
+    office.stage.command("card", "notify", "home")
+
+    def state() -> str:
+        rows = office.stage.json("card", "notify", "home", "--status")
+        return next(str(row["state"]) for row in rows if row["relationship"] == shop.slug)
+
+    def notice() -> Message | None:
+        arrived = [Message.parse(each.octets) for each in tuple(office.stage.vendor.received)]
+        mine = (each for each in arrived if each.value("Subject") == b"Change: home")
+        return next((each for each in mine if shop.alias in addresses(each, "From")), None)
+
+    until(lambda: state() == "sent", "the notice")
+    told = until(notice, "the notice")
+    assert told is not None
+    assert b"City: Z\xc3\xbcrich -> Genf" in told.body
+    thread = (told.value("Message-ID") or b"").decode()
+    head = (f"From: {ORDERS}", f"To: {shop.alias}", f"In-Reply-To: {thread}")
+    away = written(*head, "Auto-Submitted: auto-replied", subject="Away", body="Away\r\n")
+    office.from_vendor(shop.alias, away)
+    office.home("Away")
+    assert state() == "sent"
+    office.from_vendor(shop.alias, written(*head, subject="Re: Change: home", body="Done\r\n"))
+    until(lambda: state() == "acknowledged", "the answer")

@@ -10,13 +10,13 @@ from typing import Any, BinaryIO
 
 import click
 
-from sortingoffice.cli import grant
+from sortingoffice.cli import grant, notify
 from sortingoffice.cli.moment import MOMENT
 from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.core import fields
 from sortingoffice.core.model import FieldType, Sensitivity
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import cardcontacts, cards, exchange, notify, sealed
+from sortingoffice.flows import cardcontacts, cards, exchange, sealed
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.flows.sealed import Seal
 from sortingoffice.mail import vcard
@@ -197,7 +197,10 @@ def remove(terminal: Terminal, name: str) -> None:
 @click.argument("selection", metavar="NAME=CARD.FIELD,…")
 @click.pass_obj
 def view(terminal: Terminal, selection: str) -> None:
-    """Name a selection of fields over cards, such as shipping-min=shipping.name,shipping.city."""
+    """Name a selection of fields over cards, such as shipping-min=shipping.name,shipping.city.
+
+    CARD.FIELD:over-18 gives less than the value; likewise year, town, country, initials, domain, last-4.
+    """
     name, equals, members = selection.partition("=")
     if not equals:
         raise click.UsageError("write NAME=CARD.FIELD,CARD.FIELD")
@@ -206,36 +209,6 @@ def view(terminal: Terminal, selection: str) -> None:
         cards.set_view, terminal.office, terminal.account, name, chosen, actor=ACTOR
     )
     terminal.done(f"view {row['card']} has {', '.join(row['fields'])}", row)
-
-
-@card.command("notify")
-@click.argument("name")
-@click.option("--dry-run", is_flag=True, help="Only show who would be told what.")
-@click.pass_obj
-def notify_(terminal: Terminal, name: str, dry_run: bool) -> None:
-    """Tell each vendor that holds an old value of this card, from the address that they know."""
-    office, account = terminal.office, terminal.account
-    steps = office.db.view(notify.plan, office, account, name)
-    mails = [step for step in steps if step.how == notify.MAIL]
-    if not dry_run and mails and interactive() and not terminal.json:
-        _shown(terminal, steps)
-        click.confirm(f"Send {len(mails)} mail{'s' if len(mails) > 1 else ''}?", abort=True, err=True)
-    if not dry_run and mails:
-        steps = office.db.call(notify.send, office, account, name, actor=ACTOR)
-    if terminal.json:
-        terminal.data(
-            [{**notify.row(step), "sent": not dry_run and step.how == notify.MAIL} for step in steps]
-        )
-    elif dry_run or not interactive():
-        _shown(terminal, steps)
-    if mails and not dry_run:
-        say(f"{len(mails)} told; `sortingoffice disclosures` shows what becomes of it")
-
-
-def _shown(terminal: Terminal, steps: tuple[notify.Step, ...]) -> None:
-    rows = [{**row, **change} for row in map(notify.row, steps) for change in row["fields"] or [{}]]
-    columns = ("relationship", "to", "how", "card", "field", "old", "new", "from")
-    terminal.rows(rows, columns, empty="nobody holds an old value of it")
 
 
 @card.command("export")
@@ -280,5 +253,7 @@ def import_(terminal: Terminal, file: BinaryIO) -> None:
     for each in left_out:
         say(f"left out: {each}")
 
+
+card.add_command(notify.notify_)
 
 commands: list[click.Command] = [card, *grant.commands]

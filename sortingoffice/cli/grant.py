@@ -88,7 +88,7 @@ def ungrant(terminal: Terminal, relationship: str, card: str, notify: bool) -> N
 @click.pass_obj
 def who_has(terminal: Terminal, named: str) -> None:
     """Say who holds a card, a view or a field, since when, and how they got it."""
-    rows = terminal.office.db.view(ledger.who_has, terminal.account, named)
+    rows = terminal.office.db.view(ledger.who_has, terminal.office, terminal.account, named)
     terminal.rows(rows, (*_LINE, "purpose"), empty="nobody has it from here", spare=("version", "purpose"))
 
 
@@ -97,7 +97,7 @@ def who_has(terminal: Terminal, named: str) -> None:
 @click.pass_obj
 def disclosures(terminal: Terminal, relationship: str) -> None:
     """List what was given, to RELATIONSHIP or to all, oldest first."""
-    rows = terminal.office.db.view(ledger.disclosures, terminal.account, relationship)
+    rows = terminal.office.db.view(ledger.disclosures, terminal.office, terminal.account, relationship)
     terminal.rows(rows, (*_LINE, "contact"), empty="nothing was given yet", spare=("version", "contact"))
 
 

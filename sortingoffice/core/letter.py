@@ -41,6 +41,18 @@ def change(card: str, changed: Sequence[Changed]) -> Letter:
     return Letter(f"Change: {card}", tuple(lines))
 
 
+def reminder(card: str, changed: Sequence[Changed], told: datetime) -> Letter:
+    """told: when it was written to them first."""
+    again = change(card, changed)
+    lines = [
+        "Hello,",
+        "",
+        f"on {told:%Y-%m-%d} I wrote to you about a change, and have had no answer yet.",
+        "",
+    ]
+    return Letter(f"Change: {card} (again)", (*lines, *again.lines[2:]))
+
+
 def withdrawal(card: str, received: Sequence[tuple[str, datetime]]) -> Letter:
     """received: labels, and when they were given."""
     lines = ["Hello,", "", "you have received these details from me:", ""]

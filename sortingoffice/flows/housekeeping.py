@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from sortingoffice import log
 from sortingoffice.core.relationship import Action, No, after
-from sortingoffice.flows import consent, relationships, strangers
+from sortingoffice.flows import consent, notified, relationships, strangers
 from sortingoffice.flows.office import Office
 from sortingoffice.store import chain, policies, proofs, references, rejects, sessions, spool
 from sortingoffice.store import relationships as rows
@@ -89,6 +89,11 @@ async def tell_of_strangers(office: Office) -> int:
     return await _in_turn(office, lambda tx: strangers.digests(tx, office))
 
 
+async def ask_again(office: Office) -> int:
+    """Vendors that were told of a change, and are silent."""
+    return await _in_turn(office, lambda tx: notified.ask_again(tx, office))
+
+
 async def extend_chain(office: Office) -> int:
     """New lines of log and ledger take their place in the chain; quietly, for there are always some."""
     await _in_turn(office, lambda tx: chain.extend(tx, _BATCH))
@@ -128,7 +133,7 @@ async def forget_policies(office: Office) -> int:
     return await _in_turn(office, lambda tx: policies.forget(tx, office.clock()))
 
 
-EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out, tell_of_strangers, extend_chain)
+EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out, tell_of_strangers, ask_again, extend_chain)
 NOW_AND_THEN: tuple[Task, ...] = (
     erase_octets,
     prune_attempts,

@@ -23,7 +23,7 @@ from sortingoffice.core.model import (
     SpooledMessage,
 )
 from sortingoffice.core.relationship import mailbox_of
-from sortingoffice.flows import disclose, issue, strangers, target
+from sortingoffice.flows import disclose, issue, notified, strangers, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import arc, classify, headers, token, trace
@@ -160,6 +160,8 @@ def put(
     spool.put(tx, spooled, (delivery,))
     relationships.update(tx, replace(relationship, received=relationship.received + 1))
     disclose.remember_inbound(tx, office, relationship, arrival.message, arrival.now)
+    if arrival.envelope.sender is not None:  # a report of a failure is no answer
+        notified.acknowledge(tx, relationship, arrival.message, arrival.now)
     count(tx, office, arrival, replace(known, relationship=relationship), alias, decision)
     _event(tx, arrival, relationship, "held" if held else "accepted", decision.rule, _from(arrival))
 

@@ -28,8 +28,9 @@ from sortingoffice.store.ledger import Line
 _NEVER_LEFT = ("dropped", "held")
 
 
-def who_has(tx: Transaction, account: Account, named: str) -> list[dict[str, Any]]:
+def who_has(tx: Transaction, office: Office, account: Account, named: str) -> list[dict[str, Any]]:
     """Every line about a card, a view, a card's field, or a field of that name on any card."""
+    now = office.clock()
     card, dot, key = named.partition(".")
     card = fields.name(card)
     key = fields.key(key) if dot else ""
@@ -37,13 +38,13 @@ def who_has(tx: Transaction, account: Account, named: str) -> list[dict[str, Any
     views = {view.name: view for view in rows.views(tx, account.id)}
     if card in views and not dot:
         members = json.loads(views[card].members)
-        lines = [each for each in ledger.lines(tx, account.id) if _selects(members, each)]
+        lines = [each for each in ledger.lines(tx, account.id, now) if _selects(members, each)]
     else:
-        lines = ledger.lines(tx, account.id, card=card, field=key)
+        lines = ledger.lines(tx, account.id, now, card=card, field=key)
         if not lines and not dot and rows.by_name(tx, account.id, card) is None:
-            lines = ledger.lines(tx, account.id, field=card)
+            lines = ledger.lines(tx, account.id, now, field=card)
             if not lines and derive.known(card):
-                every = ledger.lines(tx, account.id)
+                every = ledger.lines(tx, account.id, now)
                 lines = [each for each in every if derive.split(each.field)[1] == card]
             elif not lines:
                 _known(tx, account, card)
@@ -58,10 +59,10 @@ def _selects(members: Sequence[str], line: Line) -> bool:
     return named in members or derive.split(named)[0] in members
 
 
-def disclosures(tx: Transaction, account: Account, relationship: str) -> list[dict[str, Any]]:
+def disclosures(tx: Transaction, office: Office, account: Account, relationship: str) -> list[dict[str, Any]]:
     """The ledger of one relationship, or with "" of all."""
     of = relationships.find(tx, account.id, relationship).id if relationship else None
-    return [row(each) for each in ledger.lines(tx, account.id, relationship_id=of)]
+    return [row(each) for each in ledger.lines(tx, account.id, office.clock(), relationship_id=of)]
 
 
 def disclosed(
@@ -112,7 +113,7 @@ def write(
     )
     return [
         row(each)
-        for each in ledger.lines(tx, account.id, relationship_id=to.id)
+        for each in ledger.lines(tx, account.id, now, relationship_id=to.id)
         if each.disclosure_id in [line.id for line in lines]
     ]
 

@@ -54,7 +54,7 @@ def everything_json(tx: Transaction, office: Office, account: Account) -> str:
             for each in cards.listing(tx, account, now)
         ],
         "grants": [grants.grant_row(each, of) for of in every for each in card_rows.grants(tx, of.id)],
-        "disclosures": ledger.disclosures(tx, account, ""),
+        "disclosures": ledger.disclosures(tx, office, account, ""),
         "log": history.log(tx, account, "", 1_000_000),
         "states": {of.slug: state_at(of, now).value for of in every},
     }

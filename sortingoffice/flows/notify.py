@@ -9,11 +9,11 @@ Sources: the cards document of the design, "Change, withdraw, ask".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sortingoffice.core import cards, derive, fields, letter
-from sortingoffice.core.letter import Changed
+from sortingoffice.core.letter import Changed, Letter
 from sortingoffice.core.model import (
     Account,
     Contact,
@@ -25,6 +25,7 @@ from sortingoffice.core.model import (
     Sensitivity,
     Via,
 )
+from sortingoffice.core.notification import Notification
 from sortingoffice.core.wallet import Value, Wallet
 from sortingoffice.flows import cards as card_flows
 from sortingoffice.flows import entry, grants, letters, wallets
@@ -33,7 +34,7 @@ from sortingoffice.flows.entry import Leaving
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
 from sortingoffice.store import cards as rows
-from sortingoffice.store import contacts, events, ledger, relationships
+from sortingoffice.store import contacts, events, ledger, notifications, relationships
 from sortingoffice.store.database import Transaction
 from sortingoffice.store.ledger import Line
 
@@ -41,6 +42,9 @@ MAIL = "mail"
 LETTER = "letter"  # no address is known: on paper, or in their web form
 NOT_ACTIVE = "not active"
 DENIED = "denied"
+SENSITIVE = (
+    "sensitive"  # goes by no mail that nobody looks at: on paper, or by a reply that asks for the card
+)
 _GONE = ("dropped", "returned", "held")
 
 
@@ -59,34 +63,77 @@ class Step:
     how: str
 
 
-def plan(tx: Transaction, office: Office, account: Account, name: str) -> tuple[Step, ...]:
-    """Who holds an old value of this card or view, and what they would be told."""
+@dataclass(frozen=True, slots=True)
+class _Book:
+    """A card's values as they are or will be, and every line about them, in the order in which they hold."""
+
+    keys: Vault
+    wallet: Wallet
+    members: dict[str, Value]
+    lines: dict[int, dict[str, list[Line]]]
+    now: datetime
+
+
+def plan(
+    tx: Transaction, office: Office, account: Account, name: str, *, only: int | None = None
+) -> tuple[Step, ...]:
+    """Who holds an old value of this card or view, and what they would be told.
+
+    only  of this relationship; None: of all
+    """
+    book = _book(tx, office, account, name, only)
+    steps = []
+    for relationship_id, held in book.lines.items():
+        stale = [of[-1] for named, of in held.items() if of[-1].mac != book.members[named].mac]
+        if stale:
+            steps.append(_step(tx, book, relationship_id, stale))
+    return tuple(steps)
+
+
+def told(
+    tx: Transaction, office: Office, account: Account, name: str, of: int, *, by: int | None = None
+) -> Step | None:
+    """What a vendor was told and still holds good, with what they held before; None where nothing is.
+
+    by  the message that told them; None: any
+    """
+    book = _book(tx, office, account, name, of)
+    before = []
+    for named, lines in book.lines.get(of, {}).items():
+        last = lines[-1]
+        earlier = [line for line in lines if line.mac != last.mac]
+        if last.mac != book.members[named].mac or last.via is not Via.NOTICE or not earlier:
+            continue
+        if by is None or last.message_id == by:
+            before.append(earlier[-1])
+    return _step(tx, book, of, before) if before else None
+
+
+def _book(tx: Transaction, office: Office, account: Account, name: str, only: int | None) -> _Book:
     now = office.clock()
     keys = vaults.open_for(office, account)
-    lines = ledger.lines(tx, account.id)
+    lines = [
+        line
+        for line in ledger.lines(tx, account.id, now, relationship_id=only)
+        if line.state not in _GONE and line.state != ledger.WITHDRAWN
+    ]
     derived = {f"{line.card}.{line.field}" for line in lines if derive.split(line.field)[1]}
-    latest = _latest(tx, account, now)
-    wallet = wallets.of(tx, keys, account, latest, None, also=derived, today=now.date())
+    # Ages are of today; the rest is as it will be once nothing changes any more.
+    wallet = wallets.of(tx, keys, account, _latest(tx, account, now), None, also=derived, today=now.date())
     wanted = fields.name(name)
     if wanted not in wallet.names:
         raise card_flows.unknown(tx, account, wanted)
     chosen = [*wallet.members(wanted)]
     # Who holds the year of a date holds an old value when the year is another now.
-    chosen += [v for v in wallet.derived.values() if v.whole in {each.named for each in chosen}]
+    whole = {each.named for each in chosen}
+    chosen += [value for value in wallet.derived.values() if value.whole in whole]
     members = {value.named: value for value in chosen if value.text is not None}
-    old: dict[int, dict[str, Line]] = {}
-    for line in lines:
+    held: dict[int, dict[str, list[Line]]] = {}
+    for line in sorted(lines, key=lambda each: each.order):
         named = f"{line.card}.{line.field}"
-        if named in members and line.state not in _GONE:
-            old.setdefault(line.relationship_id, {})[named] = line
-    steps = []
-    for relationship_id, held in old.items():
-        to = relationships.by_id(tx, relationship_id)
-        assert to is not None, "a foreign key holds it"
-        stale = [line for named, line in held.items() if line.mac != members[named].mac]
-        if stale:
-            steps.append(_step(tx, keys, account, to, stale, members, wallet, now))
-    return tuple(steps)
+        if named in members:
+            held.setdefault(line.relationship_id, {}).setdefault(named, []).append(line)
+    return _Book(keys, wallet, members, held, now)
 
 
 def _latest(tx: Transaction, account: Account, now: datetime) -> datetime:
@@ -100,32 +147,30 @@ def _latest(tx: Transaction, account: Account, now: datetime) -> datetime:
     return max([now, *moments])
 
 
-def _step(
-    tx: Transaction,
-    keys: Vault,
-    account: Account,
-    to: Relationship,
-    stale: list[Line],
-    members: dict[str, Value],
-    wallet: Wallet,
-    now: datetime,
-) -> Step:
+def _step(tx: Transaction, book: _Book, relationship_id: int, before: list[Line]) -> Step:
+    """before: the lines whose values are old."""
+    to = relationships.by_id(tx, relationship_id)
+    assert to is not None, "a foreign key holds it"
     changed = []
-    how = MAIL if to.state is RelationshipState.ACTIVE else NOT_ACTIVE
-    grants = rows.grants(tx, to.id)
-    for line in stale:
-        value = members[f"{line.card}.{line.field}"]
-        if _denied(grants, value, wallet, now) or value.sensitivity is Sensitivity.SENSITIVE:
+    sensitive = False
+    denials = rows.grants(tx, to.id)
+    for line in before:
+        value = book.members[f"{line.card}.{line.field}"]
+        if _denied(denials, value, book.wallet, book.now):
             continue
-        before = keys.open(keys.item(line.disclosure_id, line.card, line.field), line.sealed)
+        sensitive = sensitive or value.sensitivity is Sensitivity.SENSITIVE
+        old = book.keys.open(book.keys.item(line.disclosure_id, line.card, line.field), line.sealed)
         version = rows.version(tx, value.version_id) if value.version_id is not None else None
-        since = version.valid_from if version is not None and version.valid_from > now else None
-        changed.append((Changed(fields.label(value.key), before, value.text or "", since), value))
+        since = version.valid_from if version is not None and version.valid_from > book.now else None
+        changed.append((Changed(fields.label(value.key), old, value.text or "", since), value))
     if not changed:
         return Step(to, None, (), DENIED)
-    contact = _contact(tx, to, stale)
-    if contact is None and how == MAIL:
-        how = LETTER
+    contact = _contact(tx, to, before)
+    how = MAIL if contact is not None else LETTER
+    if sensitive:
+        how = SENSITIVE
+    if to.state is not RelationshipState.ACTIVE:
+        how = NOT_ACTIVE
     return Step(to, contact, tuple(changed), how)
 
 
@@ -146,30 +191,70 @@ def _contact(tx: Transaction, to: Relationship, lines: list[Line]) -> Contact | 
     return known[0] if known else None
 
 
-def send(tx: Transaction, office: Office, account: Account, name: str, *, actor: str) -> tuple[Step, ...]:
-    """Carry the plan out, as it is now."""
-    now = office.clock()
-    keys = vaults.open_for(office, account)
-    steps = plan(tx, office, account, name)
+def send(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    name: str,
+    *,
+    only: int | None = None,
+    patience: timedelta | None = None,
+    actor: str,
+) -> tuple[Step, ...]:
+    """Carry the plan out, as it is now: who was told meanwhile is in no plan any more.
+
+    only      this relationship, locked against another who tells it: a transaction for each, so that
+              one that is interrupted goes on where it was
+    patience  how long their silence is no matter; None: what the config says
+    """
+    if only is not None:
+        relationships.by_id(tx, only)  # FOR NO KEY UPDATE, before the plan is made
+    steps = plan(tx, office, account, name, only=only)
     for step in steps:
-        if step.how != MAIL or step.contact is None:
-            continue
-        written = letter.change(fields.name(name), [changed for changed, _ in step.changed])
-        message = letters.send(tx, office, step.to, step.contact, written, rule="card_notify", now=now)
-        entry.write(
-            tx,
-            keys,
-            account,
-            step.to,
-            [Leaving(value, "text", Via.NOTICE) for _, value in step.changed],
-            contacts=(step.contact.id,),
-            message_id=message.id,
-            now=now,
-        )
-        told = ", ".join(value.named for _, value in step.changed)
-        _event(tx, account, step.to, "notified", told, message.token, now, actor)
+        if step.how == MAIL and step.contact is not None:
+            written = letter.change(fields.name(name), [changed for changed, _ in step.changed])
+            write(tx, office, account, step, written, card=fields.name(name), patience=patience, actor=actor)
     office.wake()
     return steps
+
+
+def write(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    step: Step,
+    written: Letter,
+    *,
+    card: str,
+    patience: timedelta | None,
+    actor: str,
+    again: int | None = None,
+) -> None:
+    """One notice: the mail, its ledger lines, and that an answer is waited for.
+
+    again  the notice that this one repeats
+    """
+    assert step.contact is not None, "a step by mail has a contact"
+    now = office.clock()
+    rule = "card_notify" if again is None else "card_notify_again"
+    message = letters.send(tx, office, step.to, step.contact, written, rule=rule, now=now)
+    entry.write(
+        tx,
+        vaults.open_for(office, account),
+        account,
+        step.to,
+        [Leaving(value, "text", Via.NOTICE) for _, value in step.changed],
+        contacts=(step.contact.id,),
+        message_id=message.id,
+        now=now,
+    )
+    silent_from = now + (patience or office.config.cards.silent_after)
+    notifications.add(
+        tx, Notification(0, account.id, step.to.id, message.id, card, now, silent_from, None, again)
+    )
+    said = ", ".join(value.named for _, value in step.changed)
+    what = "notified" if again is None else "notified again"
+    _event(tx, account, step.to, what, said, message.token, now, actor)
 
 
 def ungrant(
@@ -196,7 +281,7 @@ def withdraw(
     wallet = wallets.of(tx, vaults.open_for(office, account), account, now, to)
     lines = [
         line
-        for line in ledger.lines(tx, account.id, relationship_id=to.id)
+        for line in ledger.lines(tx, account.id, now, relationship_id=to.id)
         if line.state not in _GONE
         and any(cards.covers(grant, wallet.member(f"{line.card}.{line.field}"), wallet) for grant in ended)
     ]

@@ -23,6 +23,17 @@ def auto_submitted(message: Message) -> bool:
     return value is not None and value.split(b";")[0].strip().lower() not in (b"no", b"")
 
 
+def automatic(message: Message) -> bool:
+    """A machine's answer, also by the signs that came before RFC 3834: it says that nobody has read."""
+    precedence = (message.value("Precedence") or b"").strip().lower()
+    return (
+        auto_submitted(message)
+        or precedence in (b"bulk", b"list", b"junk", b"auto_reply")
+        or any(message.first(name) is not None for name in ("X-Autoreply", "X-Autorespond"))
+        or report_type(message) != ""
+    )
+
+
 def bulk(message: Message) -> bool:
     """List, bulk or automatic mail: nobody waits for a return of it."""
     precedence = (message.value("Precedence") or b"").strip().lower()

@@ -1,7 +1,7 @@
 """The ledger of disclosures: append only, and what can be read out of it.
 
 A line's fate is its delivery's state.  `superseded` is derived: the vendor was later given
-another version of the same field.
+another version of the same field, and that holds by now.
 
 Promise: no function here updates or deletes a disclosure or an item of one.
 """
@@ -63,6 +63,21 @@ class Line:
     state: str
     sealed: bytes
     mac: bytes
+    message_id: int | None
+    valid_from: datetime | None
+    valid_to: datetime | None
+
+    @property
+    def effective(self) -> datetime:
+        """From when on what was given holds: a move is announced before it happens, and may be called off."""
+        if self.valid_from is None or (self.valid_to is not None and self.valid_to <= self.valid_from):
+            return self.at
+        return max(self.at, self.valid_from)
+
+    @property
+    def order(self) -> tuple[datetime, int, int]:
+        """The last of a field's lines is what the vendor holds of it."""
+        return self.effective, self.disclosure_id, self.item_id
 
 
 def _carried() -> sa.ColumnElement[bool]:
@@ -105,6 +120,7 @@ def held(tx: sa.Connection, relationship_id: int) -> frozenset[Held]:
 def lines(
     tx: sa.Connection,
     account_id: int,
+    now: datetime,
     *,
     relationship_id: int | None = None,
     card: str = "",
@@ -140,6 +156,9 @@ def lines(
             delivery.c.state,
             disclosure_item.c.sealed,
             disclosure_item.c.mac,
+            disclosure.c.message_id,
+            field_version.c.valid_from,
+            field_version.c.valid_to,
         )
         .join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id)
         .join(relationship, relationship.c.id == disclosure.c.relationship_id)
@@ -158,7 +177,7 @@ def lines(
         derived = disclosure_item.c.field.startswith(field + derive.MARK, autoescape=True)
         found = found.where((disclosure_item.c.field == field) | derived)
     build: Any = Line
-    return _with_states([build(*row) for row in tx.execute(found)], _withdrawals(tx, account_id))
+    return _with_states([build(*row) for row in tx.execute(found)], _withdrawals(tx, account_id), now)
 
 
 def queued_under(tx: sa.Connection, grant_ids: Iterable[int]) -> tuple[Delivery, ...]:
@@ -188,20 +207,22 @@ def _withdrawals(tx: sa.Connection, account_id: int) -> dict[tuple[int, str], in
     }
 
 
-def _with_states(rows: Iterable[Line], withdrawals: dict[tuple[int, str], int]) -> tuple[Line, ...]:
-    """Mark what a later line of the same field replaced, once that has arrived, and what was withdrawn."""
-    arrived: dict[tuple[int, str, str], tuple[int, bytes]] = {}
+def _with_states(
+    rows: Iterable[Line], withdrawals: dict[tuple[int, str], int], now: datetime
+) -> tuple[Line, ...]:
+    """Mark what was withdrawn, and what a later line of the field replaced, once that arrived and holds."""
+    arrived: dict[tuple[int, str, str], bytes] = {}
     result: list[Line] = []
-    for line in reversed(list(rows)):
+    for line in sorted(rows, key=lambda each: each.order, reverse=True):
         state = GIVEN if not line.state else str(line.state)
         key = (line.relationship_id, line.card, line.field)
         there = state in (GIVEN, DeliveryState.DELIVERED)
         named = (line.relationship_id, f"{line.card}.{line.field}")
         if there and withdrawals.get(named, 0) > line.disclosure_id:
             state, there = WITHDRAWN, False
-        if there and key in arrived and arrived[key][1] != line.mac:
+        if there and arrived.get(key, line.mac) != line.mac:
             state = SUPERSEDED
-        elif there:
-            arrived.setdefault(key, (line.item_id, line.mac))
+        elif there and line.effective <= now:
+            arrived.setdefault(key, line.mac)
         result.append(replace(line, contact=line.contact or "", state=state))
-    return tuple(reversed(result))
+    return tuple(sorted(result, key=lambda each: (each.disclosure_id, each.item_id)))

@@ -201,11 +201,11 @@ async def _ungrant(call: Call, relationship: str, card: str) -> Any:
 
 
 async def _who_has(call: Call, what: str) -> Any:
-    return await call.office.db.read(ledger.who_has, call.account, what)
+    return await call.office.db.read(ledger.who_has, call.office, call.account, what)
 
 
 async def _disclosures(call: Call, query: OfRelationship) -> Any:
-    return await call.office.db.read(ledger.disclosures, call.account, query.relationship)
+    return await call.office.db.read(ledger.disclosures, call.office, call.account, query.relationship)
 
 
 async def _disclosed(call: Call, body: Given, relationship: str) -> Any:

@@ -227,7 +227,7 @@ def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
             for e in traffic.passed(tx, of.id, 20)
         ],
         "turned": traffic.turned_away(tx, of.id, 20),
-        "held": ledger.disclosures(tx, visit.account, of.slug),
+        "held": ledger.disclosures(tx, visit.office, visit.account, of.slug),
         "grants": [grants.grant_row(each, of) for each in card_rows.grants(tx, of.id)],
         "cards": [each["card"] for each in cards.listing(tx, visit.account, now)],
         "log": history.log(tx, visit.account, of.slug, 50)[::-1],

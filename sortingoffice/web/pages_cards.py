@@ -85,7 +85,7 @@ def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
         "is_view": known["kind"] == "view",
         "fields": [{**each, "valid_from": each["from"]} for each in rows],
         "revealed": revealed,
-        "given": ledger.who_has(tx, visit.account, name),
+        "given": ledger.who_has(tx, visit.office, visit.account, name),
     }
 
 
@@ -111,11 +111,11 @@ async def _ledger(visit: Visit) -> Response:
 
 def _lines(tx: Transaction, visit: Visit) -> dict[str, Any]:
     what, problem = visit.asked("what")[:130], ""
-    every = ledger.disclosures(tx, visit.account, "")
+    every = ledger.disclosures(tx, visit.office, visit.account, "")
     rows = every[::-1]
     if what:
         try:
-            rows = ledger.who_has(tx, visit.account, what)[::-1]
+            rows = ledger.who_has(tx, visit.office, visit.account, what)[::-1]
         except OfficeError as error:
             rows, problem = [], str(error)[:1].upper() + str(error)[1:]
     listed = cards.listing(tx, visit.account, visit.office.clock())

@@ -16,8 +16,9 @@ depends_on = None
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
-def _to(table: str, *, null: bool = False, **extra: bool) -> sa.Column[int]:
-    return sa.Column(f"{table}_id", _Id, sa.ForeignKey(f"{table}.id"), nullable=null, **extra)
+def _to(table: str, *, null: bool = False, index: bool = False, unique: bool = False) -> sa.Column[int]:
+    key = sa.ForeignKey(f"{table}.id")
+    return sa.Column(f"{table}_id", _Id, key, nullable=null, index=index, unique=unique)
 
 
 def upgrade() -> None:
