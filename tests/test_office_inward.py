@@ -127,6 +127,39 @@ def test_the_vendors_signature_verifies_again_once_the_named_fields_are_put_back
         assert not dkimpy.verify(touched, dnsfunc=lambda name, timeout=5: record.encode())
 
 
+def test_a_relationship_can_take_the_tracking_pixels_out_of_its_mail(office: Office) -> None:
+    shop = office.fresh()
+    page = (
+        '<p>Hello <img src="https://lampshop.example/lamp.jpg"></p>'
+        '<img src="https://t.example/4711" width="1" height="1">\r\n'
+    )
+    bodies = {}
+    for wish in ("keep", "pixels", "block"):
+        if wish != "keep":
+            office.stage.command("set", shop.slug, "--remote-images", wish)
+        raw = written(
+            f"From: {ORDERS}", f"To: {shop.alias}", "Content-Type: text/html", subject=wish, body=page
+        )
+        office.from_vendor(shop.alias, raw)
+        got = office.home(wish)
+        bodies[wish] = (got.body.decode(), got.value("X-Remote-Content"))
+    assert bodies == {
+        "keep": (page, None),
+        "pixels": (
+            page.replace("https://t.example/4711", "data:,"),
+            b"2 remote, 1 of them tracking pixels",
+        ),
+        "block": (
+            page.replace("https://t.example/4711", "data:,").replace(
+                "https://lampshop.example/lamp.jpg", "data:,"
+            ),
+            b"2 remote, 1 of them tracking pixels",
+        ),
+    }
+    assert office.stage.json("show", shop.slug)["pixels"] == 2
+    assert "1 of them tracking pixels" in office.stage.command("log", shop.slug)
+
+
 def test_the_first_proof_binds_a_relationship_to_its_vendor(office: Office) -> None:
     shop = office.fresh()
     office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 3"))

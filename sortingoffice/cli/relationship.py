@@ -13,7 +13,7 @@ import click
 from sortingoffice.cli import clipboard
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.cli.when import UNTIL, UNTIL_OR_NEVER
-from sortingoffice.core.model import RelationshipState, Strangers, VendorKind
+from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, VendorKind
 from sortingoffice.core.relationship import Action
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import issue, relationships
@@ -206,6 +206,11 @@ def _ip(text: str) -> str:
 @click.option("--site", metavar="D", help="The vendor's domain.")
 @click.option("--kind", type=_words(VendorKind))
 @click.option("--strangers", type=_words(Strangers), help="What to do with mail from anyone else.")
+@click.option(
+    "--remote-images",
+    type=_words(RemoteImages),
+    help="keep them; take out the pixels that only count who looks; or block them all.",
+)
 @click.option("--mailbox", metavar="M", help='Deliver to this mailbox of yours; "" for the usual one.')
 @click.option("--display-name", metavar="TEXT", help="The name that the vendor sees beside the alias.")
 @click.option("--until", type=UNTIL_OR_NEVER, help='Takes mail until then; "never" lifts it.')
@@ -220,6 +225,7 @@ def set_(
     relationship: str,
     kind: str | None,
     strangers: str | None,
+    remote_images: str | None,
     most: int | None,
     **wished: Any,
 ) -> None:
@@ -227,6 +233,7 @@ def set_(
     wish = Change(
         kind=None if kind is None else VendorKind(kind),
         strangers=None if strangers is None else Strangers(strangers),
+        remote_images=None if remote_images is None else RemoteImages(remote_images),
         max_messages="" if most == 0 else most,
         **wished,
     )

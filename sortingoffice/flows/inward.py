@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from sortingoffice.core import binding, decide, inward, naming
+from sortingoffice.core import binding, decide, inward, naming, remote
 from sortingoffice.core import spooled as rows
 from sortingoffice.core.binding import Identities, Stranger
 from sortingoffice.core.decide import Decision, Dmarc, InwardFacts, Target, Verdict
@@ -23,7 +23,7 @@ from sortingoffice.core.model import (
     SpooledMessage,
 )
 from sortingoffice.core.relationship import mailbox_of
-from sortingoffice.flows import disclose, issue, notified, strangers, target
+from sortingoffice.flows import disclose, issue, strangers, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import arc, classify, headers, token, trace
@@ -144,6 +144,9 @@ def put(
         return
     relationship = _opened(tx, arrival, known)
     message, author = _rewritten(tx, office, arrival, known, alias)
+    message, loaded = remote.without(message, relationship.remote_images)
+    if loaded:
+        message = message.appended(field("X-Remote-Content", str(loaded)))
     if arrival.scan is decide.Scan.SPAM:
         message = replace(message, fields=(field("X-Spam", "Yes"), *message.fields))
     held = decision.rule if decision.verdict is not Verdict.ACCEPT else ""
@@ -158,12 +161,14 @@ def put(
         held=held,
     )
     spool.put(tx, spooled, (delivery,))
-    relationships.update(tx, replace(relationship, received=relationship.received + 1))
+    relationships.update(
+        tx,
+        replace(relationship, received=relationship.received + 1, pixels=relationship.pixels + loaded.pixels),
+    )
     disclose.remember_inbound(tx, office, relationship, arrival.message, arrival.now)
-    if arrival.envelope.sender is not None:  # a report of a failure is no answer
-        notified.acknowledge(tx, relationship, arrival.message, arrival.now)
     count(tx, office, arrival, replace(known, relationship=relationship), alias, decision)
-    _event(tx, arrival, relationship, "held" if held else "accepted", decision.rule, _from(arrival))
+    seen = f"{_from(arrival)}; {loaded}" if loaded else _from(arrival)
+    _event(tx, arrival, relationship, "held" if held else "accepted", decision.rule, seen)
 
 
 def _spooled(

@@ -26,6 +26,7 @@ from sortingoffice.core.model import (
     Mailbox,
     Relationship,
     RelationshipState,
+    RemoteImages,
     Strangers,
     VendorKind,
 )
@@ -53,6 +54,7 @@ class Change:
     kind: VendorKind | None = None
     site: str | None = None
     strangers: Strangers | None = None
+    remote_images: RemoteImages | None = None
     mailbox: str | None = None
     display_name: str | None = None
     note: str | None = None
@@ -123,7 +125,12 @@ def change(tx: Transaction, office: Office, account: Account, text: str, wish: C
         made = replace(made, display_name=_display_name(tx, account, wish.display_name))
     if wish.note is not None:
         made = replace(made, note=one_line(wish.note, "the note", most=1000))
-    made = replace(made, strangers=wish.strangers or made.strangers, kind=wish.kind or made.kind)
+    made = replace(
+        made,
+        strangers=wish.strangers or made.strangers,
+        remote_images=wish.remote_images or made.remote_images,
+        kind=wish.kind or made.kind,
+    )
     if made.state is RelationshipState.UNBOUND and (wish.name or wish.site):
         made = replace(made, state=RelationshipState.ACTIVE)
     if made == of:
@@ -379,6 +386,8 @@ def _view(of: Relationship, around: _Around, now: datetime) -> dict[str, Any]:
             if each.id != alias.id
         ],
         "strangers": of.strangers.value,
+        "remote_images": of.remote_images.value,
+        "pixels": of.pixels,
         "mailbox": mailbox.address if mailbox is not None else "",
         "display_name": of.display_name,
         "received": of.received,

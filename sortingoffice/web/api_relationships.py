@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field
 
 from sortingoffice.core.access import Scope
-from sortingoffice.core.model import RelationshipState, Strangers, VendorKind
+from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, VendorKind
 from sortingoffice.core.relationship import Action, state_at
 from sortingoffice.flows import history, issue, relationships
 from sortingoffice.flows.issue import Wish
@@ -52,6 +52,7 @@ class ChangedRelationship(In):
     kind: VendorKind | None = Field(None, strict=False)
     site: Line | None = None
     strangers: Strangers | None = Field(None, strict=False)
+    remote_images: RemoteImages | None = Field(None, strict=False)
     mailbox: Line | None = None
     display_name: Line | None = None
     note: Note | None = None
@@ -120,6 +121,8 @@ class RelationshipRow(Out):
     refused: list[str]
     older_aliases: list[OlderAlias]
     strangers: Strangers
+    remote_images: RemoteImages
+    pixels: int
     mailbox: str
     display_name: str
     received: int
@@ -212,6 +215,7 @@ async def _change(call: Call, body: ChangedRelationship, relationship: str) -> A
         kind=body.kind,
         site=body.site,
         strangers=body.strangers,
+        remote_images=body.remote_images,
         mailbox=body.mailbox,
         display_name=body.display_name,
         note=body.note,
