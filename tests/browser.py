@@ -26,6 +26,7 @@ from sortingoffice.values import Endpoint
 from sortingoffice.web import app
 from tests.database import skip_or_fail
 from tests.person import DOMAIN, MAILBOX, Person
+from tests.web import arrives
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 900}
@@ -126,6 +127,8 @@ def furnish(person: Person) -> None:
     person.spooled("lamp-shop", DeliveryState.DELIVERED, outward=True)
     person.spooled("lamp-shop", DeliveryState.HELD, reason="stranger_held")
     person.spooled("city-library", DeliveryState.DELIVERED)
+    arrives(person, "lamp-shop", "deals@spam.example", "You won")
+    arrives(person, "city-library", "news@mailer.example", "Read more")
     person.out("pause", "book-club")
     person.out("revoke", "old-newsletter")
     person.out("admin", "token", "new", "--label", "Bitwarden on my phone")

@@ -36,6 +36,8 @@ PATHS = [
     "/ledger?what=phone",
     "/devices",
     "/settings",
+    "/strangers",
+    "/leaks",
     "/log",
     "/r/nobody",
     "/signin",

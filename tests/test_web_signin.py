@@ -40,7 +40,7 @@ async def signed_in(site: Site, **options: Any) -> httpx.AsyncClient:
     return client
 
 
-async def _token(client: httpx.AsyncClient) -> str:
+async def form_token(client: httpx.AsyncClient) -> str:
     found = re.search(r'name="form_token" value="(\w+)"', (await client.get("/new")).text)
     assert found is not None
     return found[1]
@@ -188,7 +188,7 @@ async def test_pages_hold_no_inline_script_style_or_handler(site: Site) -> None:
 )
 async def test_a_form_of_another_site_does_nothing(site: Site, headers: dict[str, str]) -> None:
     client = await signed_in(site)
-    token = await _token(client)
+    token = await form_token(client)
     answer = await client.post("/new", data={"name": "Shop", "form_token": token}, headers=headers)
     assert answer.status_code == 403
     assert site.person.json("list") == []
@@ -206,7 +206,9 @@ async def test_a_form_without_its_session_s_token_does_nothing(site: Site, token
 
 async def test_another_session_s_form_token_does_nothing(site: Site) -> None:
     one, other = await signed_in(site), await signed_in(site)
-    answer = await one.post("/new", data={"name": "Shop", "form_token": await _token(other)}, headers=HERE)
+    answer = await one.post(
+        "/new", data={"name": "Shop", "form_token": await form_token(other)}, headers=HERE
+    )
     assert answer.status_code == 403
 
 
@@ -323,7 +325,7 @@ async def test_a_session_ends_when_it_is_idle_and_when_it_is_old(site: Site) -> 
 async def test_signing_out_ends_the_session_for_good(site: Site) -> None:
     client = await signed_in(site)
     secret = client.cookies["session"]
-    done = await client.post("/signout", data={"form_token": await _token(client)}, headers=HERE)
+    done = await client.post("/signout", data={"form_token": await form_token(client)}, headers=HERE)
     assert done.headers["Location"] == "/signin"
     assert "session" not in client.cookies
     assert (await site.client(cookies={"session": secret}).get("/")).status_code == 303
@@ -337,12 +339,12 @@ async def test_devices_are_listed_and_signed_out_from_another(site: Site) -> Non
     text = (await desk.get("/devices")).text
     assert "Firefox on Android" in text
     assert "Chrome on Linux" in text
-    await desk.post("/devices/sessions", data={"id": "1", "form_token": await _token(desk)}, headers=HERE)
+    await desk.post("/devices/sessions", data={"id": "1", "form_token": await form_token(desk)}, headers=HERE)
     assert (await phone.get("/")).status_code == 303
     assert (await desk.get("/")).status_code == 200
     await signed_in(site)
     await desk.post(
-        "/devices/sessions", data={"id": "others", "form_token": await _token(desk)}, headers=HERE
+        "/devices/sessions", data={"id": "others", "form_token": await form_token(desk)}, headers=HERE
     )
     assert len(await site.office.db.read(_live, site)) == 1
 
@@ -359,7 +361,7 @@ async def test_a_suspended_account_is_signed_out_at_once(site: Site) -> None:
 
 async def test_signing_in_and_out_are_events(site: Site) -> None:
     client = await signed_in(site)
-    await client.post("/signout", data={"form_token": await _token(client)}, headers=HERE)
+    await client.post("/signout", data={"form_token": await form_token(client)}, headers=HERE)
     assert [each.split(" #")[0] for each in site.person.events()[-3:]] == [
         "sign-in link sent mailbox",
         "signed in",

@@ -12,12 +12,46 @@ import httpx
 import pytest
 
 from sortingoffice import config
+from sortingoffice.core.model import Envelope, Peer
 from sortingoffice.flows import office as offices
+from sortingoffice.flows import receive, relationships
+from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
+from sortingoffice.mail.address import parse
+from sortingoffice.mail.message import Message
+from sortingoffice.store import accounts
 from sortingoffice.web.app import application
 from tests.person import Person
 
 ORIGIN = "https://office.example"
+
+
+def arrives(
+    person: Person, slug: str, sender: str, subject: str = "hello", *, html: str = "", name: str = ""
+) -> None:
+    """A mail to a relationship's address, its author proved, as the SMTP door takes it."""
+    who = parse(sender)
+    with person.office() as office:
+        shown = office.db.view(lambda tx: relationships.shown(tx, office, accounts.the_only(tx), slug))
+        alias = parse(shown["alias"])
+        assert who is not None
+        assert alias is not None
+        kind = "text/html" if html else "text/plain"
+        raw = (
+            f'From: "{name or "Somebody"}" <{sender}>\r\nTo: {alias}\r\nSubject: {subject}\r\n'
+            f"Message-ID: <{office.random(8).hex()}@{sender.rpartition('@')[2]}>\r\n"
+            f"Content-Type: {kind}; charset=utf-8\r\n\r\n{html or 'hello'}\r\n"
+        ).encode()
+        arrival = Arrival(
+            Peer("192.0.2.9"),
+            Envelope(who, (alias,)),
+            Message.parse(raw),
+            len(raw),
+            receive.proved(who),
+            f"by-{sender.partition('@')[0]}-{len(raw)}-{office.random(4).hex()}",
+            office.clock(),
+        )
+        office.db.call(receive.accept, office, arrival)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """By mail: an address for a vendor, asked for from any mail app, with no page and no program.
 
     new.<secret>@…       the subject is the vendor, a name or a site; the answer's first line is the alias
-    pocket.<secret>@…    the answer is a list of pocket aliases; so it is for the subject `pocket` or `pocket 5`
+    pocket.<secret>@…    the answer is a list of pocket aliases; so it is for the subject `pocket 5`
 
 Both stand in the account's address book file beside its card contacts (`flows.cardcontacts`); the secret is
 derived, not stored, and another one once it was renewed.

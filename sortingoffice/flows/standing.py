@@ -30,9 +30,9 @@ class Standing(StrEnum):
 
 
 def of(state: RelationshipState, counts: Counts) -> Standing:
-    if state in (RelationshipState.ACTIVE, RelationshipState.UNBOUND, RelationshipState.CLOSING):
+    if state in (RelationshipState.ACTIVE, RelationshipState.UNBOUND):
         return Standing.BOTH if counts.inward else Standing.MINE
-    if state is RelationshipState.MUTED:
+    if state in (RelationshipState.MUTED, RelationshipState.CLOSING):  # the person turns away; do they, too?
         return Standing.THEIRS if counts.inward else Standing.BROKEN
     return Standing.THEIRS if counts.refused else Standing.BROKEN
 
@@ -80,6 +80,7 @@ def correspondents(tx: Transaction, relationship: Relationship) -> list[dict[str
             "address": each.written,
             "name": each.name,
             "reverse_alias": each.reverse_alias,
+            "identity": _identity(each),
             "stranger": bool(judged) and _identity(each) not in judged,
         }
         for each in contacts.every(tx, relationship.id)

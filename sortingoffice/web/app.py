@@ -42,6 +42,7 @@ from sortingoffice.web import (
     pages,
     pages_account,
     pages_cards,
+    pages_others,
     signin,
 )
 from sortingoffice.web.answers import Refused, refusal
@@ -89,6 +90,7 @@ def application(office: Callable[[], Office]) -> Starlette:
             *signin.routes(desk),
             *pages.routes(desk),
             *pages_cards.routes(desk),
+            *pages_others.routes(desk),
             *pages_account.routes(desk),
         ],
         exception_handlers={HTTPException: _no_such_path},

@@ -14,7 +14,17 @@ from starlette.routing import BaseRoute
 from sortingoffice.core.model import GrantMode, RelationshipState, Strangers, Via
 from sortingoffice.core.relationship import Action
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import cards, grants, history, issue, ledger, relationships, signup, standing
+from sortingoffice.flows import (
+    cards,
+    grants,
+    history,
+    issue,
+    ledger,
+    relationships,
+    signup,
+    standing,
+    strangers,
+)
 from sortingoffice.flows.grants import Permission
 from sortingoffice.flows.issue import Wish
 from sortingoffice.flows.relationships import Change
@@ -215,6 +225,7 @@ def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
         "row": row,
         "standing_of": standing.of(RelationshipState(row["state"]), counts).value,
         "contacts": standing.correspondents(tx, of),
+        "others": strangers.listed(tx, visit.account, of.slug),
         "months": standing.months(tx, visit.account, now, of.id),
         "passed": [
             {
@@ -340,7 +351,10 @@ async def _grant(visit: Visit) -> Response:
     if visit.said("mode") not in [each.value for each in GrantMode]:
         raise Refused(400, "Choose how they may have it.")
     permission = Permission(
-        visit.said("card"), mode=GrantMode(visit.said("mode")), purpose=visit.said("purpose")
+        visit.said("card"),
+        mode=GrantMode(visit.said("mode")),
+        purpose=visit.said("purpose"),
+        until=end_of_day(visit.said("until")),
     )
     await visit.office.db.write(
         grants.grant, visit.office, visit.account, _slug(visit.request), permission, actor=visit.actor

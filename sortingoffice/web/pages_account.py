@@ -11,14 +11,25 @@ from starlette.routing import BaseRoute
 
 from sortingoffice.core.access import Scope
 from sortingoffice.errors import NotThere
-from sortingoffice.flows import accounts, history, moving, passkeys, passwords, settings, signin, tokens
+from sortingoffice.flows import (
+    accounts,
+    bymail,
+    cardcontacts,
+    history,
+    moving,
+    passkeys,
+    passwords,
+    settings,
+    signin,
+    tokens,
+)
 from sortingoffice.store import accounts as account_rows
 from sortingoffice.store import domains
 from sortingoffice.store import sessions as session_rows
 from sortingoffice.store.database import Transaction
 from sortingoffice.web import limits
 from sortingoffice.web.auth import Desk, spend
-from sortingoffice.web.visit import Visit, base_url, go, page
+from sortingoffice.web.visit import Visit, base_url, download, go, page
 
 _MAY = {
     "new": frozenset({Scope.NEW}),
@@ -41,6 +52,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         page(desk, "/settings/mailboxes", _add_mailbox, "POST"),
         page(desk, "/settings/prefer", _prefer, "POST"),
         page(desk, "/settings/trigger", _trigger, "POST"),
+        page(desk, "/settings/contacts.vcf", _contacts, "GET"),
+        page(desk, "/settings/contacts/renew", _renew, "POST"),
         page(desk, "/log", _log, "GET"),
         page(desk, "/export/addresses.csv", _addresses, "GET"),
         page(desk, "/export/everything.json", _everything, "GET"),
@@ -148,7 +161,7 @@ def _set_up(tx: Transaction, visit: Visit) -> dict[str, Any]:
     return {
         "mailboxes": [accounts.describe(each) for each in account_rows.mailboxes(tx, visit.account.id)],
         "domains": [each.name for each in domains.every(tx)],
-        "write_to": "",
+        "contacts": bymail.contacts(tx, visit.office, visit.account),
     }
 
 
@@ -182,6 +195,16 @@ async def _trigger(visit: Visit) -> Response:
     return go("/settings", "changed")
 
 
+async def _contacts(visit: Visit) -> Response:
+    made = await visit.office.db.read(cardcontacts.file, visit.office, visit.account)
+    return download(made, "sortingoffice.vcf", "text/vcard")
+
+
+async def _renew(visit: Visit) -> Response:
+    await visit.office.db.write(bymail.renew, visit.office, visit.account, actor=visit.actor)
+    return go("/settings", "renewed")
+
+
 async def _log(visit: Visit) -> Response:
     found = await visit.office.db.read(history.log, visit.account, "", 300)
     return await visit.page("log.html", rows=found[::-1])
@@ -190,24 +213,11 @@ async def _log(visit: Visit) -> Response:
 # ---- taking it along -----------------------------------------------------------------------------
 
 
-def _file(octets: bytes, name: str, kind: str) -> Response:
-    return Response(
-        octets,
-        media_type=kind,
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-            "Content-Security-Policy": "sandbox; default-src 'none'",
-        },
-    )
-
-
 async def _addresses(visit: Visit) -> Response:
     made = await visit.office.db.read(moving.addresses_csv, visit.office, visit.account)
-    return _file(made.encode(), "addresses.csv", "text/csv")
+    return download(made.encode(), "addresses.csv", "text/csv")
 
 
 async def _everything(visit: Visit) -> Response:
     made = await visit.office.db.read(moving.everything_json, visit.office, visit.account)
-    return _file(made.encode(), "sortingoffice.json", "application/json")
+    return download(made.encode(), "sortingoffice.json", "application/json")

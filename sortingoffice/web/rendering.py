@@ -28,6 +28,14 @@ def when(at: datetime | None, form: str = "minute") -> Markup:
     return Markup('<time datetime="{}" data-form="{}">{}{}</time>').format(at.isoformat(), form, shown, zone)
 
 
+def about(number: int) -> str:
+    """A large number as one reads it: "10 billion"; smaller ones as they are."""
+    for size, word in ((10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
+        if number >= size:
+            return f"{number / size:,.0f} {word}"
+    return f"{number:,}"
+
+
 @cache
 def static(name: str) -> str:
     """A static file's address, which changes with its content."""
@@ -45,6 +53,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["when"] = when
+    made.filters["about"] = about
     made.globals["static"] = static
     return made
 

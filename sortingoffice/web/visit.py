@@ -118,6 +118,8 @@ DONE = {
     "asked": "A mail is on its way to that mailbox: answer it.",
     "out": "That device is signed out.",
     "written": "Written down.",
+    "taken": "Taken: mail to that spelling arrives, too.",
+    "renewed": "Other addresses from now on: take the new file over into your address book.",
 }
 
 Handler = Callable[[Visit], Awaitable[Response]]
@@ -125,6 +127,20 @@ Handler = Callable[[Visit], Awaitable[Response]]
 
 def html(template: str, status: int = 200, **values: Any) -> Response:
     return Response(render(template, **values), status, _SAFE, "text/html")
+
+
+def download(octets: bytes, name: str, kind: str) -> Response:
+    """A file to keep; it does nothing where a browser shows it.  name: ASCII, without quotes."""
+    return Response(
+        octets,
+        media_type=kind,
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+        },
+    )
 
 
 def go(path: str, done: str = "") -> Response:
