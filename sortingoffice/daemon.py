@@ -177,7 +177,7 @@ class Daemon:
 async def run(config: Config, role: str, seat: Seat, at: Listening, counts: Counts) -> None:
     """One process of the office, until SIGTERM or SIGINT; raises `OfficeError` where it can't start."""
     due = asyncio.Event()
-    office = replace(offices.open(_part(config, seat.processes), role), wake=due.set)
+    office = replace(offices.open(_part(config, seat.processes), role), wake=due.set, peers=counts.peers)
     daemon = Daemon(config, role, office, seat, due)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from sortingoffice.core.limits import network
+from sortingoffice.core.rates import Rates
 from sortingoffice.edge import door as doors
 from sortingoffice.edge.door import Room
 from sortingoffice.edge.gate import LOCKED_SECONDS, TRIES, Gate
 from sortingoffice.edge.peer import plain
-from sortingoffice.edge.rates import Rates
 from tests.edge import Client, Flows, client, running, tighten
 
 # ---- time ----------------------------------------------------------------------------------------

@@ -69,11 +69,12 @@ def test_a_guesser_that_changes_its_address_within_its_network_gains_nothing() -
     assert wait(peers, "2001:db8::abcd") is None
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    peers = Peers()
-    for number in range(25_000):
-        peers.asked(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0.0, unknown=True)
-    assert len(peers) == 20_000
+def test_who_guesses_over_several_processes_is_one() -> None:
+    peers = Peers(processes=2)
+    for number in range(15):
+        guess(peers.of(number % 2), "192.0.2.1", 2)
+    assert wait(peers.of(0), "192.0.2.1") is None
+    assert wait(peers.of(1), "192.0.2.1") is None
 
 
 def test_messages_of_a_network_are_bounded_only_where_a_limit_is_set() -> None:

@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 
 from sortingoffice.cli.stage import MAILBOX, ORDERS, VENDOR, opened, until
+from sortingoffice.flows.strangers import MOST_PROCESSORS
 from sortingoffice.mail import arc, dkim
+from sortingoffice.store import relationships
+from sortingoffice.store import writers as writer_rows
+from sortingoffice.store.database import Database, Transaction
 from tests.office import Office, Relationship, written
 
 LIST = "lists.example"
@@ -181,6 +185,28 @@ def test_a_stranger_who_signs_for_itself_teaches_nothing(office: Office) -> None
     mail = co_signed(office, f"From: x@{OTHER}", "List-Id: <l>", subject="taught", by=(OTHER, LIST))
     assert through(office, shop.alias, mail, OTHER)[0] == 250
     assert [key for key in writers(office, shop.slug) if key[0] == "its processor"] == []
+
+
+def test_a_vendor_teaches_a_bounded_number_of_processors(office: Office) -> None:
+    shop = office.fresh("--site", VENDOR)
+    office.stage.command("set", shop.slug, "--strangers", "lock")
+    db = Database(f"sqlite:///{office.stage.folder / 'office' / 'office.db'}")
+    (of,) = [each for each in db.view(relationships.every, 1) if each.slug == shop.slug]
+
+    def fill(tx: Transaction) -> None:
+        for number in range(MOST_PROCESSORS):
+            who = f"p{number}.example"
+            writer_rows.note(tx, of.id, "its processor", who, now=datetime.now(UTC), token="t")
+
+    db.call(fill)
+    db.close()
+    lines = ("List-Id: <more.other.example>",)
+    both = co_signed(office, f"From: {ORDERS}", *lines, subject="one more", by=(VENDOR, OTHER))
+    assert through(office, shop.alias, both, OTHER)[0] == 250
+    alone = co_signed(office, f"From: news@{OTHER}", *lines, subject="unknown", by=(OTHER,))
+    assert through(office, shop.alias, alone, OTHER)[0] == 550
+    assert ("its processor", OTHER) not in writers(office, shop.slug)
+    assert "most_processors" in office.stage.command("log", shop.slug)
 
 
 # ---- recipients that never existed -----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How much a peer's network may try: recipients that never existed, and messages in an hour.
+"""How much a peer's network may try: connections, recipients that never existed, messages, octets.
 
 Who guesses addresses is told nothing that it didn't know: once more than half of a network's recipients
 never existed, every answer to it waits, whatever the recipient, and beyond the limit there is one constant
@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from dataclasses import dataclass
 from functools import lru_cache
 
+from sortingoffice.core.rates import Rates
+
+MINUTE = 60.0
 WINDOW = 3600.0  # seconds that are counted together
 GREYLIST_SECONDS = 240.0  # a sender that comes again after this, and before a day is over, is taken
 GREYLIST_UNTIL = 86_400.0
-_REMEMBERED = 20_000  # networks
+_REMEMBERED = 20_000  # of those who are to come again
 _STEP, _LONGEST = 0.5, 5.0  # seconds of waiting, per wrong guess beyond half of the limit, and at most
 
 
@@ -38,44 +40,53 @@ def network(ip: str) -> str:
     return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
 
 
-@dataclass(slots=True)
-class _Tally:
-    since: float
-    asked: int = 0
-    unknown: int = 0
-    messages: int = 0
-
-
 class Peers:
-    """The tallies of one process; `now` is any clock of seconds that only goes forward."""
+    """What each network tried, in all processes of the office; `now` is a clock that they have in common.
 
-    def __init__(self) -> None:
-        self._tallies: OrderedDict[str, _Tally] = OrderedDict()
+    arrivals  its connections in the present minute
+    octets    of its messages' content, in the hour
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        self.arrivals = Rates(MINUTE, processes)
+        self.octets = Rates(WINDOW, processes)
+        self._asked = Rates(WINDOW, processes)
+        self._unknown = Rates(WINDOW, processes)
+        self._messages = Rates(WINDOW, processes)
         self._greylisted: OrderedDict[tuple[str, ...], float] = OrderedDict()
+
+    def of(self, number: int) -> Peers:
+        """The same, for one of the processes."""
+        same = Peers.__new__(Peers)
+        same.arrivals, same.octets = self.arrivals.of(number), self.octets.of(number)
+        same._asked, same._unknown = self._asked.of(number), self._unknown.of(number)
+        same._messages = self._messages.of(number)
+        same._greylisted = OrderedDict()
+        return same
 
     def wait(self, ip: str, now: float, *, most_unknown: int) -> float | None:
         """Seconds that the next answer to a RCPT is to wait; None: this network is shut out for now."""
-        tally = self._tallies.get(network(ip))
-        if tally is None or now - tally.since > WINDOW or 2 * tally.unknown <= tally.asked:
+        peer = network(ip)
+        unknown = self._unknown.of_peer(peer, now)
+        if 2 * unknown <= self._asked.of_peer(peer, now):
             return 0.0
-        if tally.unknown > most_unknown:
+        if unknown > most_unknown:
             return None
-        beyond = tally.unknown - most_unknown // 2
+        beyond = unknown - most_unknown // 2
         return min(max(beyond, 0) * _STEP, _LONGEST)
 
     def asked(self, ip: str, now: float, *, unknown: bool) -> None:
         """One recipient more; `unknown`: it was never issued."""
-        tally = self._tally(ip, now)
-        tally.asked += 1
-        tally.unknown += unknown
+        self._asked.add(network(ip), 1, now)
+        if unknown:
+            self._unknown.add(network(ip), 1, now)
 
     def sent(self, ip: str, now: float, *, most: int) -> bool:
-        """One message more; whether the network may send it.  most  in the window; 0: any number"""
+        """One message more; whether the network may send it.  most  in the hour; 0: any number"""
         if not most:
             return True
-        tally = self._tally(ip, now)
-        tally.messages += 1
-        return tally.messages <= most
+        self._messages.add(network(ip), 1, now)
+        return self._messages.of_peer(network(ip), now) <= most
 
     def patient(self, who: tuple[str, ...], now: float) -> bool:
         """Whether this network, sender and recipients came before, long enough ago: then they are taken."""
@@ -85,16 +96,3 @@ class Peers:
         if len(self._greylisted) > _REMEMBERED:
             self._greylisted.popitem(last=False)
         return now - first >= GREYLIST_SECONDS
-
-    def _tally(self, ip: str, now: float) -> _Tally:
-        key = network(ip)
-        tally = self._tallies.get(key)
-        if tally is None or now - tally.since > WINDOW:
-            self._tallies.pop(key, None)
-            tally = self._tallies[key] = _Tally(now)
-            if len(self._tallies) > _REMEMBERED:
-                self._tallies.popitem(last=False)
-        return tally
-
-    def __len__(self) -> int:
-        return len(self._tallies)

@@ -20,7 +20,6 @@ from sortingoffice.core.limits import network
 from sortingoffice.edge.gate import Gate
 from sortingoffice.edge.hooks import Hooks
 from sortingoffice.edge.peer import here
-from sortingoffice.edge.rates import Rates
 from sortingoffice.values import Network
 
 if TYPE_CHECKING:
@@ -82,7 +81,6 @@ class Door:
     most         octets of one message
     context      the certificate; None: no STARTTLS.  Swapped as a whole at a reload
     folder       where the content of a large message waits, as an unnamed file
-    arrivals     connections of a network in the present minute; octets: of its messages, in the hour
     login_delay  seconds before a failed login is answered, times the failures of its session
     logins       how many passwords are checked at once
     threads      write and read the files of large messages
@@ -100,8 +98,6 @@ class Door:
     login_delay: float = 1.0
     closing: bool = False
     sessions: set[Session] = field(default_factory=set)
-    arrivals: Rates = field(default_factory=lambda: Rates(60.0))
-    octets: Rates = field(default_factory=lambda: Rates(3600.0))
     room: Room = field(default_factory=Room)
     logins: Semaphore = field(default_factory=lambda: Semaphore(LOGINS))
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "content"))
@@ -126,15 +122,15 @@ class Door:
         most = self.limits.peer_connections_per_minute
         if not most or here(ip):
             return False
-        self.arrivals.add(network(ip), 1, now)
-        return self.arrivals.of_peer(network(ip), now) > most
+        self.gate.peers.arrivals.add(network(ip), 1, now)
+        return self.gate.peers.arrivals.of_peer(network(ip), now) > most
 
     def sated(self, ip: str, now: float, more: int = 0) -> bool:
         """Whether its network has sent as many octets as it may in this hour.  more  announced by SIZE"""
         most = self.limits.peer_bytes_per_hour
-        return bool(most) and not here(ip) and self.octets.of_peer(network(ip), now) + more > most
+        return bool(most) and not here(ip) and self.gate.peers.octets.of_peer(network(ip), now) + more > most
 
     def received(self, ip: str, octets: int, now: float) -> None:
         """So much content came from it, whatever became of it."""
         if self.limits.peer_bytes_per_hour and not here(ip):
-            self.octets.add(network(ip), octets, now)
+            self.gate.peers.octets.add(network(ip), octets, now)

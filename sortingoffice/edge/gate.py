@@ -12,19 +12,20 @@ from __future__ import annotations
 import mmap
 from collections import OrderedDict
 
-from sortingoffice.core.limits import network
+from sortingoffice.core.limits import Peers, network
 
 _REMEMBERED = 10_000
 TRIES = 10  # failed logins of one peer …
 LOCKED_SECONDS = 900.0  # … within this time lock it for as long
 
-_PLACES = 1 << 14
+_BITS = 14
+_PLACES = 1 << _BITS
 _ROWS = 2
 _PART = 1 + _ROWS * _PLACES  # of one process: all that it has inside, then the rows
 
 
 class Counts:
-    """Who is inside, in memory that the processes share; made before they are forked.
+    """Who is inside, in memory that the processes share; made before they are forked.  peers: what they tried
 
     Each writes its own part alone, so nothing is locked, and reads the sum.  A peer is counted at one place
     of each row, found by Python's keyed hash, which forked processes have in common; the smaller sum is the
@@ -35,11 +36,13 @@ class Counts:
         self._cells = memoryview(mmap.mmap(-1, processes * _PART * 4)).cast("I")
         self._starts = range(0, processes * _PART, _PART)
         self._own = 0
+        self.peers = Peers(processes)
 
     def of(self, number: int) -> Counts:
         """The same counts, for the process that writes this part."""
         same = object.__new__(Counts)
         same._cells, same._starts, same._own = self._cells, self._starts, number * _PART
+        same.peers = self.peers.of(number)
         return same
 
     def forget(self, number: int) -> None:
@@ -61,7 +64,9 @@ class Counts:
 
 
 def _places(peer: str) -> tuple[int, ...]:
-    return tuple(1 + row * _PLACES + hash((row, peer)) % _PLACES for row in range(_ROWS))
+    """Other bits of one hash for each row: hashes of pairs that share a part meet far too often."""
+    drawn = hash(peer)
+    return tuple(1 + row * _PLACES + (drawn >> row * _BITS) % _PLACES for row in range(_ROWS))
 
 
 class Gate:
@@ -71,6 +76,7 @@ class Gate:
         self._most = most
         self._most_per_peer = most_per_peer
         self._counts = counts or Counts()
+        self.peers = self._counts.peers
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def resize(self, *, most: int, most_per_peer: int) -> None:

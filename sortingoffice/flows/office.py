@@ -64,7 +64,7 @@ def _nobody() -> None:
 @dataclass(frozen=True, slots=True)
 class Office:
     """clock() is an aware UTC datetime; random(n) is n octets fit for secrets; wake() tells whoever
-    delivers in this process that something new is due; peers: what each network tried in this process."""
+    delivers in this process that something new is due; peers: what each network tried."""
 
     config: Config
     db: Database

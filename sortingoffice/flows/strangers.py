@@ -34,6 +34,7 @@ from sortingoffice.store.database import Transaction
 
 DIGEST_EVERY = timedelta(days=1)
 MOST_WRITERS = 500  # of one relationship; who comes later is counted among the unnamed
+MOST_PROCESSORS = 30  # that one vendor's mail can teach; a large shop uses a handful
 _KNOWN = (Stranger.VENDOR, Stranger.PROCESSOR)
 _LINES = 40  # of a digest
 
@@ -123,7 +124,12 @@ def _learn(tx: Transaction, arrival: Arrival, relationship: Relationship, who: I
     if not found:
         return
     decided = {each.identity for each in relationships.bindings(tx, relationship.id)}
+    learnt = {each.identity for each in rows.of_relationship(tx, relationship.id, Stranger.PROCESSOR)}
     for identity, marks in found.items():
+        if identity not in learnt and len(learnt) >= MOST_PROCESSORS:
+            _not_learnt(tx, arrival, relationship, identity)
+            continue
+        learnt.add(identity)
         rows.note(
             tx,
             relationship.id,
@@ -134,6 +140,22 @@ def _learn(tx: Transaction, arrival: Arrival, relationship: Relationship, who: I
             token=arrival.token,
             pending_first=identity not in decided,
         )
+
+
+def _not_learnt(tx: Transaction, arrival: Arrival, relationship: Relationship, identity: str) -> None:
+    """A vendor that names ever more of them would open its address to everybody: the first ones stay, and
+    the person's own word (`allow`) needs no learning."""
+    events.add(
+        tx,
+        at=arrival.now,
+        actor=arrival.actor(),
+        what="processor not learnt",
+        rule="most_processors",
+        account_id=relationship.account_id,
+        relationship_id=relationship.id,
+        message=arrival.token,
+        detail=identity,
+    )
 
 
 # ---- evidence --------------------------------------------------------------------------------------------
