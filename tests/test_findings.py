@@ -9,11 +9,14 @@ import pytest
 
 from sortingoffice.core.decide import Decision
 from sortingoffice.core.model import GrantMode, Mailbox, MailboxState, Sensitivity, SpooledMessage
-from sortingoffice.flows import consent, held
-from sortingoffice.store import accounts, confirmations, spool
+from sortingoffice.core.names import Mark
+from sortingoffice.errors import NotThere, OfficeError
+from sortingoffice.flows import consent, held, names
+from sortingoffice.store import accounts, confirmations, events, spool
 from sortingoffice.store.database import Database
 from tests import leaks
 from tests.desk import MAILBOX, Desk, open_desk
+from tests.person import Person
 
 IBAN = "DE89 3704 0044 0532 0130 00"
 
@@ -223,3 +226,106 @@ def test_only_the_question_s_own_account_can_answer(desk: Desk) -> None:
 
 def waiting_id(desk: Desk) -> int:
     return waiting(desk)[1].id
+
+
+# ---- names that are private ----------------------------------------------------------------------
+
+
+def mark(desk: Desk, name: str = "", kind: Mark = Mark.NAME) -> None:
+    desk.db.call(names.add, desk.office, desk.account, kind, name, actor="test")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Greetings, Anna Beispiel\n",
+        "the parcel for BEISPIEL, please\n",
+        "an Béispièl, Anna\n",
+        "> Dear Ms Beispiel,\n",
+        "Content-Type: text/html\n\n<p>Anna <b>Bei</b>spiel</p>",
+        "Content-Type: text/plain; name=CV-Beispiel.txt\n\nhello\n",
+        "B e i s p i e l\n",
+    ],
+)
+def test_each_word_of_a_private_name_is_held(desk: Desk, words: str) -> None:
+    mark(desk, "Anna Beispiel")
+    desk.post(words)
+    assert desk.states() == ["held"]
+    assert "it would show your name" in question(desk)
+    assert "would show your name (yes or no?)" in question(desk)
+
+
+@pytest.mark.parametrize(
+    "words", ["Beispiele gibt es genug, hann\n", "an Na\n", "Joanna, annabel\n", "hello\n"]
+)
+def test_other_words_than_a_private_name_leave(desk: Desk, words: str) -> None:
+    mark(desk, "Anna Beispiel")
+    desk.post(words)
+    assert desk.states() == ["queued"]
+
+
+def test_a_name_without_marks_leaves(desk: Desk) -> None:
+    desk.post("Greetings, Anna Beispiel\n")
+    assert desk.states() == ["queued"]
+
+
+def test_the_login_and_the_name_beside_the_mailbox_can_be_private(desk: Desk) -> None:
+    desk.post("Greetings, Anna\n")
+    mark(desk, kind=Mark.DISPLAY)  # the From says Anna
+    desk.post("Greetings, Anna\n")
+    mark(desk, kind=Mark.LOGIN)  # the account is called anna
+    desk.post("ANNA wrote this\n")
+    assert desk.states() == ["queued", "held", "held"]
+
+
+def test_a_name_with_an_umlaut_is_known_in_both_spellings(desk: Desk) -> None:
+    mark(desk, "Jörg Müller")
+    for words in ("von Müller\n", "von Mueller\n", "von MULLER\n", "von Möller\n"):
+        desk.post(words)
+    assert desk.states() == ["held", "held", "held", "queued"]
+
+
+def test_a_name_that_the_vendor_may_see_is_no_finding(desk: Desk) -> None:
+    mark(desk, "Anna Beispiel")
+    desk.set("person.name=Anna Beispiel")
+    desk.give("lamp-shop", "person")
+    desk.post("Greetings, Anna Beispiel\n")
+    assert desk.states() == ["queued"]
+
+
+@pytest.mark.parametrize("name", ["Al", "", "x" * 101, "Anna\x1bBeispiel"])
+def test_a_name_that_cannot_be_looked_for_is_refused(desk: Desk, name: str) -> None:
+    with pytest.raises(OfficeError):
+        mark(desk, name)
+
+
+def test_a_name_can_be_marked_once_and_taken_off(desk: Desk) -> None:
+    mark(desk, "Anna  Beispiel")
+    mark(desk, "Anna Beispiel")
+    assert [(row["name"], row["looked_for"]) for row in desk.db.view(names.every, desk.account)] == [
+        ("Anna Beispiel", ["Anna", "Beispiel"])
+    ]
+    desk.db.call(names.remove, desk.office, desk.account, Mark.NAME, "Anna Beispiel", actor="test")
+    assert desk.db.view(names.every, desk.account) == []
+    with pytest.raises(NotThere):
+        desk.db.call(names.remove, desk.office, desk.account, Mark.NAME, "Anna Beispiel", actor="test")
+
+
+def test_the_log_does_not_say_which_name(desk: Desk) -> None:
+    mark(desk, "Anna Beispiel")
+    told = desk.db.view(lambda tx: events.every(tx))
+    assert "name marked private" in [each.what for each in told]
+    assert "Beispiel" not in repr(told)
+
+
+def test_names_are_marked_at_the_command_line(person: Person) -> None:
+    person.out("names", "add", "Anna Beispiel", "--login")
+    rows = person.json("names", "list")
+    assert [(row["mark"], row["looked_for"]) for row in rows] == [
+        ("name", ["Anna", "Beispiel"]),
+        ("login", [rows[1]["name"]]),
+    ]
+    person.out("names", "remove", "Anna Beispiel")
+    assert [row["mark"] for row in person.json("names", "list")] == ["login"]
+    assert "too short" in person.refused("names", "add", "Al")
+    assert "is not marked" in person.refused("names", "remove", "Somebody")

@@ -58,6 +58,7 @@ COMMANDS: dict[str, _Room] = {
     "disclosures": _Room("card", "List what was given to whom, and when."),
     "disclosed": _Room("card", "Write down what you gave in a web form or on paper."),
     "held": _Room("held", "Look at held mail; release or drop it."),
+    "names": _Room("names", "Mark names that no vendor may see."),
     "trace": _Room("trace", "Follow a message, or an address's mail."),
     "log": _Room("log", "Show what happened."),
     "admin": _Room("admin", "Accounts, domains, mailboxes, keys, passwords, tokens."),

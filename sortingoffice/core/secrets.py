@@ -331,7 +331,9 @@ def _in(text: str, skeleton: str, positions: list[int], needle: _Needle, *, exac
         if count == _MOST_HITS:
             return
         start, end = positions[first], positions[last - 1] + 1
-        if needle.secret.kind is Kind.NAME and _pieced(text[start:end], needle.secret.text):
+        if needle.secret.kind is Kind.NAME:
+            if not _pieced(text[start:end], needle.secret.text) and _word(text, start, end):
+                yield Hit(needle.secret, start, end)
             continue
         if not whole or (_begins(text, start) and _ends(text, end)):
             yield Hit(needle.secret, start, end)
@@ -341,6 +343,12 @@ def _pieced(found: str, name: str) -> bool:
     """Whether it is the end of one word and the beginning of the next: "an na"; not one spaced out."""
     blanks = len(found.split()) - len(name.split())
     return 0 < blanks < len(name) - 1
+
+
+def _word(text: str, start: int, end: int) -> bool:
+    """Whether no letter stands before or after it; a sign does: "CV-Beispiel.pdf"."""
+    escaped = text[start - 2 : start - 1] == "\\" and text[start - 1 : start] in "nrtbfv"
+    return (start == 0 or escaped or not _letter(text[start - 1])) and not _letter(text[end : end + 1])
 
 
 def _begins(text: str, at: int) -> bool:

@@ -74,6 +74,11 @@ def by_hand(facts: Facts, prose: Iterable[str], given: frozenset[str]) -> tuple[
     return tuple(value for secret, value in sought.values() if secret in seen)
 
 
+def held_by(facts: Facts) -> frozenset[str]:
+    """What the vendor has already."""
+    return frozenset(v.text for v in _values(facts) if v.text and cards.holds(facts.held, v))
+
+
 def _values(facts: Facts) -> list[Value]:
     """Every value that is there; whether it can be recognised is for `secrets.card_value`."""
     return [

@@ -12,7 +12,7 @@ from sortingoffice.core.model import Account, AccountState, MailboxState
 from sortingoffice.core.relationship import Action, No, after
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import Office
-from sortingoffice.store import accounts, events, relationships, sessions, spool, tokens
+from sortingoffice.store import accounts, events, names, relationships, sessions, spool, tokens
 from sortingoffice.store.database import Transaction
 
 
@@ -49,6 +49,7 @@ def remove(tx: Transaction, office: Office, account: Account, *, actor: str) -> 
                 verify_expires=None,
             ),
         )
+    names.forget(tx, account.id)
     ended = replace(account, state=AccountState.SUSPENDED, admin=False, wrapped_key=None)
     accounts.update(tx, ended)
     events.add(tx, at=now, actor=actor, what="account removed", account_id=account.id, detail=account.name)

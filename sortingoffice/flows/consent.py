@@ -333,7 +333,9 @@ def _still(
     if isinstance(outcome, Refused):
         return outcome
     given = frozenset(each.value.text for each in asked.leaving if each.value.text)
-    new = findings.new_ones(tx, account.id, message.raw, asked.found, typed.withheld(facts, given))
+    known = given | typed.held_by(facts) | {to.display_name}
+    withheld = typed.withheld(facts, given)
+    new = findings.new_ones(tx, account.id, message.raw, asked.found, withheld, known)
     if new:
         return Refused(gate.RULE, f"it holds {', '.join(new)}, too", f"{again} without it.")
     return None

@@ -16,7 +16,7 @@ from sortingoffice.core import attach, body, cards, exchange, render, typed
 from sortingoffice.core.addressing import Problem
 from sortingoffice.core.attach import File
 from sortingoffice.core.body import Reading
-from sortingoffice.core.cards import Filled, Refused, Waiting
+from sortingoffice.core.cards import Filled, Refused, Waiting, Watch
 from sortingoffice.core.checked import Found
 from sortingoffice.core.directive import EVERYTHING, Vocabulary
 from sortingoffice.core.model import (
@@ -48,6 +48,7 @@ class Resolved:
     original the message as it came
     typed    values that the person typed by hand; they leave, and are written down
     withheld what the leak guard must not let pass: sensitive and denied values
+    known    values that this vendor holds, or is given here: no secrets to it
     """
 
     message: Message
@@ -60,6 +61,7 @@ class Resolved:
     wallet: Wallet | None = None
     typed: tuple[Value, ...] = ()
     withheld: tuple[Secret, ...] = ()
+    known: frozenset[str] = frozenset()
 
 
 def disclose(
@@ -71,6 +73,7 @@ def disclose(
     message: Message,
     now: datetime,
     contacts_of_cards: tuple[str, ...] = (),
+    watch: Watch = cards.unwatched,
 ) -> Resolved | Problem:
     """Resolve what an outward message asks for; nothing leaves where it is a `Problem`.
 
@@ -78,6 +81,7 @@ def disclose(
     contacts of this one relationship.
 
     contacts_of_cards  cards whose contacts stand in To or Cc
+    watch              told of each rule, for `explain`
 
     Raises mime.TooComplex.
     """
@@ -91,14 +95,16 @@ def disclose(
     facts = _facts(tx, office, keys, account, relationship, reading, now)
     if not cards.asked(facts):
         return _by_hand(replace(untouched, message=_written(root, reading, {})), facts, root)
-    outcome = cards.resolve(facts)
+    outcome = cards.resolve(facts, watch=watch)
     if isinstance(outcome, Refused):
         return _problem(outcome)
     by_line = {each.ask.line: each for each in outcome.filled}
     # Rule 11: write, read again, and only then let it go.
     draft = _written(root, body.without_escapes(reading), by_line)
     again = body.read(mime.parse(draft), vocabulary)
-    if (remaining := cards.nothing_remains(facts.vendor, again.sights)) is not None:
+    remaining = cards.nothing_remains(facts.vendor, again.sights)
+    watch(cards.nothing_remains.__name__, remaining)
+    if remaining is not None:
         return _problem(remaining)
     resolved = replace(
         untouched,
@@ -117,6 +123,7 @@ def _by_hand(resolved: Resolved, facts: Facts, root: mime.Entity) -> Resolved:
         wallet=facts.wallet,
         typed=typed.by_hand(facts, body.prose(root), given),
         withheld=typed.withheld(facts, given),
+        known=given | typed.held_by(facts),
     )
 
 

@@ -60,14 +60,20 @@ def read(stored: dict[str, Any]) -> Findings:
 
 
 def new_ones(
-    tx: Transaction, account_id: int, raw: bytes, findings: Findings, withheld: tuple[Secret, ...]
+    tx: Transaction,
+    account_id: int,
+    raw: bytes,
+    findings: Findings,
+    withheld: tuple[Secret, ...],
+    known: frozenset[str],
 ) -> tuple[str, ...]:
     """What must not leave by now, and the person was not told of: a mailbox added since, a value denied.
 
-    raw  the message as it waits
+    raw    the message as it waits
+    known  what the vendor may see, as in `gate.written`
     """
     try:
-        again = gate.composed(tx, account_id, Message.parse(raw), withheld).found
+        again = gate.composed(tx, account_id, Message.parse(raw), withheld, known).found
     except mime.TooComplex as error:
         return (str(error),)
     return tuple(dict.fromkeys(each.what for each in again if each.what not in findings.told))

@@ -18,32 +18,47 @@ from sortingoffice.core.model import Account, Delivery, DeliveryState, SpooledMe
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Secret
 from sortingoffice.mail.message import Message
-from sortingoffice.store import accounts, spool
+from sortingoffice.store import accounts, names, spool
 from sortingoffice.store.database import Transaction
 
 RULE = "leak_guard"
 
 
 def written(
-    tx: Transaction, account: Account, message: Message, facts: OutwardFacts, withheld: tuple[Secret, ...]
+    tx: Transaction,
+    account: Account,
+    message: Message,
+    facts: OutwardFacts,
+    withheld: tuple[Secret, ...],
+    *,
+    displayed: str,
+    known: frozenset[str],
 ) -> Checked:
     """What the person wrote, rewritten for the vendor already: safe places are cleansed.
 
-    withheld  card values that must not leave
+    withheld   card values that must not leave
+    displayed  what stood beside the mailbox in the From
+    known      values that the vendor holds, or is given on request
 
     Raises mime.TooComplex.
     """
-    return guard.checked(message, facts, withheld)
+    private = _names(tx, account.id, displayed, known | {facts.display_name})
+    return guard.checked(message, facts, (*private, *withheld))
 
 
 def composed(
-    tx: Transaction, account_id: int, message: Message, withheld: tuple[Secret, ...] = ()
+    tx: Transaction,
+    account_id: int,
+    message: Message,
+    withheld: tuple[Secret, ...] = (),
+    known: frozenset[str] = frozenset(),
 ) -> Checked:
-    """What stays as it is: the office's own words, or what waits already.
+    """What stays as it is: the office's own words, or what waits already; otherwise as `written`.
 
     Raises mime.TooComplex.
     """
-    return guard.as_written(message, (*_own(tx, account_id), *withheld))
+    own = secrets.addresses(each.address for each in accounts.mailboxes(tx, account_id))
+    return guard.as_written(message, (*own, *_names(tx, account_id, "", known), *withheld))
 
 
 def put(
@@ -61,6 +76,10 @@ def put(
     return spool.put(tx, whole, deliveries, checked)
 
 
-def _own(tx: Transaction, account_id: int) -> tuple[Secret, ...]:
-    """The account's mailboxes."""
-    return secrets.addresses(each.address for each in accounts.mailboxes(tx, account_id))
+def _names(tx: Transaction, account_id: int, displayed: str, known: frozenset[str]) -> tuple[Secret, ...]:
+    marked = names.every(tx, account_id)
+    if not marked:
+        return ()
+    account = accounts.by_id(tx, account_id)
+    assert account is not None, "a foreign key holds it"
+    return secrets.names(marked, login=account.name, displayed=displayed, known=known)

@@ -58,7 +58,7 @@ def send(
         return_domain=author.domain,
         contact_id=contact.id,
     )
-    checked = gate.composed(tx, of.account_id, Message.parse(raw))
+    checked = gate.composed(tx, of.account_id, Message.parse(raw), known=frozenset({of.display_name}))
     message = gate.put(tx, spooled, (delivery,), checked)
     if checked.found:
         consent.ask(tx, office, of, (contact,), message, found=checked.found, original=raw, now=now)

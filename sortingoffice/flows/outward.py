@@ -161,12 +161,28 @@ def _send(
 ) -> Decision:
     try:
         asked = disclose.disclose(
-            tx, office, account, made.relationship, made.contacts, arrival.message, arrival.now, made.cards
+            tx,
+            office,
+            account,
+            made.relationship,
+            made.contacts,
+            arrival.message,
+            arrival.now,
+            made.cards,
+            arrival.watch,
         )
         if isinstance(asked, Problem):
             return _back(tx, office, arrival, account, who, made.relationship, asked)
         facts = _facts(tx, arrival, account, made, asked.message, name)
-        checked = gate.written(tx, account, outward.rewrite(asked.message, facts), facts, asked.withheld)
+        checked = gate.written(
+            tx,
+            account,
+            outward.rewrite(asked.message, facts),
+            facts,
+            asked.withheld,
+            displayed=_displayed(arrival.message),
+            known=asked.known,
+        )
     except mime.TooComplex as error:
         return _back(tx, office, arrival, account, who, made.relationship, _too_complex(error))
     spooled = _spooled(tx, office, arrival, account, made, facts, checked, name, fingerprint)
@@ -196,6 +212,12 @@ def _from(message: Message) -> str:
     if len(mentions) != 1 or mentions[0].address is None:
         return ""
     return mentions[0].address.normal
+
+
+def _displayed(message: Message) -> str:
+    """What the mail client writes beside the mailbox."""
+    mentions = headers.addresses(message.value("From") or b"")
+    return mentions[0].display if mentions else ""
 
 
 def _written_by(tx: Transaction, arrival: Arrival, account: Account) -> _Author | None:
