@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from sortingoffice.core.model import GrantMode, RelationshipState, Strangers, Via
+from sortingoffice.core.model import GrantMode, RelationshipState, RemoteImages, Strangers, Via
 from sortingoffice.core.relationship import Action
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import (
@@ -329,10 +329,13 @@ async def _change(visit: Visit) -> Response:
     most = _count(visit.said("max"))
     if visit.said("strangers") not in [each.value for each in Strangers]:
         raise Refused(400, "Choose what happens to mail from others.")
+    if visit.said("remote_images") not in [each.value for each in RemoteImages]:
+        raise Refused(400, "Choose what happens to images loaded from the net.")
     wish = Change(
         name=visit.said("name"),
         site=visit.said("site"),
         strangers=Strangers(visit.said("strangers")),
+        remote_images=RemoteImages(visit.said("remote_images")),
         mailbox=visit.said("mailbox"),
         display_name=visit.said("display_name"),
         until=until if until is not None else "",
