@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -147,46 +141,3 @@ def test_the_database_file_holds_no_value(anna: Person) -> None:
     files = [path for path in anna.folder.rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if b"Xylophonquartett" in path.read_bytes()]
-
-
-def test_card_set_alone_asks_field_by_field(person: Person) -> None:
-    answers = [
-        "shipping",
-        "Anna",
-        "",
-        "x" * 2000,
-        "10115",
-        "Berlin",
-        "Atlantis",
-        "Germany",
-        "",
-        "bell",
-        "twice",
-        "",
-    ]
-    code = "from sortingoffice.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "--config", str(person.config), "card", "set"]
-    outer, inner = pty.openpty()
-    process = subprocess.Popen(
-        command, stdin=inner, stdout=inner, stderr=inner, env={**os.environ, "TERM": "dumb"}
-    )
-    os.close(inner)
-    said = b""
-    asked = 0
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if select.select([outer], [], [], 0.1)[0]:
-            try:
-                said += os.read(outer, 65536)
-            except OSError:
-                break
-        if said.endswith(b": ") and asked < len(answers):
-            os.write(outer, answers[asked].encode() + b"\n")
-            asked += 1
-            said += b"\n"
-    assert process.wait(10) == 0, said.decode()
-    os.close(outer)
-    assert b"at most 1000 characters" in said
-    assert b"no country of ISO 3166" in said
-    shown = {row["field"]: row["value"] for row in rows(person, "card", "show", "shipping", "--reveal")}
-    assert shown == {"name": "Anna", "postcode": "10115", "city": "Berlin", "country": "DE", "bell": "twice"}

@@ -10,14 +10,16 @@ from typing import Any, BinaryIO
 
 import click
 
-from sortingoffice.cli import grant, notify
+from sortingoffice.cli import dialogue, grant, notify
+from sortingoffice.cli.dialogue import Answers
 from sortingoffice.cli.moment import MOMENT
 from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.core import fields
-from sortingoffice.core.model import FieldType, Sensitivity
+from sortingoffice.core.model import Account, FieldType, Sensitivity
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import cardcontacts, cards, exchange, sealed
 from sortingoffice.flows.cards import Assignment
+from sortingoffice.flows.office import Office
 from sortingoffice.flows.sealed import Seal
 from sortingoffice.mail import vcard
 from sortingoffice.store.database import Transaction
@@ -56,46 +58,59 @@ def set_(
     kind: str | None,
 ) -> None:
     """Give fields a value; a change makes a new version.  Without arguments, asks field by field."""
-    if not assignments:
-        if not interactive():
-            raise click.UsageError('give at least one NAME.FIELD=VALUE, for example shipping.city="Berlin"')
-        chosen = _asked(terminal)
-    else:
+    level, type = Sensitivity(sensitivity) if sensitivity else None, FieldType(kind) if kind else None
+    if assignments:
         chosen = [_assignment(text) for text in assignments]
-    if not chosen:
+        seal = _passphrase(terminal) if level is Sensitivity.SEALED else None
+        answers = Answers(chosen, level, seal)
+    elif interactive():
+        answers = dialogue.ask(terminal, level, type)
+    else:
+        raise click.UsageError('give at least one NAME.FIELD=VALUE, for example shipping.city="Berlin"')
+    if not answers.chosen:
         say("nothing was set")
         return
     office, account = terminal.office, terminal.account
-    type = FieldType(kind) if kind else None
-
-    def write(tx: Transaction) -> list[dict[str, Any]]:
-        if seal is not None:
-            return sealed.set_fields(
-                tx, office, account, chosen, seal, valid_from=valid_from, type=type, actor=ACTOR
-            )
-        level = Sensitivity(sensitivity) if sensitivity else None
-        return cards.set_fields(
-            tx, office, account, chosen, valid_from=valid_from, sensitivity=level, type=type, actor=ACTOR
-        )
-
-    seal = _passphrase(terminal) if sensitivity == Sensitivity.SEALED else None
-    rows = office.db.call(write)
+    rows = office.db.call(_set, office, account, answers, valid_from, type)
     if terminal.json:
         terminal.data(rows)
         return
     for row in rows:
         named = f"{row['card']}.{row['field']}"
         say(f"{named} is version {row['version']}" if row["changed"] else f"{named} is that already")
+    if not assignments:
+        dialogue.farewell(terminal, answers)
+
+
+def _set(
+    tx: Transaction,
+    office: Office,
+    account: Account,
+    answers: Answers,
+    valid_from: datetime | None,
+    type: FieldType | None,
+) -> list[dict[str, Any]]:
+    chosen = answers.chosen
+    if answers.seal is not None:
+        return sealed.set_fields(
+            tx, office, account, chosen, answers.seal, valid_from=valid_from, type=type, actor=ACTOR
+        )
+    return cards.set_fields(
+        tx,
+        office,
+        account,
+        chosen,
+        valid_from=valid_from,
+        sensitivity=answers.sensitivity,
+        type=type,
+        actor=ACTOR,
+    )
 
 
 def _passphrase(terminal: Terminal) -> Seal:
-    """The person's, asked for; the first time twice."""
     if not interactive():
         raise OfficeError("a sealed card needs your passphrase: run this at a terminal")
-    first = terminal.office.db.view(sealed.any_version, terminal.account) is None
-    if first:
-        say("Nobody can open a sealed card without this passphrase, and nobody can give it back to you.")
-    return Seal(click.prompt("Passphrase", hide_input=True, confirmation_prompt=first, err=True))
+    return dialogue.passphrase(terminal)
 
 
 def _assignment(text: str) -> Assignment:
@@ -106,53 +121,6 @@ def _assignment(text: str) -> Assignment:
             f'{fields.shown(text)}: write NAME.FIELD=VALUE, for example shipping.city="Berlin"'
         )
     return Assignment(name, key, value)
-
-
-def _asked(terminal: Terminal) -> list[Assignment]:
-    """Field by field, with what is wrong said at once; an empty answer skips."""
-    name = fields.name(str(click.prompt("Card (for example name, home, shipping, phone)", err=True)))
-    say("An empty answer leaves a field out.")
-    chosen: list[Assignment] = []
-    for key in _SUGGESTED.get(fields.kind_of(name), ()):
-        value = _answer(key)
-        if value:
-            chosen.append(Assignment(name, key, value))
-    while True:
-        key = str(
-            click.prompt("Another field (empty: done)", default="", show_default=False, err=True)
-        ).strip()
-        if not key:
-            return chosen
-        try:
-            key = fields.name(key, "field")
-        except OfficeError as error:
-            say(str(error))
-            continue
-        value = _answer(key)
-        chosen = [each for each in chosen if each.key != key]
-        if value:
-            chosen.append(Assignment(name, key, value))
-
-
-def _answer(key: str) -> str:
-    while True:
-        value = str(click.prompt(fields.label(key), default="", show_default=False, err=True)).strip()
-        if not value:
-            return ""
-        try:
-            fields.normalise(fields.type_of(key), value)
-        except OfficeError as error:
-            say(str(error))
-            continue
-        return value
-
-
-_SUGGESTED = {
-    "name": ("full",),
-    "contact": ("phone", "email"),
-    "postal": ("name", "street", "postcode", "city", "country", "phone"),
-    "payment": ("holder", "iban", "bic"),
-}
 
 
 @card.command("list")
