@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 
 from sortingoffice.errors import OfficeError
+from sortingoffice.store.turn import Turn
 
 # What a transaction function is handed; flows name it without importing SQLAlchemy.
 Transaction = sa.Connection
@@ -83,12 +85,14 @@ def _sqlite(url: URL) -> Engines:
     settings: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}, "pool_timeout": BUSY_SECONDS}
     writer = sa.create_engine(url, pool_size=2, execution_options=_WRITES, **settings)
     reader = sa.create_engine(url, pool_size=READERS, max_overflow=4, **settings)
-    event.listen(writer, "connect", _prepare_sqlite)
+    event.listen(writer, "connect", _prepare_sqlite_writer)
     event.listen(reader, "connect", _prepare_sqlite_reader)
     # A deferred transaction that turns to writing is refused at once when another has written
     # meanwhile, whatever the time-out: so a writer asks for the lock first.
     event.listen(writer, "commit", _refuse_to_commit_nothing)
-    event.listen(writer, "begin", lambda tx: tx.exec_driver_sql("BEGIN IMMEDIATE"))
+    event.listen(writer, "begin", _begin_to_write)
+    event.listen(writer, "checkin", lambda _, record: record.info["turn"].leave())
+    event.listen(writer, "close", lambda _, record: record.info.pop("turn").close())
     event.listen(reader, "begin", lambda tx: tx.exec_driver_sql("BEGIN"))
     return Engines(writer, reader)
 
@@ -112,6 +116,17 @@ def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
             )
     # A large message leaves a large log behind; give the disk back after the next checkpoint.
     connection.execute(f"PRAGMA journal_size_limit={64 << 20}")
+
+
+def _prepare_sqlite_writer(connection: sqlite3.Connection, record: Any) -> None:
+    _prepare_sqlite(connection, record)
+    (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
+    record.info["turn"] = Turn(Path(file))
+
+
+def _begin_to_write(tx: Transaction) -> None:
+    tx.info["turn"].take()
+    tx.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _prepare_sqlite_reader(connection: sqlite3.Connection, record: object) -> None:

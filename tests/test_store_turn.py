@@ -1,0 +1,83 @@
+"""Turns: who waits is woken, who waits in vain goes on, and a dead process keeps nobody waiting."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sortingoffice.store.turn import Turn
+
+_HOLDER = """
+import sys, time
+from pathlib import Path
+from sortingoffice.store.turn import Turn
+Turn(Path(sys.argv[1])).take()
+print("taken", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[tuple[Turn, Turn]]:
+    with closing(Turn(tmp_path / "office.db")) as one, closing(Turn(tmp_path / "office.db")) as other:
+        yield one, other
+
+
+def _taken(turn: Turn, patience: float = 5.0) -> float:
+    """How long it took to have it, or to go on without."""
+    started = time.monotonic()
+    turn.take(patience)
+    return time.monotonic() - started
+
+
+def test_who_waits_is_woken_when_the_other_is_done(two: tuple[Turn, Turn]) -> None:
+    one, other = two
+    one.take()
+    threading.Timer(0.3, one.leave).start()
+    assert 0.2 < _taken(other) < 1.5
+    assert _taken(one, 0.1) >= 0.1  # it is the other's now
+    other.leave()
+
+
+def test_who_waited_in_vain_leaves_nobody_waiting_later(two: tuple[Turn, Turn]) -> None:
+    one, other = two
+    one.take()
+    assert _taken(other, 0.1) >= 0.1
+    other.leave()  # it went on without, and is done
+    one.leave()  # now the turn falls to somebody who doesn't want it any more
+    time.sleep(0.1)
+    assert _taken(one) < 1
+    one.leave()
+    assert _taken(other) < 1
+    other.leave()
+
+
+def test_a_turn_that_is_taken_twice_is_left_once(two: tuple[Turn, Turn]) -> None:
+    one, other = two
+    one.take()
+    one.take()  # its transaction was rolled back and begun again
+    one.leave()
+    assert _taken(other) < 1
+    other.leave()
+
+
+def test_a_killed_process_ends_its_turn(tmp_path: Path) -> None:
+    path = tmp_path / "office.db"
+    holder = subprocess.Popen([sys.executable, "-c", _HOLDER, str(path)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == b"taken\n"
+        threading.Timer(0.2, holder.kill).start()
+        with closing(Turn(path)) as turn:
+            assert 0.1 < _taken(turn, 20) < 10
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
