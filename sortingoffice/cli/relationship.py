@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -161,12 +161,30 @@ def _readable(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @click.command("explain")
-@click.option("--from", "sender", required=True, metavar="A", help="The sender; <> for none.")
-@click.option("--to", "recipient", required=True, metavar="B", help="One address of this office.")
+@click.option("--from", "sender", metavar="A", help="The sender; <> for none.")
+@click.option("--to", "recipient", metavar="B", help="One address of this office.")
 @click.option("--peer", default="", metavar="IP", help="Where it would come from; SPF is looked up for it.")
+@click.option(
+    "--reply",
+    "--message",
+    "file",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="A mail of yours, or with --from and --to its text; - is standard input.",
+)
 @click.pass_obj
-def explain(terminal: Terminal, sender: str, recipient: str, peer: str) -> None:
-    """Say what would happen to a mail from A to B, and by which rule.  Nothing is sent or stored."""
+def explain(
+    terminal: Terminal, sender: str | None, recipient: str | None, peer: str, file: BinaryIO | None
+) -> None:
+    """Say what would happen to a mail from A to B, and by which rule.  Nothing is sent or stored.
+
+    With --reply: to a mail that you write, rule by rule, as if your provider had proved it to be yours.
+    """
+    if file is not None:
+        _explain_reply(terminal, file, sender, recipient)
+        return
+    if sender is None or recipient is None:
+        raise click.UsageError("give --from and --to, or a mail of yours with --reply")
     from sortingoffice.flows import receive
 
     author = None if sender in ("", "<>") else _address(sender)
@@ -179,6 +197,32 @@ def explain(terminal: Terminal, sender: str, recipient: str, peer: str) -> None:
         terminal.data(told)
     else:
         terminal.sheet(told)
+
+
+def _explain_reply(terminal: Terminal, file: BinaryIO, sender: str | None, recipient: str | None) -> None:
+    from sortingoffice.flows import explaining
+
+    office, account = terminal.office, terminal.account
+    most = office.config.smtp.max_message_bytes
+    octets = file.read(most + 1)
+    if len(octets) > most:
+        raise OfficeError(f"a mail has at most {most} octets, this one has more")
+    found = explaining.shown(
+        explaining.reply(
+            office,
+            account,
+            octets,
+            _address(sender) if sender else None,
+            _address(recipient) if recipient else None,
+        )
+    )
+    if terminal.json:
+        terminal.data(found)
+        return
+    rules = found.pop("rules")
+    terminal.sheet({name: value for name, value in found.items() if value})
+    click.echo()
+    terminal.rows(rules, ("rule", "result", "said"), empty="")
 
 
 def _address(text: str) -> Address:

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _GAP = 2  # blanks between two columns
-_COLOURED = ("state", "health", "mode", "sensitivity", "what")
+_COLOURED = ("state", "health", "mode", "sensitivity", "what", "result", "decision")
 # Of the eight colours that every theme has, those that can be read on a light and on a dark ground.
 _STYLES = {
-    "green": "active live verified ok delivered given auto signs keep",
-    "magenta": "unbound muted closing held queued pending failing warning ask rotated waits sensitive sealed",
-    "bold red": "revoked suspended returned dropped failed never withdrawn refused conflict",
+    "green": "active live verified ok delivered given auto signing keep accept",
+    "magenta": "unbound muted closing held queued pending failing rotated warning ask hold defer sensitive"
+    " sealed",
+    "bold red": "revoked suspended returned dropped failed never withdrawn refused refuse no conflict",
     "dim": "expired retired superseded skip",
 }
 _STYLE_OF = {word: style for style, words in _STYLES.items() for word in words.split()}

@@ -74,6 +74,12 @@ class Refused:
 Outcome = Granted | Waiting | Refused
 Verdict = Waiting | Refused | None
 Rule = Callable[[Facts], Verdict]
+# Told each rule as it has judged, for `explain`; the judgement doesn't depend on it.
+Watch = Callable[[str, Verdict], None]
+
+
+def unwatched(rule: str, verdict: Verdict) -> None:
+    """Nobody asks why."""
 
 
 def asked(facts: Facts) -> bool:
@@ -88,7 +94,7 @@ def asked(facts: Facts) -> bool:
     return "*" not in facts.planted and not facts.planted.issuperset(lines)
 
 
-def resolve(facts: Facts, *, confirmed: frozenset[Held] = frozenset()) -> Outcome:
+def resolve(facts: Facts, *, confirmed: frozenset[Held] = frozenset(), watch: Watch = unwatched) -> Outcome:
     """The whole resolution but for its last step, which needs the rendered mail.
 
     confirmed  values that the person said yes to, for this one message
@@ -96,6 +102,7 @@ def resolve(facts: Facts, *, confirmed: frozenset[Held] = frozenset()) -> Outcom
     waiting: Waiting | None = None
     for rule in RULES:
         verdict = rule(replace(facts, held=facts.held | confirmed))
+        watch(rule.__name__, verdict)
         if isinstance(verdict, Refused):
             return verdict
         waiting = waiting or verdict
@@ -322,6 +329,10 @@ def nothing_remains(vendor: str, sights: tuple[Sight, ...]) -> Refused | None:
             f"Nothing went to {vendor}. Send it again as plain text.",
         )
     return None
+
+
+# The eleven steps by name, in their order.
+STEPS: tuple[str, ...] = (*(rule.__name__ for rule in RULES), nothing_remains.__name__)
 
 
 # ---- what the rules ask -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from sortingoffice.core import cards
 from sortingoffice.core.decide import Scan
 from sortingoffice.core.model import Envelope, Peer
 from sortingoffice.mail.authentication import Authentication
@@ -20,6 +21,7 @@ class Arrival:
     auth   results as we computed them; for submission, where nothing is looked up, all "none"
     now    time of acceptance
     scan   the spam filter's word
+    watch  told of each rule by which asked cards are judged, for `explain`
     """
 
     peer: Peer
@@ -30,6 +32,7 @@ class Arrival:
     token: str
     now: datetime
     scan: Scan = Scan.CLEAN
+    watch: cards.Watch = cards.unwatched
 
     @property
     def sender(self) -> str:
