@@ -205,7 +205,7 @@ async def test_under_a_policy_mail_goes_to_its_hosts_over_verified_tls(world: Wo
     tried = await world.tried()
     assert tried.outcome is Outcome.TAKEN, tried
     assert tried.tls.startswith("TLS")
-    assert world.site.asked == ["mta-sts.home.example/.well-known/mta-sts.txt"]
+    assert world.site.asked == [f"mta-sts.home.example:{world.site.port}/.well-known/mta-sts.txt"]
     assert (await world.tried()).outcome is Outcome.TAKEN
     assert len(world.site.asked) == 1  # it is kept in the database
 

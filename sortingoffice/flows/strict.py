@@ -15,7 +15,7 @@ from sortingoffice.flows.office import Office
 from sortingoffice.mail import mtasts
 from sortingoffice.mail.mtasts import Kept, Mode, Policy
 from sortingoffice.mail.reply import Reply
-from sortingoffice.net import policy, tls
+from sortingoffice.net import https, policy, tls
 from sortingoffice.net.route import Here, Host
 from sortingoffice.store import policies
 from sortingoffice.store.database import Unavailable
@@ -32,7 +32,7 @@ class Policies:
     """
 
     def __init__(
-        self, office: Office, contexts: tls.Contexts, here: Here, *, port: int = policy.PORT
+        self, office: Office, contexts: tls.Contexts, here: Here, *, port: int = https.PORT
     ) -> None:
         self._office = office
         self._contexts = contexts

@@ -1,28 +1,23 @@
-"""Fetching an MTA-STS policy: one HTTPS request, with nothing that could lead elsewhere.
+"""Fetching an MTA-STS policy.
 
 Promise: `fetch` returns the octets of a 200 text/plain answer from a server whose certificate is good for
-`mta-sts.<domain>`, or None; within its deadline, at most `mtasts.MOST_OCTETS`; no redirect is followed, and
-the request goes to no address where mail may not go either.
+`mta-sts.<domain>`, or None; at most `mtasts.MOST_OCTETS`; no redirect is followed (`net.https`).
 
-Sources: RFC 8461 §3.3; RFC 9110.
+Sources: RFC 8461 §3.3.
 """
 
 from __future__ import annotations
 
-import asyncio
 import http.client
-import socket
 import ssl
-from contextlib import closing, suppress
 
 from sortingoffice import log
 from sortingoffice.mail import mtasts
-from sortingoffice.net import route
+from sortingoffice.net import https
+from sortingoffice.net.https import DEADLINE, PORT, Question, Unanswered
 from sortingoffice.net.resolver import Resolver
 from sortingoffice.net.route import Here
 
-PORT = 443
-DEADLINE = 15.0  # seconds, for the whole of it
 _PATH = "/.well-known/mta-sts.txt"
 
 
@@ -36,45 +31,12 @@ async def fetch(
     deadline: float = DEADLINE,
 ) -> bytes | None:
     """The policy's octets; None where it can't be had, which is logged."""
-    host = f"mta-sts.{domain}"
-    addresses = await resolver.run(route.addresses(host, here))
-    if not addresses:
-        log.event("mta-sts-unreachable", domain=domain, reason="no address")
-        return None
-    dialled = socket.socket(socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET, socket.SOCK_STREAM)
-    dialled.settimeout(deadline)
-    work = asyncio.create_task(
-        asyncio.to_thread(_get, host, (addresses[0], port), dialled, context, deadline)
-    )
+    question = Question(f"mta-sts.{domain}", _PATH, port, {"Accept": "text/plain"})
     try:
-        return await asyncio.wait_for(asyncio.shield(work), deadline)
-    except (OSError, TimeoutError, http.client.HTTPException, ValueError) as problem:
-        log.event("mta-sts-unreachable", domain=domain, reason=str(problem) or type(problem).__name__)
+        return await https.ask(question, _body, resolver, context, here, deadline=deadline)
+    except Unanswered as problem:
+        log.event("mta-sts-unreachable", domain=domain, reason=problem)
         return None
-    finally:
-        with suppress(OSError):
-            dialled.shutdown(socket.SHUT_RDWR)  # the thread ends at its next octet
-        dialled.close()
-        work.add_done_callback(_forget)
-
-
-def _forget(work: asyncio.Task[bytes]) -> None:
-    if not work.cancelled():
-        work.exception()
-
-
-def _get(
-    host: str, where: tuple[str, int], dialled: socket.socket, context: ssl.SSLContext, seconds: float
-) -> bytes:
-    """In a thread: the body, or ValueError for an answer that is no policy."""
-    dialled.connect(where)
-    with context.wrap_socket(dialled.dup(), server_hostname=host) as wire:
-        wire.settimeout(seconds)
-        client = http.client.HTTPSConnection(host, context=context, timeout=seconds)
-        client.sock = wire
-        client.request("GET", _PATH, headers={"Accept": "text/plain", "User-Agent": "sortingoffice"})
-        with closing(client.getresponse()) as answer:
-            return _body(answer)
 
 
 def _body(answer: http.client.HTTPResponse) -> bytes:

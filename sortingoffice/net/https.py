@@ -1,0 +1,100 @@
+"""One HTTPS request, with nothing that could lead elsewhere.
+
+Promise: within its deadline, to a server whose certificate is good for the name; no redirect is followed,
+and the request goes to no address where mail may not go either (`net.route.addresses`).
+
+Sources: RFC 9110; RFC 9112.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from sortingoffice.net import route
+from sortingoffice.net.resolver import Resolver
+from sortingoffice.net.route import Here
+
+T = TypeVar("T")
+
+PORT = 443
+DEADLINE = 15.0  # seconds, for the whole of it
+_WRONG = (OSError, TimeoutError, http.client.HTTPException, ValueError)
+
+
+class Unanswered(Exception):
+    """There is no answer, or none that can be used; str() says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked; body None for GET, else it is posted."""
+
+    host: str
+    path: str
+    port: int = PORT
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+async def ask(
+    question: Question,
+    read: Callable[[http.client.HTTPResponse], T],
+    resolver: Resolver,
+    context: ssl.SSLContext,
+    here: Here,
+    *,
+    deadline: float = DEADLINE,
+) -> T:
+    """What `read`, in a thread, makes of the answer; it raises ValueError for one that is of no use.
+
+    Raises Unanswered.
+    """
+    addresses = await resolver.run(route.addresses(question.host, here))
+    if not addresses:
+        raise Unanswered("no address")
+    dialled = socket.socket(socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET, socket.SOCK_STREAM)
+    dialled.settimeout(deadline)
+    work = asyncio.create_task(
+        asyncio.to_thread(_asked, question, read, addresses[0], dialled, context, deadline)
+    )
+    try:
+        return await asyncio.wait_for(asyncio.shield(work), deadline)
+    except _WRONG as problem:
+        raise Unanswered(str(problem) or type(problem).__name__) from None
+    finally:
+        with suppress(OSError):
+            dialled.shutdown(socket.SHUT_RDWR)  # the thread ends at its next octet
+        dialled.close()
+        work.add_done_callback(_forget)
+
+
+def _forget(work: asyncio.Task[T]) -> None:
+    if not work.cancelled():
+        work.exception()
+
+
+def _asked(
+    question: Question,
+    read: Callable[[http.client.HTTPResponse], T],
+    address: str,
+    dialled: socket.socket,
+    context: ssl.SSLContext,
+    seconds: float,
+) -> T:
+    dialled.connect((address, question.port))
+    with context.wrap_socket(dialled.dup(), server_hostname=question.host) as wire:
+        wire.settimeout(seconds)
+        client = http.client.HTTPSConnection(question.host, question.port, context=context, timeout=seconds)
+        client.sock = wire
+        headers = {"User-Agent": "sortingoffice", **question.headers}
+        method = "GET" if question.body is None else "POST"
+        client.request(method, question.path, body=question.body, headers=headers)
+        with closing(client.getresponse()) as answer:
+            return read(answer)
