@@ -50,6 +50,13 @@ class RemoteImages(StrEnum):
     BLOCK = "block"
 
 
+class Unsubscribe(StrEnum):
+    """Where the button of a mail program leads that ends a subscription."""
+
+    VENDOR = "vendor"
+    OFFICE = "office"  # one press: the vendor's own way is gone, and the relationship is muted
+
+
 class FromForm(StrEnum):
     """How a vendor is named before its reverse alias in From."""
 
@@ -266,6 +273,8 @@ class Relationship:
     closing_until end of the closing state
     remote_images what becomes of remote content in its mail
     pixels        tracking pixels found in its mail, while `remote_images` looked for them
+    unsubscribe   where List-Unsubscribe in its mail leads
+    leave_url, leave_mailto  the vendor's own ways out, of the last message that had any; "" none
     """
 
     id: int
@@ -287,6 +296,9 @@ class Relationship:
     closing_until: datetime | None
     remote_images: RemoteImages = RemoteImages.KEEP
     pixels: int = 0
+    unsubscribe: Unsubscribe = Unsubscribe.VENDOR
+    leave_url: str = ""
+    leave_mailto: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,6 +189,9 @@ relationship = _table(
     _at("closing_until", null=True),
     _word("remote_images", model.RemoteImages),
     _count("pixels"),
+    _word("unsubscribe", model.Unsubscribe),
+    _text("leave_url"),
+    _text("leave_mailto"),
     sa.UniqueConstraint("account_id", "slug"),
 )
 
