@@ -60,7 +60,7 @@ def test_every_operation_is_as_the_document_says(
         return
 
     @given(case=cases)
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     def holds(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sortingoffice.web import api_account, api_cards, api_mail, api_relationships
+from sortingoffice.web import api_account, api_cards, api_mail, api_others, api_relationships, api_self
 
 OPERATIONS = (
     *api_relationships.OPERATIONS,
     *api_cards.OPERATIONS,
     *api_mail.OPERATIONS,
     *api_account.OPERATIONS,
+    *api_others.OPERATIONS,
+    *api_self.OPERATIONS,
 )

@@ -89,10 +89,10 @@ class PasswordMade(Out):
 
 
 async def _account(call: Call) -> Any:
-    return await call.office.db.read(_account_row, call.account)
+    return await call.office.db.read(account_row, call.account)
 
 
-def _account_row(tx: Transaction, account: Account) -> dict[str, Any]:
+def account_row(tx: Transaction, account: Account) -> dict[str, Any]:
     return {
         "name": account.name,
         "trigger": account.trigger,

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import FieldType, GrantMode, Sensitivity, Via
-from sortingoffice.flows import cards, grants, ledger
+from sortingoffice.flows import cards, grants, ledger, notify
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.flows.grants import Permission
 from sortingoffice.store import cards as card_rows
@@ -65,6 +65,18 @@ class Given(In):
 
 class Revealing(Query):
     reveal: bool = False
+
+
+class Telling(Query):
+    """notify: ask the vendor to forget what they got."""
+
+    notify: bool = False
+
+
+class Notification(In):
+    """dry_run: only tell who would be written to, and what."""
+
+    dry_run: bool = True
 
 
 class OfRelationship(Query):
@@ -138,6 +150,24 @@ class DisclosureRow(Out):
     current: bool | None
 
 
+class ChangedField(Out):
+    card: str
+    field: str
+    old: str
+    new: str
+    since: Annotated[datetime | None, Field(alias="from")]
+
+
+class NoticeRow(Out):
+    """how: "mail", or why they are not written to."""
+
+    relationship: str
+    name: str
+    to: str
+    how: str
+    fields: list[ChangedField]
+
+
 # ---- doing it ------------------------------------------------------------------------------------
 
 
@@ -194,10 +224,25 @@ async def _grant(call: Call, body: NewGrant, relationship: str) -> Any:
     )
 
 
-async def _ungrant(call: Call, relationship: str, card: str) -> Any:
-    return await call.office.db.write(
-        grants.ungrant, call.office, call.account, relationship, card, actor=call.actor
+async def _ungrant(call: Call, query: Telling, relationship: str, card: str) -> Any:
+    if not query.notify:
+        return await call.office.db.write(
+            grants.ungrant, call.office, call.account, relationship, card, actor=call.actor
+        )
+    ended, _ = await call.office.db.write(
+        notify.ungrant, call.office, call.account, relationship, card, actor=call.actor
     )
+    call.office.wake()
+    return ended
+
+
+async def _notify(call: Call, body: Notification, card: str) -> Any:
+    if body.dry_run:
+        steps = await call.office.db.read(notify.plan, call.office, call.account, card)
+    else:
+        steps = await call.office.db.write(notify.send, call.office, call.account, card, actor=call.actor)
+        call.office.wake()
+    return [notify.row(each) for each in steps]
 
 
 async def _who_has(call: Call, what: str) -> Any:
@@ -267,6 +312,17 @@ OPERATIONS = (
         _SCOPE,
         _ungrant,
         list[GrantRow],
+        query=Telling,
+    ),
+    Operation(
+        "POST",
+        "/cards/{card}/notify",
+        "notifyOfCard",
+        "Tell those who hold an old value; first as a plan",
+        _SCOPE,
+        _notify,
+        list[NoticeRow],
+        Notification,
     ),
     Operation(
         "POST",

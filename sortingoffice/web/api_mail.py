@@ -8,12 +8,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sortingoffice.core.access import Scope
-from sortingoffice.flows import held, history
+from sortingoffice.errors import NotThere, OfficeError
+from sortingoffice.flows import held, history, receive, target
+from sortingoffice.mail.address import parse
 from sortingoffice.web.answers import Refused
 from sortingoffice.web.api_relationships import EventRow, Part
 from sortingoffice.web.api_relationships import log as relationship_log
 from sortingoffice.web.auth import Call
-from sortingoffice.web.operations import Operation, Out
+from sortingoffice.web.operations import Operation, Out, Query
 
 _SHOWN = 100_000  # characters of a held mail
 
@@ -81,6 +83,21 @@ class Way(Out):
     events: list[EventRow]
 
 
+class Supposed(Query):
+    """from: a sender, taken as proved; "" for none."""
+
+    sender: Annotated[str, Field(alias="from", max_length=320)] = ""
+    to: Annotated[str, Field(max_length=320)] = ""
+
+
+class Explained(Out):
+    """rule: the name of what decides; reply: what the sender's server is told."""
+
+    decision: str
+    rule: str
+    reply: str
+
+
 async def _list(call: Call) -> Any:
     return await call.office.db.read(held.every, call.account)
 
@@ -111,6 +128,18 @@ async def _trace(call: Call, what: str) -> Any:
     return await call.office.db.read(history.trace, call.account, what)
 
 
+async def _explain(call: Call, query: Supposed) -> Any:
+    sender, to = parse(query.sender), parse(query.to)
+    found = None if to is None else await call.office.db.read(target.find, call.office, to)
+    if found is None or found.account != call.account or to is None:
+        raise NotThere("that is no address of yours")
+    if query.sender and sender is None:
+        raise OfficeError(f'"{query.sender}" is no mail address')
+    decision = await receive.explain(call.office, sender, to)
+    reply = f"{decision.reply.code} {decision.reply.status} {decision.reply.text}"
+    return {"decision": decision.verdict.value, "rule": decision.rule, "reply": reply}
+
+
 _SCOPE = Scope.MAIL
 
 OPERATIONS = (
@@ -120,6 +149,16 @@ OPERATIONS = (
     Operation("POST", "/held/{number:int}/drop", "drop", "Never deliver it", _SCOPE, _drop, HeldRow),
     Operation(
         "GET", "/log", "log", "What happened, the latest first", _SCOPE, _log, list[EventRow], query=Part
+    ),
+    Operation(
+        "GET",
+        "/explain",
+        "explain",
+        "What would become of a mail to an address of yours",
+        _SCOPE,
+        _explain,
+        Explained,
+        query=Supposed,
     ),
     Operation("GET", "/trace/{what}", "trace", "A message's way, or an address's", _SCOPE, _trace, list[Way]),
 )

@@ -31,7 +31,8 @@ Count = Annotated[int, Field(ge=1, le=10**9), WHOLE]
 
 
 class NewRelationship(In):
-    """site binds it to its vendor from the start; label begins the address, local is it."""
+    """site binds it to its vendor from the start; label begins the address, local is it; gave: cards, or
+    single fields as CARD.FIELD, that you typed into the vendor's form."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
     site: Line = ""
@@ -43,6 +44,7 @@ class NewRelationship(In):
     until: AwareDatetime | None = None
     max: Count | None = None
     note: Note = ""
+    gave: list[Line] = Field(default_factory=list, max_length=50)
 
 
 class ChangedRelationship(In):
@@ -194,6 +196,7 @@ async def _new(call: Call, body: NewRelationship) -> Any:
         until=body.until,
         max_messages=body.max,
         note=body.note,
+        gave=tuple(body.gave),
     )
     return await call.office.db.write(issue.issue, call.office, call.account, wish, actor=call.actor)
 

@@ -25,6 +25,13 @@ from sortingoffice.web.auth import Desk, guarded, let_in
 
 _REF = "#/components/schemas/{model}"
 _WRONG = 422  # of the wrong form
+# A file is a person's own: kept by nobody on the way, and nothing in it runs where a browser opens it.
+_KEPT = {
+    "Cache-Control": "no-store",
+    "Content-Disposition": "attachment",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+}
 _CONFLICT = 409  # of the right form, but the office says no, in a sentence
 
 
@@ -76,6 +83,7 @@ class Operation:
     handler  called with the call, then the body and the query where the operation has them; the values
              of the path by name
     gives    a model, or a list of one; None: nothing (204)
+    file     media type, where the handler returns the octets of a file
     """
 
     method: str
@@ -88,6 +96,7 @@ class Operation:
     takes: type[In] | None = None
     query: type[Query] | None = None
     status: int = 200
+    file: str = ""
 
 
 def routes(desk: Desk, operations: Sequence[Operation]) -> list[BaseRoute]:
@@ -127,6 +136,8 @@ async def _handled(desk: Desk, request: Request, operation: Operation) -> Respon
         found = await operation.handler(call, *values, **request.path_params)
     except ValidationError as error:
         return refusal(_wrong(error))
+    if operation.file:
+        return Response(found, media_type=operation.file, headers=_KEPT)
     if operation.gives is None:
         return nothing()
     adapter: TypeAdapter[Any] = TypeAdapter(operation.gives)
@@ -251,11 +262,13 @@ def _responses(each: Operation) -> dict[str, Any]:
         return {"description": words, "content": {"application/json": {"schema": schema}}}
 
     done: dict[str, Any] = {"description": "done"}
+    if each.file:
+        done["content"] = {each.file: {}}  # OpenAPI 3.1: octets need no schema
     if each.gives is not None:
         model, many = _model(each.gives)
         done = of(model, "done", many)
     told = {
-        str(204 if each.gives is None else each.status): done,
+        str(each.status if each.gives is not None or each.file else 204): done,
         "401": of(Mistake, "no token, or one that opens nothing"),
         "403": of(Mistake, "the token may not do this"),
         "404": of(Mistake, "it isn't there, or isn't yours"),

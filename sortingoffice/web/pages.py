@@ -257,12 +257,17 @@ def _here(visit: Visit, done: str) -> Response:
 
 async def _qr(visit: Visit) -> Response:
     """The address as a QR code, for a desk: black on white, whatever the page looks like."""
+    row = await visit.office.db.read(relationships.shown, visit.office, visit.account, _slug(visit.request))
+    return Response(qr(row["alias"]), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+
+
+def qr(address: str) -> bytes:
+    """An address as an SVG to be scanned."""
     import segno
 
-    row = await visit.office.db.read(relationships.shown, visit.office, visit.account, _slug(visit.request))
     out = io.BytesIO()
-    segno.make(f"mailto:{row['alias']}", micro=False).save(out, kind="svg", scale=6, border=2, light="#fff")
-    return Response(out.getvalue(), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
+    segno.make(f"mailto:{address}", micro=False).save(out, kind="svg", scale=6, border=2, light="#fff")
+    return out.getvalue()
 
 
 # ---- its buttons ---------------------------------------------------------------------------------
