@@ -23,7 +23,7 @@ from sortingoffice.core.model import (
     SpooledMessage,
 )
 from sortingoffice.core.relationship import mailbox_of
-from sortingoffice.flows import disclose, issue, strangers, target
+from sortingoffice.flows import disclose, issue, notified, strangers, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import arc, classify, headers, token, trace
@@ -166,6 +166,8 @@ def put(
         replace(relationship, received=relationship.received + 1, pixels=relationship.pixels + loaded.pixels),
     )
     disclose.remember_inbound(tx, office, relationship, arrival.message, arrival.now)
+    if arrival.envelope.sender is not None:  # a report of a failure is no answer
+        notified.acknowledge(tx, relationship, arrival.message, arrival.now)
     count(tx, office, arrival, replace(known, relationship=relationship), alias, decision)
     seen = f"{_from(arrival)}; {loaded}" if loaded else _from(arrival)
     _event(tx, arrival, relationship, "held" if held else "accepted", decision.rule, seen)
