@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n 3 --dist loadfile
 # The long run: CHAOS_ARGS="--kills 2000 --messages 200000"
 CHAOS_ARGS ?=
+# FUZZ_ARGS="--minutes 60", and with the extra [fuzz] "--engine atheris"
+FUZZ_ARGS ?=
 
-.PHONY: demo test check format bench chaos clean
+.PHONY: demo test check format bench chaos fuzz clean
 
 demo: $(VENV)/.runs
 	$(BIN)/sortingoffice demo
@@ -31,6 +33,9 @@ bench: $(VENV)/.tests
 
 chaos: $(VENV)/.tests
 	$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+fuzz: $(VENV)/.tests
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
