@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sortingoffice.cli.stage import MAILBOX, ORDERS
+from sortingoffice.cli.stage import MAILBOX, ORDERS, until
 from sortingoffice.core import decide
 from sortingoffice.core.decide import Decision, Target, Verdict
 from sortingoffice.core.model import Account, Envelope, Peer, RelationshipState
@@ -19,11 +19,11 @@ from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.issue import Wish
 from sortingoffice.mail import headers, vcard
 from sortingoffice.mail.address import Address, parse
-from sortingoffice.mail.authentication import Authentication, DmarcResult, Result
+from sortingoffice.mail.authentication import Authentication, DkimResult, DmarcResult, Result
 from sortingoffice.mail.message import Message
 from sortingoffice.store import accounts, relationships, schema
 from sortingoffice.store.database import Database
-from tests.desk import Desk, open_desk
+from tests.desk import START, Desk, open_desk
 from tests.office import Office, written
 
 
@@ -193,6 +193,25 @@ def test_the_same_mail_again_makes_no_second_alias(desk: Desk) -> None:
         assert (len(answers(desk)), len(names(desk))) == (number, number)
 
 
+def test_a_signed_mail_that_somebody_sends_again_much_later_makes_nothing(desk: Desk) -> None:
+    arrival = mail(desk, "Lamp Light", "Date: Sun, 01 Mar 2026 12:00:00 +0000")
+    signature = DkimResult(
+        Result.PASS,
+        "home.example",
+        signed=("from", "to", "date"),
+        stamp=int(START.timestamp()),
+        signature=b"s",
+    )
+    signed = replace(arrival, auth=replace(arrival.auth, dkim=(signature,)))
+    rules = [desk.db.call(receive.accept, desk.office, signed).rule]
+    for days in (1, 30):
+        desk.later(days=days)
+        again = replace(signed, now=desk.now[0], envelope=Envelope(parse(ORDERS), signed.envelope.recipients))
+        rules.append(desk.db.call(receive.accept, desk.office, again).rule)
+    assert rules == ["made_by_mail", "signature_used", "signature_used"]
+    assert len(names(desk)) == 1
+
+
 def test_of_the_same_mail_twice_at_once_one_is_answered(desk: Desk) -> None:
     arrival = mail(desk, "Lamp Light")
     rules: list[str] = []
@@ -313,3 +332,10 @@ def test_on_the_wire_the_address_made_by_mail_takes_mail_and_a_stranger_sees_not
     never = written(f"From: {ORDERS}", f"To: {nobody}", subject="x")
     assert office.refused(new, stranger) == office.refused(nobody, never)
     assert office.refused(new, written(f"From: {MAILBOX}", f"To: {new}", subject="forged"))[0] == 550
+    to = stage.command("contact", alias, ORDERS)
+    forwarded = f"My note\r\n\r\nFrom: Sorting Office <{new}>\r\n"
+    office.from_home(to, written(f"From: {MAILBOX}", f"To: {to}", subject="forwarded answer", body=forwarded))
+    until(
+        lambda: [each for each in stage.json("held", "list") if each["subject"] == "forwarded answer"], "held"
+    )
+    assert all(new.encode() not in each.octets for each in stage.vendor.received)

@@ -25,6 +25,7 @@ from sortingoffice.core.decide import Decision, Verdict
 from sortingoffice.core.inward import author
 from sortingoffice.core.model import Account
 from sortingoffice.core.notice import Notice
+from sortingoffice.core.secrets import Kind, Secret
 from sortingoffice.core.text import one_line
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import issue, notices, signup
@@ -89,6 +90,14 @@ def renew(tx: Transaction, office: Office, account: Account, *, actor: str) -> A
     accounts.update(tx, changed)
     events.add(tx, at=office.clock(), actor=actor, what="by-mail contacts renewed", account_id=account.id)
     return changed
+
+
+def secrets(tx: Transaction, office: Office, account: Account) -> tuple[Secret, ...]:
+    """The contacts as what must not reach a vendor: they are the same for all, and would tell who is one."""
+    return tuple(
+        Secret(Kind.ADDRESS, str(each), f'your contact "{name}"')
+        for name, each in contacts(tx, office, account).items()
+    )
 
 
 def _secret(office: Office, account: Account) -> str:

@@ -28,7 +28,7 @@ from sortingoffice.core.model import (
 )
 from sortingoffice.core.notice import Notice
 from sortingoffice.core.turned import Correspondent
-from sortingoffice.flows import disclose, gate, inward, notices, proof, target
+from sortingoffice.flows import bymail, disclose, gate, inward, notices, proof, target
 from sortingoffice.flows import relationships as relationships_flow
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
@@ -179,7 +179,7 @@ def _send(
             account,
             outward.rewrite(asked.message, facts),
             facts,
-            asked.withheld,
+            (*asked.withheld, *bymail.secrets(tx, office, account)),
             displayed=_displayed(arrival.message),
             known=asked.known,
         )

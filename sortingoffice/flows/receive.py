@@ -23,6 +23,7 @@ from sortingoffice.flows import (
     consent,
     inward,
     outward,
+    proof,
     rejects,
     relationships,
     reserved,
@@ -281,7 +282,11 @@ def _answered_by_mail(
 ) -> Decision:
     """To by-mail contacts and to nobody else: together with a vendor they are outsiders, and it goes back."""
     outward.learn_proof(tx, arrival, account)
-    return [bymail.answered(tx, office, arrival, account, each.address) for each in found][-1]
+    left = proof.unused(tx, arrival, account, found)
+    if proof.stale(arrival) or not left:  # the same signed mail, sent again by whoever has it
+        return Decision(Verdict.ACCEPT, "signature_used", decide.ACCEPTED)
+    proof.use(tx, arrival, account, left)
+    return [bymail.answered(tx, office, arrival, account, each.address) for each in left][-1]
 
 
 def _gone(decision: Decision) -> bool:

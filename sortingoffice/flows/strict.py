@@ -31,9 +31,7 @@ class Policies:
     contexts  for the HTTPS request; port: of the policy's server
     """
 
-    def __init__(
-        self, office: Office, contexts: tls.Contexts, here: Here, *, port: int = https.PORT
-    ) -> None:
+    def __init__(self, office: Office, contexts: tls.Contexts, here: Here, *, port: int = https.PORT) -> None:
         self._office = office
         self._contexts = contexts
         self._here = here

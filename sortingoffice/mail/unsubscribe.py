@@ -48,7 +48,9 @@ def ways(message: Message) -> Ways:
         if way.isascii() and len(way) <= MOST
     ]
     posted = b"".join((message.value("List-Unsubscribe-Post") or b"").split()).lower()
-    web = next((each for each in found if _is_https(each)), "") if posted == ONE_CLICK.lower().encode() else ""
+    web = (
+        next((each for each in found if _is_https(each)), "") if posted == ONE_CLICK.lower().encode() else ""
+    )
     mail = next((each for each in found if letter(each) is not None), "")
     return Ways(web, mail)
 
@@ -72,6 +74,8 @@ def letter(mailto: str) -> Letter | None:
 def _is_https(way: str) -> bool:
     try:
         parts = urlsplit(way)
-        return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        return (
+            parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        )
     except ValueError:
         return False
