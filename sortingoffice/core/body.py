@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from sortingoffice.core import directive, render
+from sortingoffice.core import directive, fields, render
 from sortingoffice.core.cards import Filled
 from sortingoffice.core.directive import EVERYTHING, Ask, Doubt, Escape, Mark, Vocabulary
 from sortingoffice.core.model import Via
@@ -28,6 +28,7 @@ from sortingoffice.mail.mime import Entity
 
 MAX_REMEMBERED = 3000  # lines of one inbound message; beyond, everything is taken as planted
 MAX_MARKS = 500  # of an outward message
+SUBJECT = "subject"  # as the kind of a sight
 MAX_HASHES = 10_000  # lines of an outward message that are looked at closely
 
 _TOO_MANY = Doubt(
@@ -45,6 +46,7 @@ _UNREADABLE = Doubt(
 )
 _NO_TEXT = Doubt("this message has no text to put a card into", "Write a line, and send it again.", "")
 _WRITTEN = ("text/plain", "text/html")
+_SUBJECT = 4000  # characters of a subject that are looked at
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
 _OTHERS_WORDS = frozenset({quoting.Kind.ATTRIBUTION, quoting.Kind.QUOTE, quoting.Kind.FORWARD})
@@ -97,11 +99,13 @@ class Reading:
 
     kinds   of its body parts
     unread  paths of body parts that no charset of ours reads
+    subject what stands in the subject, where no value can be put
     """
 
     places: tuple[Place, ...]
     kinds: frozenset[str]
     unread: tuple[mime.Path, ...]
+    subject: tuple[Doubt, ...] = ()
 
     @property
     def sights(self) -> tuple[Sight, ...]:
@@ -109,7 +113,7 @@ class Reading:
             Sight(place.mark, place.kind, place.part, place.quoted)
             for place in self.places
             if isinstance(place.mark, Ask | Doubt)
-        )
+        ) + tuple(Sight(mark, SUBJECT, (), False) for mark in self.subject)
 
     @property
     def escapes(self) -> bool:
@@ -166,6 +170,21 @@ def write(root: Entity, reading: Reading, filled: Mapping[str, Filled]) -> Entit
             assert text is not None, "only readable parts have places"
             changed[leaf.path] = leaf.with_text(_edited(text, edits))
     return mime.replaced(root, changed) if changed else root
+
+
+def with_subject(message: Message, reading: Reading, vocabulary: Vocabulary) -> Reading:
+    """With what the person asks for in the subject, which is no text part: they are told, and it isn't sent.
+
+    A subject that only has a directive in it, such as "Re: #card shipping", is ordinary.
+    """
+    marks = directive.read(headers.as_written(message.value("Subject") or b"")[:_SUBJECT], vocabulary)
+    hint = "Write it alone on a line of your text, and another subject."
+    found = tuple(
+        Doubt(f"{fields.shown(mark.line)} stands in the subject, where no card can be put", hint, mark.line)
+        for mark in marks
+        if isinstance(mark, Ask | Doubt)
+    )
+    return replace(reading, subject=found)
 
 
 def with_contacts(root: Entity, reading: Reading, names: tuple[str, ...]) -> Reading:
@@ -349,7 +368,7 @@ def _shown(entity: Entity) -> Iterator[Entity]:
 def _heard(message: Message, root: Entity) -> Iterator[str]:
     for name in _NAMED_BY_OTHERS:
         for field in message.all(name):
-            yield headers.decode(field.value)
+            yield headers.as_written(field.value)
     for leaf in root.leaves():
         if leaf.content_type.startswith("text/"):
             text = leaf.text()

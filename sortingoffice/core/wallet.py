@@ -135,7 +135,7 @@ class Held:
 class Sight:
     """One mark as it stands in one body part.
 
-    kind    "text" or "html"
+    kind    "text", "html" or "subject"
     part    the part's path, for saying where
     quoted  in quoted or hidden text
     """

@@ -88,8 +88,9 @@ def disclose(
     untouched = Resolved(message, message, (), account, relationship, contacts)
     vocabulary = _vocabulary(tx, account)
     root = mime.parse(message)
-    reading = body.with_contacts(root, body.read(root, vocabulary), contacts_of_cards)
-    if not reading.places and (not vocabulary.names or account.wrapped_key is None):
+    reading = body.with_subject(message, body.read(root, vocabulary), vocabulary)
+    reading = body.with_contacts(root, reading, contacts_of_cards)
+    if not reading.places and not reading.subject and (not vocabulary.names or account.wrapped_key is None):
         return untouched
     keys = vaults.open_for(office, account)
     facts = _facts(tx, office, keys, account, relationship, reading, now)
@@ -232,12 +233,14 @@ def _facts(
 ) -> Facts:
     lines = {sight.mark.line for sight in reading.sights} | {EVERYTHING}
     macs = keys.line_macs(lines)
-    planted = rows.inbound(tx, relationship.id, frozenset(macs))
+    planted = frozenset(macs[mac] for mac in rows.inbound(tx, relationship.id, frozenset(macs)))
+    # A subject that is the vendor's own is answered as it is: it must not trap the person.
+    sights = tuple(s for s in reading.sights if s.kind != body.SUBJECT or s.mark.line not in planted)
     return Facts(
         authenticated=True,
-        sights=reading.sights,
+        sights=sights,
         unread=tuple(str(path) for path in reading.unread),
-        planted=frozenset(macs[mac] for mac in planted),
+        planted=planted,
         vendors=(relationship.name,),
         slug=relationship.slug,
         outsiders=(),

@@ -182,6 +182,12 @@ def decode(value: bytes) -> str:
 
     Octets over 127 are read as UTF-8 (RFC 6532), else as windows-1252.
     """
+    text = as_written(value)
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def as_written(value: bytes) -> str:
+    """The same with every character that stands there, also the unseen ones: for looking, not for showing."""
     octets = unfold(value)
     try:
         text = octets.decode("utf-8")
@@ -189,7 +195,7 @@ def decode(value: bytes) -> str:
         text = octets.decode("cp1252", "replace")
     if "=?" in text:
         text = _decode_words(text)
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text
 
 
 def _decode_words(text: str) -> str:
