@@ -60,7 +60,7 @@ def test_what_was_never_sealed_is_unreadable(octets: bytes) -> None:
 
 def test_a_wrapped_key_belongs_to_one_account() -> None:
     wrapped = cipher.wrap(KEY, OTHER, 1, NONCE)
-    assert cipher.unwrap(KEY, wrapped, 1) == OTHER
+    assert cipher.unwrap(KEY, wrapped, 1) == (OTHER,)
     with pytest.raises(Unreadable):
         cipher.unwrap(KEY, wrapped, 2)
     with pytest.raises(Unreadable):
@@ -79,3 +79,20 @@ def test_macs_are_equal_for_equal_text_under_one_key_only() -> None:
 def test_a_key_of_another_length_is_refused(octets: bytes) -> None:
     with pytest.raises(ValueError, match="32 octets"):
         cipher.seal(octets, PLACE, b"", NONCE)
+
+
+def test_generations_stand_in_their_order_under_each_office_key() -> None:
+    new = bytes(range(2, 34))
+    first, second = bytes(32), bytes([7]) * 32
+    wrapped = cipher.wrap(KEY, first, 1, NONCE) + cipher.wrap(KEY, second, 1, NONCE, 2)
+    both = wrapped + cipher.wrap(new, first, 1, NONCE) + cipher.wrap(new, second, 1, NONCE, 2)
+    for key in (KEY, new):
+        assert cipher.unwrap(key, both, 1) == (first, second)
+    assert cipher.wrapped_under(KEY, both) == wrapped
+    assert cipher.wrapped_under(OTHER, both) == b""
+    one, two = cipher.records(wrapped)
+    with pytest.raises(Unreadable):
+        cipher.unwrap(KEY, two + one, 1)  # the order is authenticated, too
+    for broken in (b"", wrapped[:-1], wrapped + b"x", one[1:]):
+        with pytest.raises(Unreadable):
+            cipher.unwrap(KEY, broken, 1)

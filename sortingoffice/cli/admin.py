@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from sortingoffice.cli import rotate
 from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.cli.token import token
 from sortingoffice.core.model import AccountState
@@ -246,9 +247,29 @@ def key_new(terminal: Terminal, name: str) -> None:
 
 @key.command("rotate")
 @_DOMAIN
+@click.option("--office", "of_office", is_flag=True, help="The key that cards are encrypted under.")
+@click.option(
+    "--finish", is_flag=True, help="With --office: every process was restarted; retire the old key."
+)
+@click.option(
+    "--destroy", is_flag=True, help="With --finish: keep no copy of it; older backups lose their cards."
+)
 @click.pass_obj
-def key_rotate(terminal: Terminal, name: str) -> None:
-    """Let the next keys sign, and retire the old ones."""
+def key_rotate(terminal: Terminal, name: str, of_office: bool, finish: bool, destroy: bool) -> None:
+    """Let the next signing keys of a domain sign, and retire the old ones.
+
+    Or, with --office, change the office's own key; with --account NAME, an account's data key.
+    """
+    if (of_office and (name or terminal.account_name)) or (name and terminal.account_name):
+        raise click.UsageError("--domain, --office and --account go one at a time")
+    if (finish and not of_office) or (destroy and not finish):
+        raise click.UsageError("--finish goes with --office, and --destroy with --finish")
+    if of_office:
+        rotate.office_key(terminal, finish=finish, destroy=destroy)
+        return
+    if terminal.account_name:
+        rotate.data_key(terminal)
+        return
     office = terminal.office
     hosted = office.db.view(domains.named, name)
     domains.rotate(office, hosted, actor=_ACTOR)

@@ -10,6 +10,7 @@ from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal, at_the_end, interactive
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.errors import OfficeError
+from sortingoffice.flows import rotation
 from sortingoffice.store import backup as files
 from sortingoffice.store import spool
 from sortingoffice.store.database import Database
@@ -51,12 +52,23 @@ def restore_backup(terminal: Terminal, file: Path, yes: bool) -> None:
     database = Database(terminal.config.database)
     at_the_end(database.close)
     database.upgrade()
+    adopted, closed = database.call(rotation.adopt, terminal.office)
     waiting = {state: number for state, (number, _) in database.view(spool.census).items()}
     queued = waiting.get(DeliveryState.QUEUED, 0)
     sentence = f"{file} was put back." + (f" What stood there is {aside}." if aside else "")
     if queued:
         sentence += f" {queued} deliveries wait again, whatever became of them since: see queue list."
-    value = {"file": str(file), "kept": None if aside is None else str(aside), "queued": queued}
+    if adopted:
+        sentence += f" Cards of {adopted} accounts are from before a rotation: today's key opens them now."
+    if closed:
+        sentence += f" No key here opens the cards of {', '.join(closed)}: put the key of that time back."
+    value = {
+        "file": str(file),
+        "kept": None if aside is None else str(aside),
+        "queued": queued,
+        "adopted": adopted,
+        "closed": list(closed),
+    }
     terminal.done(sentence, value)
 
 

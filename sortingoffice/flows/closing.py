@@ -1,7 +1,8 @@
 """An account's end: everything it owns stops, and what it kept can't be read again.
 
 Rows that tell who was given what stay, without the person: an alias is never issued twice, and
-the log is append only.  Deleting the wrapped key shreds the cards, in every backup too.
+the log is append only.  Deleting the wrapped key shreds the cards here at once; a backup holds it still,
+until the office's key of that time is destroyed (`flows.rotation`).
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Seal:
 
     def open(self, keys: Vault, place: Place, sealed: bytes) -> str:
         """Raises OfficeError where the passphrase is another."""
-        outer = cipher.open_(keys.data_key, place, sealed)
+        outer = keys.open_octets(place, sealed)
         try:
             inner = cipher.open_(self._key(outer[: cipher.SALT]), place, outer[cipher.SALT :])
         except cipher.Unreadable:

@@ -19,11 +19,23 @@ from sortingoffice.mail.cipher import Place
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """repr shows no key: it may stand in a traceback."""
+    """repr shows no key: it may stand in a traceback.
+
+    data_keys  the account's generations, oldest first: the last seals, the first recognises, so that what a
+               vendor was given before a rotation is no news to it afterwards
+    """
 
     account_id: int
-    data_key: bytes
+    data_keys: tuple[bytes, ...]
     random: Callable[[int], bytes]
+
+    @property
+    def data_key(self) -> bytes:
+        return self.data_keys[-1]
+
+    @property
+    def _root(self) -> bytes:
+        return self.data_keys[0]
 
     def __repr__(self) -> str:
         return f"Vault(account {self.account_id})"
@@ -33,8 +45,13 @@ class Vault:
 
     def open(self, place: Place, sealed: bytes) -> str:
         """Raises OfficeError where the row was changed, or belongs elsewhere."""
+        return self.open_octets(place, sealed).decode()
+
+    def open_octets(self, place: Place, sealed: bytes) -> bytes:
+        """Raises OfficeError likewise."""
+        names = {cipher.name_of(key): key for key in self.data_keys}
         try:
-            return cipher.open_(self.data_key, place, sealed).decode()
+            return cipher.open_(names.get(cipher.key_id(sealed), self.data_key), place, sealed)
         except cipher.Unreadable as error:
             raise OfficeError(
                 f"a stored value can't be opened ({error}): the database was changed from outside, "
@@ -43,16 +60,16 @@ class Vault:
 
     def mac(self, type: FieldType, key: str, value: str) -> bytes:
         """Equal for equal values of fields of one name."""
-        return cipher.mac(cipher.mac_key(self.data_key), fields.comparable(type, key, value))
+        return cipher.mac(cipher.mac_key(self._root), fields.comparable(type, key, value))
 
     def line_macs(self, lines: Iterable[str]) -> dict[bytes, str]:
         """Of directives in normal form, with the lines; never comparable with a value's."""
-        key = cipher.derive(self.data_key, "inbound lines")
+        key = cipher.derive(self._root, "inbound lines")
         return {cipher.mac(key, line): line for line in lines}
 
     def uid(self, relationship_id: int) -> str:
         """An identifier of the person that only one relationship sees: a shared one would track them."""
-        digest = cipher.mac(cipher.derive(self.data_key, "contact uid"), str(relationship_id))
+        digest = cipher.mac(cipher.derive(self._root, "contact uid"), str(relationship_id))
         return f"urn:uuid:{uuid.UUID(bytes=digest, version=5)}"
 
     def version(self, field_id: int, number: int) -> Place:
@@ -69,7 +86,10 @@ def open_for(office: Office, account: Account) -> Vault:
     if account.wrapped_key is None:
         raise OfficeError(f"the cards of {account.name} were shredded: nothing can open them")
     try:
-        data_key = cipher.unwrap(office.keys.card, account.wrapped_key, account.id)
+        data_keys = cipher.unwrap(office.keys.card, account.wrapped_key, account.id)
     except cipher.Unreadable:
-        raise OfficeError("the office's key is not the one that the cards were stored under") from None
-    return Vault(account.id, data_key, office.random)
+        raise OfficeError(
+            "the office's key is not the one that the cards were stored under: put that one back, "
+            "or where it was rotated, restart this process"
+        ) from None
+    return Vault(account.id, data_keys, office.random)

@@ -81,14 +81,50 @@ def open_(key: bytes, place: Place, sealed: bytes) -> bytes:
         raise Unreadable("the value was changed or moved") from None
 
 
-def wrap(office_key: bytes, data_key: bytes, account_id: int, nonce: bytes) -> bytes:
-    """An account's data key under the office's key; deleting the result shreds the account."""
-    return seal(office_key, _wrapped(account_id), _checked(data_key), nonce)
+# ---- an account's data keys, under the office's -----------------------------------------------------
+#
+# One record after another, each a data key sealed under an office's key.  Those under one office key are
+# the account's generations, oldest first: the first is what MACs are made with, the last seals what is new.
+# While the office's key is changed there are records under both, so that a process with either opens them.
+
+_RECORD = _HEAD + KEY + 16
 
 
-def unwrap(office_key: bytes, wrapped: bytes, account_id: int) -> bytes:
+def wrap(office_key: bytes, data_key: bytes, account_id: int, nonce: bytes, generation: int = 1) -> bytes:
+    """An account's data key under the office's key: one record."""
+    return seal(office_key, _wrapped(account_id, generation), _checked(data_key), nonce)
+
+
+def unwrap(office_key: bytes, wrapped: bytes, account_id: int) -> tuple[bytes, ...]:
+    """The data keys, oldest first.  Raises Unreadable where there is none under this office's key."""
+    found = [each for each in records(wrapped) if key_id(each) == _key_id(office_key)]
+    if not found:
+        raise Unreadable("sealed under another key")
+    return tuple(
+        open_(office_key, _wrapped(account_id, number), each) for number, each in enumerate(found, 1)
+    )
+
+
+def wrapped_under(office_key: bytes, wrapped: bytes) -> bytes:
+    """The records that this office's key opens; empty where it opens none."""
+    return b"".join(each for each in records(wrapped) if key_id(each) == _key_id(office_key))
+
+
+def records(wrapped: bytes) -> tuple[bytes, ...]:
     """Raises Unreadable."""
-    return open_(office_key, _wrapped(account_id), wrapped)
+    if not wrapped or len(wrapped) % _RECORD:
+        raise Unreadable("not a wrapped key")
+    return tuple(wrapped[at : at + _RECORD] for at in range(0, len(wrapped), _RECORD))
+
+
+def key_id(sealed: bytes) -> bytes:
+    """The name of the key that something is sealed under; tells nothing of the key."""
+    return sealed[1 : 1 + _KEY_ID]
+
+
+def name_of(key: bytes) -> bytes:
+    """What `key_id` says of whatever is sealed under this key."""
+    return _key_id(key)
 
 
 def mac_key(data_key: bytes) -> bytes:
@@ -107,8 +143,9 @@ def passphrase_key(passphrase: str, salt: bytes) -> bytes:
     return Scrypt(salt=salt, length=KEY, n=_SCRYPT_COST, r=8, p=1).derive(passphrase.encode())
 
 
-def _wrapped(account_id: int) -> Place:
-    return Place("account", "wrapped_key", str(account_id), account_id)
+def _wrapped(account_id: int, generation: int) -> Place:
+    row = str(account_id) if generation == 1 else f"{account_id}.{generation}"
+    return Place("account", "wrapped_key", row, account_id)
 
 
 def _key_id(key: bytes) -> bytes:

@@ -81,6 +81,12 @@ def update(tx: Transaction, account: Account) -> None:
     schema.update(tx, account)
 
 
+def set_wrapped_key(tx: Transaction, account_id: int, wrapped: bytes) -> None:
+    """The account's data keys, wrapped otherwise; an account that was shredded stays so."""
+    still = (_account.c.id == account_id) & _account.c.wrapped_key.is_not(None)
+    tx.execute(_account.update().where(still).values(wrapped_key=wrapped))
+
+
 # ---- mailboxes -----------------------------------------------------------------------------------
 
 

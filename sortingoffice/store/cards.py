@@ -124,6 +124,18 @@ def reseal(tx: sa.Connection, version_id: int, sealed: bytes, mac: bytes) -> Non
     tx.execute(field_version.update().where(field_version.c.id == version_id).values(sealed=sealed, mac=mac))
 
 
+def sealed_otherwise(
+    tx: sa.Connection, account_id: int, key_id: bytes, most: int
+) -> tuple[FieldVersion, ...]:
+    """Versions that are sealed under another key than this one (`mail.cipher.key_id`), oldest first."""
+    mine = sa.select(card_field.c.id).join(card, card.c.id == card_field.c.card_id)
+    found = sa.select(field_version).where(
+        field_version.c.field_id.in_(mine.where(card.c.account_id == account_id)),
+        sa.func.substr(field_version.c.sealed, 2, len(key_id)) != key_id,
+    )
+    return schema.every(FieldVersion, tx.execute(found.order_by(field_version.c.id).limit(most)))
+
+
 def versions(tx: sa.Connection, field_id: int) -> tuple[FieldVersion, ...]:
     """All of a field, oldest first."""
     found = sa.select(field_version).where(field_version.c.field_id == field_id)

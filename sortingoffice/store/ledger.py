@@ -107,6 +107,16 @@ def add_item(tx: sa.Connection, item: DisclosureItem) -> DisclosureItem:
     return schema.insert(tx, item)
 
 
+def items(tx: sa.Connection, account_id: int) -> int:
+    """How many values the ledger of an account has."""
+    found = (
+        sa.select(sa.func.count())
+        .select_from(disclosure_item.join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id))
+        .where(disclosure.c.account_id == account_id)
+    )
+    return int(tx.execute(found).scalar_one())
+
+
 def held(tx: sa.Connection, relationship_id: int) -> frozenset[Held]:
     """What a vendor has, or is about to get: a queued message was answered for by the person already.
 
