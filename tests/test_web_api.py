@@ -317,3 +317,81 @@ async def test_what_passed_is_counted_and_listed(site: Site) -> None:
         "nb_forward": 1,
         "nb_reply": 1,
     }
+
+
+async def test_a_contact_is_switched_off_and_on_and_never_deleted(site: Site) -> None:
+    client = site.client(site.token())
+    made = (await client.post(NEW["simplelogin"], params={"hostname": "lampshop.example"})).json()
+    path = f"/api/aliases/{made['id']}/contacts"
+    contact = (await client.post(path, json={"contact": "News <news@spam.example>"})).json()
+    assert contact["block_forward"] is False
+    for blocked in (True, False, True):
+        assert (await client.post(f"/api/contacts/{contact['id']}/toggle")).json() == {
+            "block_forward": blocked
+        }
+        assert (await client.get(path)).json()["contacts"][0]["block_forward"] is blocked
+    assert site.person.json("show", made["alias"])["refused"] == ["spam.example"]
+    assert (await client.delete(f"/api/contacts/{contact['id']}")).status_code == 403
+    site.person.out("admin", "account", "add", "ben", "--mailbox", "ben@home.example")
+    other = site.client(site.token("--account", "ben"))
+    assert (await other.post(f"/api/contacts/{contact['id']}/toggle")).status_code == 404
+
+
+async def test_a_note_of_several_lines_is_taken_as_one(site: Site) -> None:
+    client = site.client(site.token())
+    made = (await client.post(NEW["simplelogin"], json={"note": "for the desk\n\nnot the hall\t!"})).json()
+    assert made["note"] == "for the desk not the hall !"
+    answer = await client.put(f"/api/aliases/{made['id']}", json={"note": None})
+    assert answer.status_code == 200
+    assert site.person.json("show", made["alias"])["note"] == ""
+
+
+@pytest.mark.parametrize("name", ["new", "pocket", "yes", "verify"])
+async def test_a_vendor_may_be_called_like_a_word_of_ours(site: Site, name: str) -> None:
+    client = site.client(site.token())
+    options = (await client.get("/api/v5/alias/options", params={"hostname": f"{name}.example"})).json()
+    body = {
+        "alias_prefix": options["prefix_suggestion"],
+        "signed_suffix": options["suffixes"][0]["signed_suffix"],
+    }
+    answer = await client.post("/api/v3/alias/custom/new", json=body)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["email"].startswith(f"{name}.")
+
+
+async def test_a_list_is_sorted_both_ways_and_ends(site: Site) -> None:
+    client = site.client(site.token(), dialect="addy")
+    for local in ("beta", "alpha", "gamma"):
+        body = {
+            "domain": "sort.example",
+            "format": "custom",
+            "local_part": local,
+            "description": f"x {local}",
+        }
+        assert (await client.post(NEW["addy"], json=body)).status_code == 201
+
+    async def names(**query: str) -> list[str]:
+        answer = await client.get(NEW["addy"], params=query)
+        assert answer.status_code == 200, answer.text
+        return [each["local_part"] for each in answer.json()["data"]]
+
+    assert await names() == ["gamma", "alpha", "beta"]
+    assert await names(sort="local_part") == ["alpha", "beta", "gamma"]
+    assert await names(sort="-email") == ["gamma", "beta", "alpha"]
+    assert await names(sort="created_at") == ["beta", "alpha", "gamma"]
+    assert await names(**{"sort": "local_part", "page[size]": "2", "page[number]": "2"}) == ["gamma"]
+    assert await names(**{"page[number]": "99"}) == []
+    assert await names(sort="no_such_column") == ["gamma", "alpha", "beta"]
+
+
+@pytest.mark.parametrize("query", ["page[size]=0", "page[size]=101", "page[number]=x", "page[number]=-1"])
+async def test_a_wrong_page_is_told_as_laravel_does(site: Site, query: str) -> None:
+    answer = await site.client(site.token(), dialect="addy").get(f"/api/v1/aliases?{query}")
+    assert answer.status_code == 422
+    assert list(answer.json()["errors"]) == [query.partition("=")[0]]
+
+
+async def test_what_theirs_has_and_ours_has_not_is_told_as_absent(site: Site) -> None:
+    client = site.client(site.token())
+    assert (await client.get("/api/notifications?page=0")).json() == {"more": False, "notifications": []}
+    assert (await client.get("/api/custom_domains")).json() == {"custom_domains": []}

@@ -42,8 +42,10 @@ RESERVED = frozenset(
 )
 
 
-# What a local part with a secret of the office begins with, before its first dot.
-PREFIXES = frozenset({"new", "pocket", "verify", "yes"})
+# Local parts that carry a secret of the office, and what they begin with alone.
+_SECRET = re.compile(
+    r"(?:new|pocket|yes)(?:\.[a-z2-7]{26})?|verify(?:\.[0-9]+\.[a-z2-7]{32})?|rp[a-z2-7]{26}"
+)
 
 
 def canonical(address: str) -> str:
@@ -64,7 +66,7 @@ def reserved(local: str) -> bool:
 
 def prefixed(local: str) -> bool:
     """Whether a local part looks like one of the office's own with a secret in it; nobody may choose it."""
-    return local.lower().partition(".")[0] in PREFIXES
+    return _SECRET.fullmatch(local.lower()) is not None
 
 
 @cache

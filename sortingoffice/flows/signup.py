@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sortingoffice.core import naming
 from sortingoffice.core.model import (
@@ -185,10 +186,19 @@ def listed(
     keep: Callable[[RelationshipState], bool],
     offset: int,
     most: int,
+    by: Callable[[Row], tuple[bool, Any]] | None = None,
+    falling: bool = False,
 ) -> tuple[list[Row], int]:
-    """A page of the account's relationships, the latest first, and how many there are in all."""
+    """A page of the account's relationships, the latest first, and how many there are in all.
+
+    by       another order than that; falling: and that one from its end
+    """
     now = office.clock()
     every = [each for each in rows.every(tx, account.id, search=search) if keep(state_at(each, now))]
+    if by is not None:
+        counts = traffic.counts(tx, [each.id for each in every])
+        found = [row(tx, office, each, counts.get(each.id, Counts())) for each in every[::-1]]
+        return sorted(found, key=by, reverse=falling)[offset : offset + most], len(every)
     page = every[::-1][offset : offset + most]
     counts = traffic.counts(tx, [each.id for each in page])
     return [row(tx, office, each, counts.get(each.id, Counts())) for each in page], len(every)

@@ -80,13 +80,14 @@ def correspondents(tx: Transaction, relationship: Relationship) -> list[dict[str
             "address": each.written,
             "name": each.name,
             "reverse_alias": each.reverse_alias,
-            "identity": _identity(each),
-            "stranger": bool(judged) and _identity(each) not in judged,
+            "identity": identity(each),
+            "stranger": bool(judged) and identity(each) not in judged,
         }
         for each in contacts.every(tx, relationship.id)
     ]
 
 
-def _identity(contact: Contact) -> str:
+def identity(contact: Contact) -> str:
+    """What binds for a contact: its organization, or at a public provider its address."""
     parsed = addresses.parse(contact.address)
     return binding.identity(parsed) if parsed is not None else ""

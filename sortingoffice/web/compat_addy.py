@@ -29,7 +29,7 @@ from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
 from sortingoffice.web import limits
 from sortingoffice.web.answers import Answer, Refused, nothing, said
-from sortingoffice.web.auth import Call, Desk, route
+from sortingoffice.web.auth import Call, Desk, Handler, route
 from sortingoffice.web.typed import number, text
 
 # The release of theirs whose dialect this is: their apps ask before they use something newer.
@@ -70,8 +70,23 @@ def routes(desk: Desk) -> list[BaseRoute]:
     ]
     table += [(f"/{name}", _nothing_there, "GET", None) for name in _NONE_OF_IT]
     return [
-        route(desk, path, handler, method, scope=scope, mistake=422) for path, handler, method, scope in table
+        route(desk, path, _told(handler), method, scope=scope, mistake=422)
+        for path, handler, method, scope in table
     ]
+
+
+def _told(handler: Handler) -> Handler:
+    """What is of the wrong form is told with the name of the member, which the sentence begins with."""
+
+    async def answered(call: Call) -> Response:
+        try:
+            return await handler(call)
+        except Refused as refused:
+            if refused.status != 400:
+                raise
+            raise invalid(refused.sentence.partition(" ")[0], refused.sentence) from None
+
+    return answered
 
 
 def invalid(member: str, sentence: str) -> Refused:
@@ -288,9 +303,27 @@ async def _list(call: Call) -> Response:
         keep=keep,
         offset=(page - 1) * size,
         most=size,
+        by=_SORTS.get(query.get("sort", "").removeprefix("-")),
+        falling=query.get("sort", "").startswith("-"),
     )
     shown = [_alias(row, call.account) for row in found]
     return Answer({"data": shown, **_pages(call, page, size, len(found), total)})
+
+
+# What `sort` may name; nothing sorts last, as with them.
+_SORTS: dict[str, Callable[[Row], tuple[bool, Any]]] = {
+    "local_part": lambda row: (False, row.alias.address.partition("@")[0]),
+    "domain": lambda row: (False, row.alias.address.partition("@")[2]),
+    "email": lambda row: (False, row.alias.address),
+    "description": lambda row: (False, row.words.casefold()),
+    "active": lambda row: (False, row.enabled),
+    "emails_forwarded": lambda row: (False, row.counts.inward),
+    "emails_blocked": lambda row: (False, row.counts.refused),
+    "emails_replied": lambda row: (False, row.counts.outward),
+    "created_at": lambda row: (False, row.relationship.created),
+    "updated_at": lambda row: (False, row.relationship.created),
+    "deleted_at": lambda row: (row.ended is None, row.ended or row.relationship.created),
+}
 
 
 def _kept(deleted: str, active: str) -> Callable[[RelationshipState], bool]:

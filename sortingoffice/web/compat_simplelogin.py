@@ -21,13 +21,16 @@ from sortingoffice.core.model import (
     Contact,
     Direction,
     Mailbox,
+    Relationship,
     RelationshipState,
 )
 from sortingoffice.core.relationship import Action
-from sortingoffice.flows import issue, relationships, signup
+from sortingoffice.errors import NotThere
+from sortingoffice.flows import issue, relationships, signup, standing
 from sortingoffice.flows.relationships import Change
 from sortingoffice.flows.signup import Asked, Row
 from sortingoffice.store import accounts, contacts, traffic
+from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
 from sortingoffice.store.traffic import Counts, Passed
 from sortingoffice.web import compat_simplelogin_account, limits
@@ -54,6 +57,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         route(desk, "/aliases/{id:int}/contacts", _contacts, "GET", scope=all_),
         route(desk, "/aliases/{id:int}/contacts", _add_contact, "POST", scope=all_),
         route(desk, "/aliases/{id:int}/activities", _activities, "GET", scope=all_),
+        route(desk, "/contacts/{id:int}/toggle", _turn_contact, "POST", scope=all_),
+        route(desk, "/contacts/{id:int}", _keep_contact, "DELETE", scope=all_),
     ]
     found += [route(desk, f"/{v}/alias/custom/new", _custom, "POST", scope=new) for v in ("v2", "v3")]
     found += [route(desk, f"{v}/aliases", _list, "GET", "POST", scope=all_) for v in ("", "/v2")]
@@ -65,7 +70,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
 
 async def _random(call: Call) -> Response:
     given = await said(call.request)
-    return await _made(call, Asked(hostname=_hostname(call), note=text(given, "note")))
+    return await _made(call, Asked(hostname=_hostname(call), note=_note(given)))
 
 
 async def _custom(call: Call) -> Response:
@@ -80,13 +85,18 @@ async def _custom(call: Call) -> Response:
         call,
         Asked(
             hostname=_hostname(call),
-            note=text(given, "note"),
+            note=_note(given),
             local=prefix + ending,
             domain=domain,
             mailbox=chosen.address if chosen is not None else "",
         ),
         display_name=text(given, "name"),
     )
+
+
+def _note(given: dict[str, Any]) -> str:
+    """Their notes have lines; ours are one."""
+    return " ".join(text(given, "note").split())
 
 
 async def _made(call: Call, asked: Asked, display_name: str = "") -> Response:
@@ -235,7 +245,7 @@ async def _change(call: Call) -> Response:
     given = await said(call.request)
     chosen = await _mailbox(call, given)
     wish = Change(
-        note=text(given, "note").replace("\n", " ") if "note" in given else None,
+        note=_note(given) if "note" in given else None,
         display_name=text(given, "name") if "name" in given else None,
         mailbox=chosen.address if chosen is not None else None,
     )
@@ -296,11 +306,16 @@ def _contact_rows(tx: Transaction, call: Call, relationship_id: int) -> list[dic
     for each in traffic.passed(tx, of.id, 1000):
         if each.direction is Direction.OUTWARD:
             sent.setdefault(each.address.lower(), each.at)
+    refused = _refused(tx, of)
     every = contacts.every(tx, of.id)[::-1]
-    return [_contact(each, sent.get(each.address)) for each in every]
+    return [_contact(each, sent.get(each.address), standing.identity(each) in refused) for each in every]
 
 
-def _contact(each: Contact, sent: datetime | None) -> dict[str, Any]:
+def _refused(tx: Transaction, of: Relationship) -> frozenset[str]:
+    return frozenset(each.identity for each in rows.bindings(tx, of.id) if each.how == "refused")
+
+
+def _contact(each: Contact, sent: datetime | None, blocked: bool = False) -> dict[str, Any]:
     return {
         "id": each.id,
         "contact": each.written,
@@ -310,7 +325,7 @@ def _contact(each: Contact, sent: datetime | None) -> dict[str, Any]:
         "last_email_sent_timestamp": None if sent is None else int(sent.timestamp()),
         "reverse_alias": _named(each),
         "reverse_alias_address": each.reverse_alias,
-        "block_forward": False,
+        "block_forward": blocked,
     }
 
 
@@ -334,6 +349,35 @@ def _write_to(tx: Transaction, call: Call, relationship_id: int, address: str) -
     before = {each.id for each in contacts.every(tx, of.id)}
     _, made = issue.contact(tx, call.office, call.account, of.slug, address, actor=call.actor)
     return made, made.id in before
+
+
+async def _turn_contact(call: Call) -> Response:
+    """What they call blocking a contact: its identity, a domain or an address, is turned away or allowed."""
+    blocked = await call.office.db.write(_turn_identity, call, call.request.path_params["id"])
+    return Answer({"block_forward": blocked})
+
+
+def _turn_identity(tx: Transaction, call: Call, contact_id: int) -> bool:
+    found, of = _own_contact(tx, call, contact_id)
+    block = standing.identity(found) not in _refused(tx, of)
+    relationships.judge(
+        tx, call.office, call.account, of.slug, found.address, allow=not block, actor=call.actor
+    )
+    return block
+
+
+def _own_contact(tx: Transaction, call: Call, contact_id: int) -> tuple[Contact, Relationship]:
+    found = contacts.by_id(tx, contact_id) if 0 < contact_id < 2**63 else None
+    of = rows.by_id(tx, found.relationship_id) if found is not None else None
+    if found is None or of is None or of.account_id != call.account.id:
+        raise NotThere("there is no such contact")
+    return found, of
+
+
+async def _keep_contact(call: Call) -> Response:
+    """A reverse alias leads to its contact for ever: somebody may have it in a mail."""
+    await call.office.db.read(_own_contact, call, call.request.path_params["id"])
+    raise Refused(403, "a contact stays, so that older mails can still be answered: switch it off instead")
 
 
 async def _activities(call: Call) -> Response:

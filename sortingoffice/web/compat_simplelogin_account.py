@@ -47,6 +47,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         route(desk, "/mailboxes", _mailboxes_old, "GET", scope=new),
         route(desk, "/mailboxes", _add_mailbox, "POST", scope=account),
         route(desk, "/v2/mailboxes", _mailboxes, "GET", scope=new),
+        route(desk, "/notifications", _no_notifications, "GET", scope=None),
+        route(desk, "/custom_domains", _no_domains, "GET", scope=None),
     ]
 
 
@@ -160,6 +162,15 @@ async def _domains(call: Call) -> Response:
 async def _domains_old(call: Call) -> Response:
     hosted = await call.office.db.read(domains.every)
     return Answer([[False, each.name] for each in hosted])
+
+
+async def _no_notifications(call: Call) -> Response:
+    return Answer({"more": False, "notifications": []})
+
+
+async def _no_domains(call: Call) -> Response:
+    """A person has no domain of their own here: all are the office's."""
+    return Answer({"custom_domains": []})
 
 
 # ---- mailboxes -----------------------------------------------------------------------------------
