@@ -27,7 +27,14 @@ ORIGIN = "https://office.example"
 
 
 def arrives(
-    person: Person, slug: str, sender: str, subject: str = "hello", *, html: str = "", name: str = ""
+    person: Person,
+    slug: str,
+    sender: str,
+    subject: str = "hello",
+    *,
+    html: str = "",
+    name: str = "",
+    fields: str = "",
 ) -> None:
     """A mail to a relationship's address, its author proved, as the SMTP door takes it."""
     who = parse(sender)
@@ -40,7 +47,7 @@ def arrives(
         raw = (
             f'From: "{name or "Somebody"}" <{sender}>\r\nTo: {alias}\r\nSubject: {subject}\r\n'
             f"Message-ID: <{office.random(8).hex()}@{sender.rpartition('@')[2]}>\r\n"
-            f"Content-Type: {kind}; charset=utf-8\r\n\r\n{html or 'hello'}\r\n"
+            f"{fields}Content-Type: {kind}; charset=utf-8\r\n\r\n{html or 'hello'}\r\n"
         ).encode()
         arrival = Arrival(
             Peer("192.0.2.9"),

@@ -13,7 +13,7 @@ import click
 from sortingoffice.cli import clipboard
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.cli.when import UNTIL, UNTIL_OR_NEVER
-from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, VendorKind
+from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, Unsubscribe, VendorKind
 from sortingoffice.core.relationship import Action
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import issue, relationships
@@ -255,6 +255,11 @@ def _ip(text: str) -> str:
     type=_words(RemoteImages),
     help="keep them; take out the pixels that only count who looks; or block them all.",
 )
+@click.option(
+    "--unsubscribe",
+    type=_words(Unsubscribe),
+    help="Where that button of a mail program leads: to the vendor; or to the office, which mutes it, too.",
+)
 @click.option("--mailbox", metavar="M", help='Deliver to this mailbox of yours; "" for the usual one.')
 @click.option("--display-name", metavar="TEXT", help="The name that the vendor sees beside the alias.")
 @click.option("--until", type=UNTIL_OR_NEVER, help='Takes mail until then; "never" lifts it.')
@@ -270,6 +275,7 @@ def set_(
     kind: str | None,
     strangers: str | None,
     remote_images: str | None,
+    unsubscribe: str | None,
     most: int | None,
     **wished: Any,
 ) -> None:
@@ -278,6 +284,7 @@ def set_(
         kind=None if kind is None else VendorKind(kind),
         strangers=None if strangers is None else Strangers(strangers),
         remote_images=None if remote_images is None else RemoteImages(remote_images),
+        unsubscribe=None if unsubscribe is None else Unsubscribe(unsubscribe),
         max_messages="" if most == 0 else most,
         **wished,
     )

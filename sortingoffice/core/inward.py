@@ -21,6 +21,7 @@ from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.headers import Mention
 from sortingoffice.mail.message import Field, Message, field
+from sortingoffice.mail.unsubscribe import ONE_CLICK
 
 MAX_PEOPLE = 50  # addresses kept in To and Cc; the rest leave the field and are counted
 
@@ -44,6 +45,7 @@ _NO_BRACKETS = str.maketrans("", "", "<>")
 _CALENDAR = re.compile(rb"(?i)text/calendar")
 _LEADING_COMMA = re.compile(rb"\A(\s*),\s*")
 _OMITTED = "X-Omitted-Recipients"
+_UNSUBSCRIBE, _POST = "List-Unsubscribe", "List-Unsubscribe-Post"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class InwardFacts:
                 invitation for the one becomes one for the other
     inside      outside id → the person's own id, for the ids of ours among them
     message_id  a mapped Message-ID with brackets where this mailbox has seen the original; "" keeps it
+    unsubscribe the link that stands in List-Unsubscribe instead of the vendor's ways; "" keeps them
     """
 
     reverse: Mapping[str, Address]
@@ -75,6 +78,7 @@ class InwardFacts:
     mailbox: Address | None
     inside: Mapping[str, str]
     message_id: str = ""
+    unsubscribe: str = ""
 
 
 def author(message: Message) -> Person | None:
@@ -136,6 +140,8 @@ def rewrite(message: Message, facts: InwardFacts) -> Message:
         return old if rule is None else rule(old, facts)
 
     changed = _invited(message, facts).edit(change)
+    if facts.unsubscribe and message.first(_UNSUBSCRIBE) is not None:
+        changed = _one_way_out(changed, facts.unsubscribe)
     if omitted:
         changed = changed.appended(field(_OMITTED, str(omitted)))
     return changed
@@ -263,6 +269,21 @@ def _mailto(old: Field, facts: InwardFacts) -> Field:
 
     new = _MAILTO.sub(turned, old.value)
     return old if new == old.value else Field(old.name, old.raw[: -len(old.value)] + new)
+
+
+def _one_way_out(message: Message, link: str) -> Message:
+    """Our link in the place of the first List-Unsubscribe; a POST to it is enough (RFC 8058)."""
+    done = False
+
+    def change(old: Field) -> Field | None:
+        nonlocal done
+        name = old.name.decode("ascii").lower()
+        if name == _UNSUBSCRIBE.lower() and not done:
+            done = True
+            return _rebuilt(old, f"<{link}>".encode("ascii"))
+        return None if name in (_UNSUBSCRIBE.lower(), _POST.lower()) else old
+
+    return message.edit(change).appended(field(_POST, ONE_CLICK))
 
 
 def _references(old: Field, facts: InwardFacts) -> Field:

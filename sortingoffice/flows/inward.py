@@ -23,7 +23,7 @@ from sortingoffice.core.model import (
     SpooledMessage,
 )
 from sortingoffice.core.relationship import mailbox_of
-from sortingoffice.flows import disclose, issue, notified, strangers, target
+from sortingoffice.flows import disclose, issue, notified, strangers, target, unsubscribe
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import arc, classify, headers, token, trace
@@ -161,6 +161,7 @@ def put(
         held=held,
     )
     spool.put(tx, spooled, (delivery,))
+    relationship = unsubscribe.noted(relationship, arrival.message)
     relationships.update(
         tx,
         replace(relationship, received=relationship.received + 1, pixels=relationship.pixels + loaded.pixels),
@@ -231,6 +232,7 @@ def _rewritten(
         alias=alias,
         mailbox=None if mailbox is None else parse(mailbox.address),
         message_id=inside,
+        unsubscribe=unsubscribe.link(office, relationship),
     )
     who = inward.author(message)
     return inward.rewrite(message, facts), None if who is None else written.get(who.address.normal)

@@ -28,6 +28,7 @@ from sortingoffice.core.model import (
     RelationshipState,
     RemoteImages,
     Strangers,
+    Unsubscribe,
     VendorKind,
 )
 from sortingoffice.core.relationship import Action, No, after, mailbox_of, state_at
@@ -55,6 +56,7 @@ class Change:
     site: str | None = None
     strangers: Strangers | None = None
     remote_images: RemoteImages | None = None
+    unsubscribe: Unsubscribe | None = None
     mailbox: str | None = None
     display_name: str | None = None
     note: str | None = None
@@ -106,6 +108,8 @@ def change(tx: Transaction, office: Office, account: Account, text: str, wish: C
     """Apply `set`; naming the vendor of a pocket alias also binds it."""
     now = office.clock()
     made = of = find(tx, account, text)
+    if wish.unsubscribe is Unsubscribe.OFFICE and not office.config.http.base_url:
+        raise OfficeError("the office has no address on the web for such a link: set http.base_url first")
     if wish.name is not None:
         name = one_line(wish.name, "the name")
         if not name:
@@ -129,6 +133,7 @@ def change(tx: Transaction, office: Office, account: Account, text: str, wish: C
         made,
         strangers=wish.strangers or made.strangers,
         remote_images=wish.remote_images or made.remote_images,
+        unsubscribe=wish.unsubscribe or made.unsubscribe,
         kind=wish.kind or made.kind,
     )
     if made.state is RelationshipState.UNBOUND and (wish.name or wish.site):
@@ -388,6 +393,7 @@ def _view(of: Relationship, around: _Around, now: datetime) -> dict[str, Any]:
         "strangers": of.strangers.value,
         "remote_images": of.remote_images.value,
         "pixels": of.pixels,
+        "unsubscribe": of.unsubscribe.value,
         "mailbox": mailbox.address if mailbox is not None else "",
         "display_name": of.display_name,
         "received": of.received,

@@ -28,24 +28,24 @@ _LENGTH = len(_PREFIX) + 26
 
 def return_path(key: bytes, delivery_id: int) -> str:
     """The local part of the envelope sender of one delivery."""
-    number = delivery_id.to_bytes(_NUMBER, "big")
-    mac = _mac(key, b"return path", number)
-    return _PREFIX + _text(_masked(key, mac, number) + mac)
+    return _PREFIX + _signed(key, b"return path", delivery_id)
 
 
 def delivery_of(key: bytes, local: str) -> int | None:
     """Which delivery a return path belongs to; None where it is not one of ours."""
-    if len(local) != _LENGTH or local[:2].lower() != _PREFIX or not local.isascii():
+    if len(local) != _LENGTH or local[:2].lower() != _PREFIX:
         return None
-    try:
-        octets = base64.b32decode(local[2:].upper() + "======")
-    except (binascii.Error, ValueError):
-        return None
-    mac = octets[_NUMBER:]
-    number = _masked(key, mac, octets[:_NUMBER])
-    if not hmac.compare_digest(mac, _mac(key, b"return path", number)):
-        return None
-    return int.from_bytes(number, "big")
+    return _read(key, b"return path", local[2:])
+
+
+def leaving(key: bytes, relationship_id: int) -> str:
+    """What stands in the link that ends a relationship's subscription."""
+    return _signed(key, b"leaving", relationship_id)
+
+
+def left_by(key: bytes, secret: str) -> int | None:
+    """The relationship of such a link; None where it is not one of ours."""
+    return _read(key, b"leaving", secret)
 
 
 def contact_secret(key: bytes, account_id: int, renewed: int) -> str:
@@ -75,6 +75,27 @@ def loop_mark(key: bytes, relationship_id: int) -> str:
 def fresh(octets: bytes) -> str:
     """A message's public id from random octets; 10 of them make 16 characters."""
     return _text(octets)
+
+
+def _signed(key: bytes, purpose: bytes, number: int) -> str:
+    """26 characters that only we can make, and that tell others nothing of the number."""
+    octets = number.to_bytes(_NUMBER, "big")
+    mac = _mac(key, purpose, octets)
+    return _text(_masked(key, mac, octets) + mac)
+
+
+def _read(key: bytes, purpose: bytes, text: str) -> int | None:
+    if len(text) != _LENGTH - len(_PREFIX) or not text.isascii():
+        return None
+    try:
+        octets = base64.b32decode(text.upper() + "======")
+    except (binascii.Error, ValueError):
+        return None
+    mac = octets[_NUMBER:]
+    number = _masked(key, mac, octets[:_NUMBER])
+    if not hmac.compare_digest(mac, _mac(key, purpose, number)):
+        return None
+    return int.from_bytes(number, "big")
 
 
 def _mac(key: bytes, purpose: bytes, octets: bytes) -> bytes:

@@ -14,6 +14,7 @@ from sortingoffice.mail.message import Message
 
 ONE_CLICK = "List-Unsubscribe=One-Click"
 MOST = 2000  # characters of one way; a longer one is not taken
+_MOST_WORDS = 200
 _WAY = re.compile(rb"<\s*([^<>]{1,8000}?)\s*>")
 _BLANKS = re.compile(r"\s+")
 
@@ -67,8 +68,12 @@ def letter(mailto: str) -> Letter | None:
         asked = {name.lower(): values[0] for name, values in parse_qs(query, max_num_fields=20).items()}
     except ValueError:
         return None
-    subject = " ".join(asked.get("subject", "unsubscribe").split())
-    return Letter(to, subject or "unsubscribe", asked.get("body", ""))
+    return Letter(to, _line(asked.get("subject", "")) or "unsubscribe", _line(asked.get("body", "")))
+
+
+def _line(text: str) -> str:
+    """A stranger chose the words: one line, of the length that an unsubscription needs."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:_MOST_WORDS]
 
 
 def _is_https(way: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -34,13 +35,18 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked; body None for GET, else it is posted."""
+    """What is asked.
+
+    body     None for GET, else it is posted
+    outside  a stranger chose the host: only addresses of the public net will do
+    """
 
     host: str
     path: str
     port: int = PORT
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    outside: bool = False
 
 
 async def ask(
@@ -57,6 +63,8 @@ async def ask(
     Raises Unanswered.
     """
     addresses = await resolver.run(route.addresses(question.host, here))
+    if question.outside and not here.loopback:
+        addresses = tuple(each for each in addresses if ipaddress.ip_address(each).is_global)
     if not addresses:
         raise Unanswered("no address")
     dialled = socket.socket(socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET, socket.SOCK_STREAM)

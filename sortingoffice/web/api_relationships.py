@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field
 
 from sortingoffice.core.access import Scope
-from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, VendorKind
+from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, Unsubscribe, VendorKind
 from sortingoffice.core.relationship import Action, state_at
 from sortingoffice.flows import history, issue, relationships
 from sortingoffice.flows.issue import Wish
@@ -55,6 +55,7 @@ class ChangedRelationship(In):
     site: Line | None = None
     strangers: Strangers | None = Field(None, strict=False)
     remote_images: RemoteImages | None = Field(None, strict=False)
+    unsubscribe: Unsubscribe | None = Field(None, strict=False)
     mailbox: Line | None = None
     display_name: Line | None = None
     note: Note | None = None
@@ -125,6 +126,7 @@ class RelationshipRow(Out):
     strangers: Strangers
     remote_images: RemoteImages
     pixels: int
+    unsubscribe: Unsubscribe
     mailbox: str
     display_name: str
     received: int
@@ -219,6 +221,7 @@ async def _change(call: Call, body: ChangedRelationship, relationship: str) -> A
         site=body.site,
         strangers=body.strangers,
         remote_images=body.remote_images,
+        unsubscribe=body.unsubscribe,
         mailbox=body.mailbox,
         display_name=body.display_name,
         note=body.note,
