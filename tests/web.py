@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,7 +22,8 @@ from sortingoffice.mail.address import parse
 from sortingoffice.mail.message import Message
 from sortingoffice.store import accounts
 from sortingoffice.web.app import application
-from tests.person import Person
+from tests.database import Cluster
+from tests.person import DOMAIN, MAILBOX, Person
 
 ORIGIN = "https://office.example"
 
@@ -109,3 +111,17 @@ async def opened(person: Person) -> AsyncIterator[Site]:
 async def site(person: Person) -> AsyncIterator[Site]:
     async with opened(person) as made:
         yield made
+
+
+@pytest.fixture
+async def postgresql_site(postgresql: Cluster, tmp_path: Path) -> AsyncIterator[Site]:
+    """The same on PostgreSQL."""
+    name = postgresql.fresh()
+    person = Person(tmp_path / "person")
+    person.folder.mkdir()
+    person.config.write_text(f'hostname = "mx.{DOMAIN}"\ndatabase = "{postgresql.url(name)}"\n')
+    answer = person.says("init", "--domain", DOMAIN, "--mailbox", MAILBOX)
+    assert answer.status == 0, answer
+    async with opened(person) as made:
+        yield made
+    postgresql.give_back(name)
