@@ -258,6 +258,7 @@ def test_a_relationship_s_settings_are_saved(tab: Page, pages: Pages) -> None:
     form.get_by_label("Site").fill("renamed.example")
     form.get_by_label("Mail from others").select_option("lock")
     form.get_by_label("Images loaded from the net").select_option("pixels")
+    form.get_by_label("“Unsubscribe” in your mail program").select_option("office")
     form.get_by_label("Name they see").fill("Anna A.")
     form.get_by_label("Until").fill("2099-01-01")
     form.get_by_label("Messages at most").fill("7")
@@ -270,6 +271,7 @@ def test_a_relationship_s_settings_are_saved(tab: Page, pages: Pages) -> None:
         "Anna A.",
     )
     assert (shown["max"], shown["until"][:10], shown["remote_images"]) == (7, "2099-01-01", "pixels")
+    assert shown["unsubscribe"] == "office"
     form.get_by_label("Until").fill("")
     form.get_by_label("Messages at most").fill("")
     form.get_by_role("button", name="Save").click()

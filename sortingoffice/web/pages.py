@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from sortingoffice.core.model import GrantMode, RelationshipState, RemoteImages, Strangers, Via
+from sortingoffice.core.model import GrantMode, RelationshipState, RemoteImages, Strangers, Unsubscribe, Via
 from sortingoffice.core.relationship import Action
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import (
@@ -223,6 +223,7 @@ def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
     own = accounts.mailbox_by_id(tx, of.mailbox_id) if of.mailbox_id is not None else None
     return {
         "row": row,
+        "leaves": bool(visit.office.config.http.base_url),
         "standing_of": standing.of(RelationshipState(row["state"]), counts).value,
         "contacts": standing.correspondents(tx, of),
         "others": strangers.listed(tx, visit.account, of.slug),
@@ -336,11 +337,15 @@ async def _change(visit: Visit) -> Response:
         raise Refused(400, "Choose what happens to mail from others.")
     if visit.said("remote_images") not in [each.value for each in RemoteImages]:
         raise Refused(400, "Choose what happens to images loaded from the net.")
+    leaves = visit.said("unsubscribe") or None  # not asked where the office has no address on the web
+    if leaves not in [None, *(each.value for each in Unsubscribe)]:
+        raise Refused(400, "Choose where “unsubscribe” leads.")
     wish = Change(
         name=visit.said("name"),
         site=visit.said("site"),
         strangers=Strangers(visit.said("strangers")),
         remote_images=RemoteImages(visit.said("remote_images")),
+        unsubscribe=None if leaves is None else Unsubscribe(leaves),
         mailbox=visit.said("mailbox"),
         display_name=visit.said("display_name"),
         until=until if until is not None else "",
