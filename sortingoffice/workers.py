@@ -34,7 +34,6 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.net import notify
 
 BEAT = 1.0  # seconds between a worker's signs of life
-_SILENT = 20.0  # seconds without one, and a worker is ended: it stands still
 _STEADY = 10.0  # who lived so long is replaced at once when it dies
 _PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 _END = 9.5  # of the 10 seconds that SIGTERM leaves
@@ -161,6 +160,7 @@ class Crew:
     gone    called with the number of a worker that has died: what it counted must be forgotten
     reload  SIGHUP: whether the workers shall be told; a broken config is refused once, here
     close   SIGTERM: give the sockets up
+    silent  seconds without a sign of life, and a worker is ended: it stands still
     """
 
     count: int
@@ -168,6 +168,7 @@ class Crew:
     gone: Callable[[int], None]
     reload: Callable[[], bool]
     close: Callable[[], None]
+    silent: float = 20.0
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _workers: dict[int, _Worker] = field(default_factory=dict)
     _due: dict[int, float] = field(default_factory=dict)  # seats that are to be taken again: when
@@ -190,10 +191,10 @@ class Crew:
             while self._ends is None or self._workers:
                 self._fill_seats()
                 for key, _ in self._selector.select(self._patience()):
-                    if isinstance(key.data, _Worker):
-                        self._hear(key.data)
-                    else:
+                    if key.fileobj is ear:
                         self._signalled(ear.recv(_MOST))
+                    elif key.data in self._workers.values():  # else it was buried in this very turn
+                        self._hear(key.data)
                 self._look_after()
                 if not self._announced and self._ends is None and self._all_ready():
                     self._announced = True
@@ -349,7 +350,7 @@ class Crew:
             if now >= self._ends:
                 _kill("worker-late", self._workers.values())
             return
-        silent = [each for each in self._workers.values() if now - each.heard > _SILENT]
+        silent = [each for each in self._workers.values() if now - each.heard > self.silent]
         _kill("worker-silent", silent)
         if self._reloading and self._all_ready() and all(each.reloaded for each in self._workers.values()):
             self._reloading = False

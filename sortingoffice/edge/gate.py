@@ -59,6 +59,11 @@ class Counts:
     def everybody(self) -> int:
         return sum(self._cells[start] for start in self._starts)
 
+    @property
+    def ahead(self) -> bool:
+        """Whether this process has more than another."""
+        return any(self._cells[start] < self._cells[self._own] for start in self._starts)
+
     def of_peer(self, peer: str) -> int:
         return min(sum(self._cells[start + place] for start in self._starts) for place in _places(peer))
 
@@ -86,6 +91,10 @@ class Gate:
     @property
     def inside(self) -> int:
         return self._counts.everybody
+
+    @property
+    def ahead(self) -> bool:
+        return self._counts.ahead
 
     @property
     def full(self) -> bool:

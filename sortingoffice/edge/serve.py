@@ -4,9 +4,6 @@ Promise: `serve` returns when all its sockets accept, or raises `OfficeError` an
 `close` stops accepting; `drain` lets what runs end; `reload` changes certificate and limits for
 those who come from then on, and loses no connection.
 
-The implicit-TLS listener is opened anew on a duplicate of its socket at a reload: its backlog
-belongs to the socket, so nobody is turned away.
-
 Sources: sd_listen_fds(3); RFC 8314 §3.3; ipv6(7) (IPV6_V6ONLY).
 """
 
@@ -23,6 +20,7 @@ from dataclasses import dataclass, field
 
 from sortingoffice import log
 from sortingoffice.config import Config
+from sortingoffice.edge.accepting import Accepting
 from sortingoffice.edge.door import LOGINS, ROOM, Door, Room
 from sortingoffice.edge.gate import Counts, Gate
 from sortingoffice.edge.hooks import Hooks
@@ -42,7 +40,7 @@ class _Listener:
     socket: socket.socket
     kind: Kind
     implicit_tls: bool
-    server: asyncio.Server | None = None
+    accepting: Accepting | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -63,13 +61,13 @@ class Edge:
     def submission(self) -> tuple[Endpoint, ...]:
         return tuple(_endpoint(one.socket) for one in self.listeners if one.kind is Submission)
 
-    async def _open(self, listener: _Listener) -> None:
+    def _open(self, listener: _Listener) -> None:
         door, kind = self.door, listener.kind
-        listener.server = await asyncio.get_running_loop().create_server(
+        listener.accepting = Accepting(
+            listener.socket,
             lambda: kind(door),
-            sock=listener.socket.dup(),
-            backlog=BACKLOG,
-            ssl=door.context if listener.implicit_tls else None,
+            lambda: door.context if listener.implicit_tls else None,
+            lambda: door.gate.ahead,
         )
 
     async def reload(self, config: Config, context: ssl.SSLContext | None) -> None:
@@ -78,17 +76,13 @@ class Edge:
         door.limits, door.most, door.context = config.limits, config.smtp.max_message_bytes, context
         door.proxies, door.xclients = config.smtp.proxy_protocol_from, config.smtp.xclient_from
         door.gate.resize(most=config.limits.connections, most_per_peer=config.limits.connections_per_peer)
-        for listener in self.listeners:
-            if listener.implicit_tls and listener.server is not None:
-                old = listener.server
-                await self._open(listener)
-                old.close()
 
     def close(self) -> None:
         """Stop accepting; those who are inside go on."""
         for listener in self.listeners:
-            if listener.server is not None:
-                listener.server.close()
+            if listener.accepting is not None:
+                listener.accepting.end()
+                listener.accepting = None
             listener.socket.close()
 
     async def drain(self, seconds: float) -> None:
@@ -155,7 +149,7 @@ async def serve(
                 "submission.tls = true needs a certificate: set smtp.tls_certificate and tls_key"
             )
         for listener in edge.listeners:
-            await edge._open(listener)
+            edge._open(listener)
     except BaseException:
         edge.close()
         raise
