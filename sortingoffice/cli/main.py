@@ -57,6 +57,7 @@ COMMANDS: dict[str, _Room] = {
     "who-has": _Room("card", "Say who holds a card or field."),
     "disclosures": _Room("card", "List what was given to whom, and when."),
     "disclosed": _Room("card", "Write down what you gave in a web form or on paper."),
+    "consent-receipt": _Room("receipt", "Print what a vendor was permitted and given, as a consent receipt."),
     "held": _Room("held", "Look at held mail; release or drop it."),
     "names": _Room("names", "Mark names that no vendor may see."),
     "trace": _Room("trace", "Follow a message, or an address's mail."),

@@ -204,6 +204,12 @@ def grants(tx: sa.Connection, relationship_id: int) -> tuple[Grant, ...]:
     return schema.every(Grant, tx.execute(_GRANTS, {"relationship_id": relationship_id}))
 
 
+def every_grant(tx: sa.Connection, relationship_id: int) -> tuple[Grant, ...]:
+    """Those that were taken back too, oldest first."""
+    found = sa.select(grant).where(grant.c.relationship_id == relationship_id)
+    return schema.every(Grant, tx.execute(found.order_by(grant.c.id)))
+
+
 def end_grant(tx: sa.Connection, grant_id: int, now: datetime) -> None:
     tx.execute(grant.update().where(grant.c.id == grant_id).values(ended=now))
 

@@ -64,6 +64,7 @@ class Line:
     sealed: bytes
     mac: bytes
     message_id: int | None
+    grant_id: int | None
     valid_from: datetime | None
     valid_to: datetime | None
 
@@ -167,6 +168,7 @@ def lines(
             disclosure_item.c.sealed,
             disclosure_item.c.mac,
             disclosure.c.message_id,
+            disclosure.c.grant_id,
             field_version.c.valid_from,
             field_version.c.valid_to,
         )
@@ -203,6 +205,14 @@ def queued_under(tx: sa.Connection, grant_ids: Iterable[int]) -> tuple[Delivery,
         .order_by(delivery.c.id)
     )
     return schema.every(Delivery, tx.execute(found))
+
+
+def withdrawals(tx: sa.Connection, relationship_id: int) -> tuple[Disclosure, ...]:
+    """Lines that asked a vendor to forget what they name in their purpose, oldest first."""
+    found = sa.select(disclosure).where(
+        disclosure.c.relationship_id == relationship_id, disclosure.c.form == WITHDRAWAL
+    )
+    return schema.every(Disclosure, tx.execute(found.order_by(disclosure.c.id)))
 
 
 def _withdrawals(tx: sa.Connection, account_id: int) -> dict[tuple[int, str], int]:
