@@ -26,6 +26,7 @@ from sortingoffice.mail import charset, headers, html, mime, quoting
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.mime import Entity
 
+MAX_MARKUP = 1 << 20  # characters of HTML in a vendor's mail that are read for what it says: a second
 MAX_REMEMBERED = 3000  # lines of one inbound message; beyond, everything is taken as planted
 MAX_MARKS = 500  # of an outward message
 SUBJECT = "subject"  # as the kind of a sight
@@ -267,6 +268,8 @@ def heard(message: Message, root: Entity) -> tuple[str, ...]:
 
     All text leaves count, attachments, attached messages and hidden text included, and the fields
     that a reply repeats.
+
+    Raises mime.TooComplex.
     """
     return tuple(text for text in _heard(message, root) if directive.hinted(text))
 
@@ -393,8 +396,10 @@ def _may_show(source: str) -> bool:
 
 def _all_text(source: str) -> str:
     """Everything that a browser, or a client that writes a reply, could show: hidden text included."""
-    if not _may_show(source):
+    if len(source) <= 8 * MAX_MARKUP and not _may_show(source):
         return ""
+    if len(source) > MAX_MARKUP:
+        raise mime.TooComplex("more markup than is read for directives")
     pieces: list[str] = []
     for token in html.tokens(source):
         if token.kind is html.Kind.TEXT or token.name in ("textarea", "xmp", "title"):

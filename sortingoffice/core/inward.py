@@ -42,7 +42,8 @@ _ID_FIELDS = ("In-Reply-To", "References")
 _MAILTO = re.compile(rb"(?i)mailto:([^?&<>\s,]{1,400})")
 _IN_DISPLAY = re.compile(r"\s*@\s*")
 _NO_BRACKETS = str.maketrans("", "", "<>")
-_CALENDAR = re.compile(rb"(?i)text/calendar")
+_CALENDAR = b"text/calendar"
+_STRIDE = 1 << 20  # octets that are looked through in one go: threads take turns between two
 _LEADING_COMMA = re.compile(rb"\A(\s*),\s*")
 _OMITTED = "X-Omitted-Recipients"
 _UNSUBSCRIBE, _POST = "List-Unsubscribe", "List-Unsubscribe-Post"
@@ -150,7 +151,7 @@ def rewrite(message: Message, facts: InwardFacts) -> Message:
 def _calendars(message: Message) -> tuple[mime.Entity | None, list[tuple[mime.Entity, str]]]:
     """The tree and its text/calendar leaves with their text; nothing where there is none to see, or
     where the tree is too much to look at."""
-    if not _CALENDAR.search(message.body) and not _CALENDAR.search(message.value("Content-Type") or b""):
+    if not _speaks_of_calendars(message):
         return None, []
     try:
         root = mime.parse(message)
@@ -158,6 +159,14 @@ def _calendars(message: Message) -> tuple[mime.Entity | None, list[tuple[mime.En
         return None, []
     found = [(leaf, leaf.text()) for leaf in root.leaves() if leaf.content_type == "text/calendar"]
     return root, [(leaf, text) for leaf, text in found if text is not None]
+
+
+def _speaks_of_calendars(message: Message) -> bool:
+    """Whether the octets name a calendar anywhere: a quick no for most mail."""
+    if _CALENDAR in (message.value("Content-Type") or b"").lower():
+        return True
+    strides = range(0, len(message.body), _STRIDE)
+    return any(_CALENDAR in message.body[at : at + _STRIDE + len(_CALENDAR)].lower() for at in strides)
 
 
 def _invited(message: Message, facts: InwardFacts) -> Message:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sortingoffice.core import cards
 from sortingoffice.core.decide import Scan
 from sortingoffice.core.model import Envelope, Peer
+from sortingoffice.flows.computed import Computed
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Message
 
@@ -22,6 +24,7 @@ class Arrival:
     now    time of acceptance
     scan   the spam filter's word
     watch  told of each rule by which asked cards are judged, for `explain`
+    computed  what was worked out from the message
     """
 
     peer: Peer
@@ -33,6 +36,7 @@ class Arrival:
     now: datetime
     scan: Scan = Scan.CLEAN
     watch: cards.Watch = cards.unwatched
+    computed: Computed = field(default_factory=Computed, compare=False, repr=False)
 
     @property
     def sender(self) -> str:
@@ -48,11 +52,21 @@ class Arrival:
 
         Message-ID, Date, body and envelope; not the trace fields, which differ at each try.
         """
-        message_id = self.message.value("Message-ID")
-        if not message_id:
+        begun = self.computed(digested, self.sender, self.message)
+        if begun is None:
             return None
-        digest = hashlib.sha256()
-        for part in (self.sender.encode(), message_id, self.message.value("Date") or b"", self.message.body):
-            digest.update(len(part).to_bytes(8, "big") + part)
+        digest = begun.copy()
         digest.update("\n".join(sorted(recipients)).encode())
-        return digest.digest()
+        return bytes(digest.digest())
+
+
+def digested(sender: str, message: Message) -> Any:
+    """A fingerprint's hash before the recipients; None without a Message-ID."""
+    message_id = message.value("Message-ID")
+    if not message_id:
+        return None
+    digest = hashlib.sha256()
+    for part in (sender.encode(), message_id, message.value("Date") or b"", message.body):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest

@@ -48,6 +48,7 @@ from sortingoffice.flows.findings import Findings
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import classify, mime
 from sortingoffice.mail.address import Address
+from sortingoffice.mail.message import Message
 from sortingoffice.store import accounts, confirmations, events, ledger, relationships, spool
 from sortingoffice.store import cards as rows
 from sortingoffice.store.database import Transaction
@@ -132,14 +133,12 @@ def answered(tx: Transaction, office: Office, arrival: Arrival, address: Address
         log.event("answer-ignored", message=arrival.token)
         return
     try:
-        root = mime.parse(arrival.message)
+        empty, word = arrival.computed(_said, arrival.message)
     except mime.TooComplex:
+        empty, word = True, None
+    if empty:
         log.event("answer-ignored", message=arrival.token)
         return
-    if words.first_line(root) is None:
-        log.event("answer-ignored", message=arrival.token)
-        return
-    word = words.said(root)
     if word is None:
         _tell(tx, office, found, question.unclear(_about(tx, found)[1].name), "answer_unclear", arrival.now)
         return
@@ -149,6 +148,12 @@ def answered(tx: Transaction, office: Office, arrival: Arrival, address: Address
         )
         return
     say(tx, office, found, word, actor=arrival.actor(), now=arrival.now)
+
+
+def _said(message: Message) -> tuple[bool, Word | None]:
+    """Whether a reply says nothing at all, and the word in it."""
+    root = mime.parse(message)
+    return words.first_line(root) is None, words.said(root)
 
 
 def say(

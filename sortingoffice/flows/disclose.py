@@ -29,6 +29,7 @@ from sortingoffice.core.secrets import Kind, Secret
 from sortingoffice.core.wallet import Facts, Value, Wallet
 from sortingoffice.flows import consent, entry, wallets
 from sortingoffice.flows import vault as vaults
+from sortingoffice.flows.computed import Computed
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
 from sortingoffice.mail import mime
@@ -74,6 +75,7 @@ def disclose(
     now: datetime,
     contacts_of_cards: tuple[str, ...] = (),
     watch: Watch = cards.unwatched,
+    computed: Computed | None = None,
 ) -> Resolved | Problem:
     """Resolve what an outward message asks for; nothing leaves where it is a `Problem`.
 
@@ -85,47 +87,66 @@ def disclose(
 
     Raises mime.TooComplex.
     """
+    computed = computed or Computed()
     untouched = Resolved(message, message, (), account, relationship, contacts)
     vocabulary = _vocabulary(tx, account)
-    root = mime.parse(message)
-    reading = body.with_subject(message, body.read(root, vocabulary), vocabulary)
-    reading = body.with_contacts(root, reading, contacts_of_cards)
+    root, reading = computed(_read, message, vocabulary, contacts_of_cards)
     if not reading.places and not reading.subject and (not vocabulary.names or account.wrapped_key is None):
         return untouched
     keys = vaults.open_for(office, account)
     facts = _facts(tx, office, keys, account, relationship, reading, now)
     if not cards.asked(facts):
-        return _by_hand(replace(untouched, message=_written(root, reading, {})), facts, root)
+        return _by_hand(
+            replace(untouched, message=computed(_written, root, reading, {})), facts, root, computed
+        )
     outcome = cards.resolve(facts, watch=watch)
     if isinstance(outcome, Refused):
         return _problem(outcome)
     by_line = {each.ask.line: each for each in outcome.filled}
     # Rule 11: write, read again, and only then let it go.
-    draft = _written(root, body.without_escapes(reading), by_line)
-    again = body.read(mime.parse(draft), vocabulary)
+    draft = computed(_written, root, body.without_escapes(reading), by_line)
+    again = computed(_read_again, draft, vocabulary)
     remaining = cards.nothing_remains(facts.vendor, again.sights)
     watch(cards.nothing_remains.__name__, remaining)
     if remaining is not None:
         return _problem(remaining)
     resolved = replace(
         untouched,
-        message=_attached(_written(root, reading, by_line), keys, facts, relationship, outcome.filled),
+        message=_attached(
+            computed(_written, root, reading, by_line), keys, facts, relationship, outcome.filled
+        ),
         filled=outcome.filled,
         waiting=outcome if isinstance(outcome, Waiting) else None,
     )
-    return _by_hand(resolved, facts, root)
+    return _by_hand(resolved, facts, root, computed)
 
 
-def _by_hand(resolved: Resolved, facts: Facts, root: mime.Entity) -> Resolved:
+def _read(
+    message: Message, vocabulary: Vocabulary, contacts_of_cards: tuple[str, ...]
+) -> tuple[mime.Entity, Reading]:
+    root = mime.parse(message)
+    reading = body.with_subject(message, body.read(root, vocabulary), vocabulary)
+    return root, body.with_contacts(root, reading, contacts_of_cards)
+
+
+def _read_again(message: Message, vocabulary: Vocabulary) -> Reading:
+    return body.read(mime.parse(message), vocabulary)
+
+
+def _by_hand(resolved: Resolved, facts: Facts, root: mime.Entity, computed: Computed) -> Resolved:
     """With what the person typed beside what they asked for."""
     given = frozenset(i.value.text for each in resolved.filled for i in each.items if i.value.text)
     return replace(
         resolved,
         wallet=facts.wallet,
-        typed=typed.by_hand(facts, body.prose(root), given),
+        typed=computed(_typed, facts, root, given),
         withheld=typed.withheld(facts, given),
         known=given | typed.held_by(facts),
     )
+
+
+def _typed(facts: Facts, root: mime.Entity, given: frozenset[str]) -> tuple[Value, ...]:
+    return typed.by_hand(facts, body.prose(root), given)
 
 
 def record(
@@ -192,23 +213,34 @@ def _left_out(filled: tuple[Filled, ...], wallet: Wallet | None) -> tuple[str, .
     return tuple(dict.fromkeys(v.named for v in members if v.text is not None and v.named not in leaving))
 
 
+def heard(message: Message) -> tuple[str, ...] | None:
+    """The texts of a vendor's mail that could hold a directive; None for one too complex to read."""
+    try:
+        return body.heard(message, mime.parse(message))
+    except mime.TooComplex:
+        return None
+
+
 def remember_inbound(
-    tx: Transaction, office: Office, relationship: Relationship, message: Message, now: datetime
+    tx: Transaction,
+    office: Office,
+    relationship: Relationship,
+    message: Message,
+    now: datetime,
+    computed: Computed | None = None,
 ) -> None:
     """Keep MACs of what a vendor's mail says that could be taken for a directive (rule 4).
 
     Never refuses a message: one too complex to read counts as having said everything.
     """
-    try:
-        heard = body.heard(message, mime.parse(message))
-    except mime.TooComplex:
-        heard = None
-    if heard == ():
+    computed = computed or Computed()
+    texts = computed(heard, message)
+    if texts == ():
         return
     account = accounts.by_id(tx, relationship.account_id)
     if account is None or account.wrapped_key is None:
         return
-    said = frozenset({EVERYTHING}) if heard is None else body.said(heard, _vocabulary(tx, account))
+    said = frozenset({EVERYTHING}) if texts is None else computed(body.said, texts, _vocabulary(tx, account))
     keys = vaults.open_for(office, account)
     rows.remember_inbound(tx, relationship.id, frozenset(keys.line_macs(said)), now)
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sortingoffice.core import guard, secrets
+from sortingoffice.core import guard, outward, secrets
 from sortingoffice.core.checked import Checked
 from sortingoffice.core.model import Account, Delivery, DeliveryState, SpooledMessage
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Secret
+from sortingoffice.flows.computed import Computed
 from sortingoffice.mail.message import Message
 from sortingoffice.store import accounts, names, spool
 from sortingoffice.store.database import Transaction
@@ -33,8 +34,9 @@ def written(
     *,
     displayed: str,
     known: frozenset[str],
+    computed: Computed,
 ) -> Checked:
-    """What the person wrote, rewritten for the vendor already: safe places are cleansed.
+    """What the person wrote, rewritten for the vendor, and safe places cleansed.
 
     withheld   card values that must not leave
     displayed  what stood beside the mailbox in the From
@@ -43,7 +45,11 @@ def written(
     Raises mime.TooComplex.
     """
     private = _names(tx, account.id, displayed, known | {facts.display_name})
-    return guard.checked(message, facts, (*private, *withheld))
+    return computed(_rewritten, message, facts, (*private, *withheld))
+
+
+def _rewritten(message: Message, facts: OutwardFacts, withheld: tuple[Secret, ...]) -> Checked:
+    return guard.checked(outward.rewrite(message, facts), facts, withheld)
 
 
 def composed(

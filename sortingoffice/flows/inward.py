@@ -20,6 +20,7 @@ from sortingoffice.core.model import (
     Mailbox,
     Relationship,
     RelationshipState,
+    RemoteImages,
     SpooledMessage,
 )
 from sortingoffice.core.relationship import mailbox_of
@@ -143,14 +144,12 @@ def put(
         _event(tx, arrival, known.relationship, "repeated", decision.rule, _from(arrival))
         return
     relationship = _opened(tx, arrival, known)
-    message, author = _rewritten(tx, office, arrival, known, alias)
-    message, loaded = remote.without(message, relationship.remote_images)
-    if loaded:
-        message = message.appended(field("X-Remote-Content", str(loaded)))
-    if arrival.scan is decide.Scan.SPAM:
-        message = replace(message, fields=(field("X-Spam", "Yes"), *message.fields))
+    facts, author = _facts(tx, office, arrival, known, alias)
+    raw, loaded = arrival.computed(
+        _rewritten, arrival.message, facts, office.config.hostname, arrival.scan, relationship.remote_images
+    )
     held = decision.rule if decision.verdict is not Verdict.ACCEPT else ""
-    spooled = _spooled(office, arrival, known, bytes(message), decision, name)
+    spooled = _spooled(office, arrival, known, raw, decision, name)
     delivery = rows.delivery(
         spooled,
         "" if known.mailbox is None else known.mailbox.address,
@@ -166,7 +165,7 @@ def put(
         tx,
         replace(relationship, received=relationship.received + 1, pixels=relationship.pixels + loaded.pixels),
     )
-    disclose.remember_inbound(tx, office, relationship, arrival.message, arrival.now)
+    disclose.remember_inbound(tx, office, relationship, arrival.message, arrival.now, arrival.computed)
     if arrival.envelope.sender is not None:  # a report of a failure is no answer
         notified.acknowledge(tx, relationship, arrival.message, arrival.now)
     count(tx, office, arrival, replace(known, relationship=relationship), alias, decision)
@@ -209,14 +208,26 @@ def count(
 
 
 def _rewritten(
+    message: Message, facts: inward.InwardFacts, hostname: str, scan: decide.Scan, images: RemoteImages
+) -> tuple[bytes, remote.Found]:
+    """The message for the mailbox, and what it would have loaded."""
+    new = inward.rewrite(trace.without_forged(message, hostname), facts)
+    new, loaded = remote.without(new, images)
+    if loaded:
+        new = new.appended(field("X-Remote-Content", str(loaded)))
+    if scan is decide.Scan.SPAM:
+        new = replace(new, fields=(field("X-Spam", "Yes"), *new.fields))
+    return bytes(new), loaded
+
+
+def _facts(
     tx: Transaction, office: Office, arrival: Arrival, known: Known, alias: Address
-) -> tuple[Message, Contact | None]:
-    """The message for the mailbox, and the contact who wrote it."""
-    relationship, mailbox = known.relationship, known.mailbox
-    message = trace.without_forged(arrival.message, office.config.hostname)
+) -> tuple[inward.InwardFacts, Contact | None]:
+    """What the rewriting needs, and the contact who wrote the message; contacts that are new are made."""
+    relationship, mailbox, message = known.relationship, known.mailbox, arrival.message
     own = {alias.normal, *(each.address for each in known.mailboxes)}
     written: dict[str, Contact] = {}
-    for person in inward.people(message, frozenset(own)):
+    for person in arrival.computed(inward.people, message, frozenset(own)):
         if _is_own(tx, office, relationship, person.address):
             own.add(person.address.normal)
         else:
@@ -234,8 +245,7 @@ def _rewritten(
         message_id=inside,
         unsubscribe=unsubscribe.link(office, relationship),
     )
-    who = inward.author(message)
-    return inward.rewrite(message, facts), None if who is None else written.get(who.address.normal)
+    return facts, None if known.who.author is None else written.get(known.who.author.normal)
 
 
 def _is_own(tx: Transaction, office: Office, relationship: Relationship, address: Address) -> bool:
@@ -260,7 +270,10 @@ def contact(
     found = contacts.by_address(tx, relationship.id, person.address.normal)
     if found is not None:
         return found
-    reverse = issue.fresh_reverse(tx, office, relationship, person.address.normal)
+    normal = person.address.normal
+    reverse = arrival.computed.once(
+        issue.fresh_reverse, tx, office, relationship, normal, of=(relationship.id, normal)
+    )
     return contacts.get_or_add(
         tx,
         relationship.id,

@@ -170,6 +170,7 @@ def _send(
             arrival.now,
             made.cards,
             arrival.watch,
+            arrival.computed,
         )
         if isinstance(asked, Problem):
             return _back(tx, office, arrival, account, who, made.relationship, asked)
@@ -177,11 +178,12 @@ def _send(
         checked = gate.written(
             tx,
             account,
-            outward.rewrite(asked.message, facts),
+            asked.message,
             facts,
             (*asked.withheld, *bymail.secrets(tx, office, account)),
             displayed=_displayed(arrival.message),
             known=asked.known,
+            computed=arrival.computed,
         )
     except mime.TooComplex as error:
         return _back(tx, office, arrival, account, who, made.relationship, _too_complex(error))

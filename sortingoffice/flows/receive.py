@@ -21,6 +21,7 @@ from sortingoffice.core.model import Account, Envelope, Peer, Relationship
 from sortingoffice.flows import (
     bymail,
     consent,
+    disclose,
     inward,
     outward,
     proof,
@@ -31,14 +32,15 @@ from sortingoffice.flows import (
     target,
     verify,
 )
-from sortingoffice.flows.arrival import Arrival
+from sortingoffice.flows.arrival import Arrival, digested
+from sortingoffice.flows.computed import LARGE, Computed, Elsewhere
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
 from sortingoffice.mail import token, trace
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.dmarc import Discovery
-from sortingoffice.mail.message import Message
+from sortingoffice.mail.message import Field, Message
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net import scanner
 from sortingoffice.net.authenticate import authenticate
@@ -50,6 +52,8 @@ from sortingoffice.store.database import Transaction
 
 _SHUT_OUT = Reply(421, "4.7.0", "too many recipients that do not exist, try again later")
 _TOO_FAST = Reply(450, "4.7.0", "too many messages from your network, try again later")
+_NOT_NOW = Reply(451, "4.3.0", "too much is going on at this address, try again later")
+_RUNS = 50  # of one accepting transaction; each but the last asked for one answer more
 
 
 async def rcpt(office: Office, peer: Peer, sender: Address | None, recipient: Address) -> Reply:
@@ -110,7 +114,7 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         if not office.peers.sent(peer.ip, asyncio.get_running_loop().time(), most=most):
             log.event("refused", message=name, peer=peer.ip, rule="peer_messages_per_hour")
             return _TOO_FAST
-    message = Message.parse(raw)
+    message = split(raw, office.config.limits.header_bytes)
     early = decide.message(_message_facts(office, message))
     if early is not None:
         log.event("refused", message=name, peer=peer.ip, rule=early.rule)
@@ -123,9 +127,10 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         )
     else:
         auth, scan = Authentication(), Scan.CLEAN
-    arrival = Arrival(peer, envelope, message, len(raw), auth, name, office.clock(), scan)
+    computed = Computed(large=len(raw) > LARGE)
+    arrival = Arrival(peer, envelope, message, len(raw), auth, name, office.clock(), scan, computed=computed)
     failpoint.at("before-accept")
-    decision = await office.db.write(accept, office, arrival)
+    decision = await accepted(office, arrival)
     log.event(
         decision.verdict.value,
         message=name,
@@ -140,6 +145,37 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         return Reply(250, "2.0.0", f"queued as {name}")
     metrics.refused("data", decision.verdict.value, decision.rule)
     return decision.reply
+
+
+async def accepted(office: Office, arrival: Arrival) -> Decision:
+    """What `accept` answers; whatever takes long is worked out before and between its runs."""
+    if arrival.size > LARGE:
+        await office.aside(lambda: _read(arrival))
+    else:
+        _read(arrival)
+    for _ in range(_RUNS):
+        try:
+            return await office.db.write(accept, office, arrival)
+        except Elsewhere as wanted:
+            await office.aside(wanted.work)
+    return Decision(Verdict.DEFER, "facts_kept_changing", _NOT_NOW)
+
+
+def _read(arrival: Arrival) -> None:
+    """What every accepted message is asked for, whatever else is known of it."""
+    arrival.computed.beforehand(digested, arrival.sender, arrival.message)
+    if arrival.peer.account_id is None:
+        arrival.computed.beforehand(disclose.heard, arrival.message)
+
+
+def split(raw: bytes, most: int) -> Message:
+    """The message; of a header block far beyond the limit only so much that it is refused for it."""
+    head = Message.parse(raw[: 2 * most])
+    if len(raw) <= 2 * most:
+        return head
+    if head.separator or b"\n" in head.body:  # where the body begins was seen
+        return replace(head, body=raw[2 * most - len(head.body) :])
+    return replace(head, fields=(*head.fields, Field(b"", raw[: most + 1])))
 
 
 async def _authenticated(

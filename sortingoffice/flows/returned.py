@@ -78,11 +78,11 @@ def bounce(tx: Transaction, office: Office, arrival: Arrival, delivery: Delivery
     """Mail came to the return path of this delivery; whether it was a report, and so is dealt with."""
     message = spool.by_id(tx, delivery.message_id)
     assert message is not None, "a delivery has its message"
-    complaint = arf.read(arrival.message)
+    complaint = arrival.computed(arf.read, arrival.message)
     if complaint is not None:
         _note(tx, message, delivery, "complained", f"feedback_{complaint.kind}"[:60], None, arrival.now)
         return True
-    report = dsn.read(arrival.message, null_sender=arrival.envelope.sender is None)
+    report = arrival.computed(_report, arrival.message, arrival.envelope.sender is None)
     if report is None:
         return False
     reply = _said(report)
@@ -96,6 +96,10 @@ def bounce(tx: Transaction, office: Office, arrival: Arrival, delivery: Delivery
     else:
         _note(tx, message, delivery, "bounced", "bounced_again", reply, arrival.now)
     return True
+
+
+def _report(message: Message, null_sender: bool) -> dsn.Report | None:
+    return dsn.read(message, null_sender=null_sender)
 
 
 def towards_vendor(tx: Transaction, delivery: Delivery) -> bool:

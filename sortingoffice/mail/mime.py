@@ -22,6 +22,7 @@ MAX_DEPTH = 20
 MAX_PARTS = 200
 MAX_BOUNDARY = 256  # RFC 2046 §5.1.1 says 70; a few senders go over
 _HEADER_CHUNK = 1 << 16
+_MOST_HEADER = 1 << 18  # octets of a part's header; a message's own is bounded before it comes here
 _NESTED = frozenset({"message/rfc822", "message/global", "message/news"})
 _PADDING = re.compile(rb"[ \t]*+(?:\r?\n|\Z)")
 _BARE_LF = re.compile(r"\r?\n")
@@ -265,9 +266,11 @@ def _head(raw: bytes, start: int, end: int) -> tuple[Message, int]:
     while True:
         chunk = raw[start : min(end, start + size)]
         message = Message.parse(chunk)
-        if message.separator or start + size >= end:
+        if message.separator or b"\n" in message.body or start + size >= end:
             body = start + len(chunk) - len(message.body)
             return replace(message, body=b""), body
+        if size >= _MOST_HEADER:
+            raise TooComplex("a part with a very long header")
         size *= 4
 
 
