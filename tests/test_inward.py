@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from sortingoffice.core import inward
 from sortingoffice.core.inward import InwardFacts
+from sortingoffice.core.model import FromForm
 from sortingoffice.mail import headers
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Field, Message
@@ -195,3 +196,20 @@ def test_no_address_of_the_vendors_side_is_left_where_a_reply_all_would_find_it(
         for word in field.value.replace(b"<", b" ").replace(b">", b" ").split():
             found = parse(word.strip(b",;"))
             assert found is None or found.domain in ("sort.example", "home.example")
+
+
+@pytest.mark.parametrize(
+    ("form", "display", "wanted"),
+    [
+        (FromForm.NAME_AND_ADDRESS, "Lamp Shop", "Lamp Shop - orders at lampshop.example"),
+        (FromForm.NAME, "Lamp Shop", "Lamp Shop"),
+        (FromForm.NAME, "", "orders at lampshop.example"),
+        (FromForm.NAME, "orders@lampshop.example", "orders at lampshop.example"),
+        (FromForm.NAME, "Lamp <x@y.example>", "Lamp x at y.example"),
+        (FromForm.ADDRESS, "Lamp Shop", "orders at lampshop.example"),
+    ],
+)
+def test_a_person_chooses_how_vendors_are_named(form: FromForm, display: str, wanted: str) -> None:
+    address = parse("orders@lampshop.example")
+    assert address is not None
+    assert inward.written_as(display, address, form) == wanted

@@ -160,6 +160,26 @@ def test_a_relationship_can_take_the_tracking_pixels_out_of_its_mail(office: Off
     assert "1 of them tracking pixels" in office.stage.command("log", shop.slug)
 
 
+def test_vendors_are_named_in_the_form_that_the_person_chose_and_a_reply_names_them_right(
+    office: Office,
+) -> None:
+    shop = office.fresh()
+    office.stage.command("admin", "account", "set", "--from-form", "name")
+    office.from_vendor(
+        shop.alias, written(f'From: "Lamp Shop" <{ORDERS}>', f"To: {shop.alias}", subject="named")
+    )
+    got = office.home("named")
+    reverse = shop.contact()
+    assert got.value("From") == f"Lamp Shop <{reverse}>".encode()
+    office.stage.command("admin", "account", "set", "--from-form", "name-and-address")
+    reply = f'On Sunday, "Lamp Shop" <{reverse}> wrote:\r\n> hello\r\n'
+    office.from_home(
+        reverse,
+        written(f"From: {MAILBOX}", f"To: {reverse}", subject="Re: named", body=f"yes\r\n\r\n{reply}"),
+    )
+    assert f'"Lamp Shop" <{ORDERS}> wrote:'.encode() in office.vendor("Re: named").body
+
+
 def test_the_first_proof_binds_a_relationship_to_its_vendor(office: Office) -> None:
     shop = office.fresh()
     office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 3"))

@@ -9,7 +9,7 @@ import click
 from sortingoffice.cli import rotate
 from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.cli.token import token
-from sortingoffice.core.model import AccountState
+from sortingoffice.core.model import AccountState, FromForm
 from sortingoffice.core.records import zone_lines
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import accounts, closing, domains, passwords, settings
@@ -61,15 +61,26 @@ def account_list(terminal: Terminal) -> None:
 @account.command("set")
 @click.argument("name", required=False)
 @click.option("--trigger", metavar="WORD", help="The word after # that asks for a card: card, karte, fiche …")
+@click.option(
+    "--from-form",
+    type=click.Choice([each.value for each in FromForm]),
+    help="How From names a vendor: Lamp Shop - orders at lampshop.example, or the name or the address alone.",
+)
 @click.pass_obj
-def account_set(terminal: Terminal, name: str | None, trigger: str | None) -> None:
+def account_set(terminal: Terminal, name: str | None, trigger: str | None, from_form: str | None) -> None:
     """Change an account's settings; NAME may be left out where there is one."""
-    if trigger is None:
+    if trigger is None and from_form is None:
         raise click.UsageError("Nothing to set: name at least one option, such as --trigger.")
     office = terminal.office
     owner = terminal.account if name is None else accounts.named(office, name)
-    done = office.db.call(settings.set_trigger, office, owner, trigger, actor=_ACTOR)
-    terminal.done(f"#{done.trigger} asks for a card of {done.name}'s.", accounts.describe_account(done))
+    if trigger is not None:
+        owner = office.db.call(settings.set_trigger, office, owner, trigger, actor=_ACTOR)
+    if from_form is not None:
+        owner = office.db.call(settings.set_from_form, office, owner, FromForm(from_form), actor=_ACTOR)
+    terminal.done(
+        f"#{owner.trigger} asks for a card of {owner.name}'s; From names vendors by {owner.from_form.value}.",
+        accounts.describe_account(owner),
+    )
 
 
 @account.command("suspend")

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sortingoffice.core import calendar
+from sortingoffice.core.model import FromForm
 from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.headers import Mention
@@ -70,6 +71,7 @@ class InwardFacts:
                 invitation for the one becomes one for the other
     inside      outside id → the person's own id, for the ids of ours among them
     message_id  a mapped Message-ID with brackets where this mailbox has seen the original; "" keeps it
+    form        how From names the author
     unsubscribe the link that stands in List-Unsubscribe instead of the vendor's ways; "" keeps them
     """
 
@@ -80,6 +82,7 @@ class InwardFacts:
     inside: Mapping[str, str]
     message_id: str = ""
     unsubscribe: str = ""
+    form: FromForm = FromForm.NAME_AND_ADDRESS
 
 
 def author(message: Message) -> Person | None:
@@ -188,12 +191,14 @@ def _invited(message: Message, facts: InwardFacts) -> Message:
     return Message.parse(bytes(mime.replaced(root, changes)))
 
 
-def written_as(display: str, address: Address) -> str:
+def written_as(display: str, address: Address, form: FromForm = FromForm.NAME_AND_ADDRESS) -> str:
     """The display name of a reverse alias: who it is, without an address: that trips spam filters, and a
-    careless client takes it for the address itself."""
+    careless client takes it for the address itself.  Nobody is left without a name."""
     plain = f"{address.local} at {address.domain}"
     name = _IN_DISPLAY.sub(" at ", display.translate(_NO_BRACKETS)).strip()
-    return f"{name} - {plain}" if name and name != plain else plain
+    if form is FromForm.ADDRESS or not name or name == plain:
+        return plain
+    return name if form is FromForm.NAME else f"{name} - {plain}"
 
 
 # ---- one function per row of the table ---------------------------------------------------------------
@@ -219,7 +224,7 @@ def _as_reverse(mention: Mention, facts: InwardFacts) -> bytes | None:
     reverse = facts.reverse.get(mention.address.normal)
     if reverse is None:
         return None
-    return headers.mailbox(written_as(mention.display, mention.address), reverse)
+    return headers.mailbox(written_as(mention.display, mention.address, facts.form), reverse)
 
 
 def _answered(old: Field, facts: InwardFacts) -> Field | None:

@@ -353,6 +353,7 @@ def describe_account(each: Account) -> dict[str, object]:
         "state": state,
         "admin": each.admin,
         "trigger": each.trigger,
+        "from_form": each.from_form.value,
         "created": each.created,
     }
 

@@ -14,9 +14,11 @@ from sortingoffice.core import spooled as rows
 from sortingoffice.core.binding import Identities, Stranger
 from sortingoffice.core.decide import Decision, Dmarc, InwardFacts, Target, Verdict
 from sortingoffice.core.model import (
+    Account,
     Binding,
     Contact,
     Direction,
+    FromForm,
     Mailbox,
     Relationship,
     RelationshipState,
@@ -62,6 +64,7 @@ class Known:
 
     mailboxes  the account's
     stranger   what the author is to the relationship
+    form       how the account wants vendors named
     """
 
     relationship: Relationship
@@ -70,6 +73,7 @@ class Known:
     mailboxes: tuple[Mailbox, ...]
     stranger: Stranger
     fingerprint: bytes | None
+    form: FromForm
 
     @property
     def bound(self) -> frozenset[str]:
@@ -85,8 +89,13 @@ class Known:
         return mailbox_of(self.relationship, self.mailboxes)
 
 
-def known(tx: Transaction, office: Office, arrival: Arrival, relationship: Relationship) -> Known:
-    """Gather; reads only."""
+def known(
+    tx: Transaction, office: Office, arrival: Arrival, relationship: Relationship, account: Account | None
+) -> Known:
+    """Gather; reads only.
+
+    account  whose it is
+    """
     who = identities(office, arrival)
     bindings = relationships.bindings(tx, relationship.id)
     return Known(
@@ -96,6 +105,7 @@ def known(tx: Transaction, office: Office, arrival: Arrival, relationship: Relat
         accounts.mailboxes(tx, relationship.account_id),
         strangers.standing(tx, arrival, relationship, _bound(bindings), who),
         arrival.fingerprint(f"relationship {relationship.id}"),
+        FromForm.NAME_AND_ADDRESS if account is None else account.from_form,
     )
 
 
@@ -244,6 +254,7 @@ def _facts(
         mailbox=None if mailbox is None else parse(mailbox.address),
         message_id=inside,
         unsubscribe=unsubscribe.link(office, relationship),
+        form=known.form,
     )
     return facts, None if known.who.author is None else written.get(known.who.author.normal)
 

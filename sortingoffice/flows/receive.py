@@ -276,7 +276,7 @@ def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> _
     again = decide.rcpt(facts)  # a revoke between RCPT and now holds
     if again.verdict is not Verdict.ACCEPT or found.relationship is None or found.account is None:
         return _Judged(found, again)
-    known = inward.known(tx, office, arrival, found.relationship)
+    known = inward.known(tx, office, arrival, found.relationship, found.account)
     if outward.written_by(arrival, known.mailboxes) is not None:
         decision = outward.author(tx, office, arrival, found.account, found.address)
         return _Judged(found, decision, known, own=found.target is Target.ALIAS)
@@ -302,7 +302,7 @@ def _act(
             _note(tx, arrival, each, decision)  # a stranger at a reverse alias, or an alias that has ended
         elif found.relationship is not None:
             alias = _addressed(tx, found, found.relationship)
-            known = each.known or inward.known(tx, office, arrival, found.relationship)
+            known = each.known or inward.known(tx, office, arrival, found.relationship, found.account)
             inward.put(tx, office, arrival, known, alias, decision, next(names))
     result = answer
     for account, recipients in own.values():
@@ -349,7 +349,7 @@ def _returned(tx: Transaction, office: Office, arrival: Arrival, found: Found, n
         _note(tx, arrival, _Judged(found, decide.NOT_A_BOUNCE), decide.NOT_A_BOUNCE)
         return
     alias = _addressed(tx, found, found.relationship)
-    known = inward.known(tx, office, arrival, found.relationship)
+    known = inward.known(tx, office, arrival, found.relationship, found.account)
     inward.put(tx, office, arrival, known, alias, inward.judge(tx, office, arrival, known), name)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field
 
 from sortingoffice.core.access import Scope
-from sortingoffice.core.model import Account
+from sortingoffice.core.model import Account, FromForm
 from sortingoffice.flows import accounts, passwords, tokens
 from sortingoffice.store import accounts as account_rows
 from sortingoffice.store import domains
@@ -52,6 +52,7 @@ class MailboxRow(Out):
 class AccountRow(Out):
     name: str
     trigger: str
+    from_form: FromForm
     created: datetime
     domains: list[str]
     mailboxes: list[MailboxRow]
@@ -96,6 +97,7 @@ def account_row(tx: Transaction, account: Account) -> dict[str, Any]:
     return {
         "name": account.name,
         "trigger": account.trigger,
+        "from_form": account.from_form,
         "created": account.created,
         "domains": [each.name for each in domains.every(tx)],
         "mailboxes": [accounts.describe(each) for each in account_rows.mailboxes(tx, account.id)],

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from sortingoffice.core.access import Scope
-from sortingoffice.core.model import Account
+from sortingoffice.core.model import Account, FromForm
 from sortingoffice.flows import (
     bymail,
     cardcontacts,
@@ -32,9 +32,11 @@ from sortingoffice.web.pages import qr
 
 
 class Settings(In):
-    """trigger: the word after "#" that asks for a card."""
+    """trigger: the word after "#" that asks for a card; from_form: how vendors are named in From.  What is
+    left out stays."""
 
-    trigger: Annotated[str, Field(min_length=1, max_length=60)]
+    trigger: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    from_form: FromForm | None = Field(None, strict=False)
 
 
 class Export(In):
@@ -80,7 +82,11 @@ class Moved(Out):
 
 async def _change(call: Call, body: Settings) -> Any:
     def change(tx: Transaction) -> dict[str, Any]:
-        changed = settings.set_trigger(tx, call.office, call.account, body.trigger, actor=call.actor)
+        changed = call.account
+        if body.trigger is not None:
+            changed = settings.set_trigger(tx, call.office, changed, body.trigger, actor=call.actor)
+        if body.from_form is not None:
+            changed = settings.set_from_form(tx, call.office, changed, body.from_form, actor=call.actor)
         return account_row(tx, changed)
 
     return await call.office.db.write(change)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from sortingoffice.core.access import Scope
+from sortingoffice.core.model import FromForm
 from sortingoffice.errors import NotThere
 from sortingoffice.flows import (
     accounts,
@@ -28,6 +29,7 @@ from sortingoffice.store import domains
 from sortingoffice.store import sessions as session_rows
 from sortingoffice.store.database import Transaction
 from sortingoffice.web import limits
+from sortingoffice.web.answers import Refused
 from sortingoffice.web.auth import Desk, spend
 from sortingoffice.web.visit import Visit, base_url, download, go, page
 
@@ -52,6 +54,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         page(desk, "/settings/mailboxes", _add_mailbox, "POST"),
         page(desk, "/settings/prefer", _prefer, "POST"),
         page(desk, "/settings/trigger", _trigger, "POST"),
+        page(desk, "/settings/from", _from_form, "POST"),
         page(desk, "/settings/contacts.vcf", _contacts, "GET"),
         page(desk, "/settings/contacts/renew", _renew, "POST"),
         page(desk, "/log", _log, "GET"),
@@ -192,6 +195,14 @@ async def _trigger(visit: Visit) -> Response:
     await visit.office.db.write(
         settings.set_trigger, visit.office, visit.account, visit.said("trigger"), actor=visit.actor
     )
+    return go("/settings", "changed")
+
+
+async def _from_form(visit: Visit) -> Response:
+    if visit.said("from_form") not in [each.value for each in FromForm]:
+        raise Refused(400, "Choose how vendors are named.")
+    form = FromForm(visit.said("from_form"))
+    await visit.office.db.write(settings.set_from_form, visit.office, visit.account, form, actor=visit.actor)
     return go("/settings", "changed")
 
 
