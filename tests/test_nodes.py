@@ -30,6 +30,7 @@ def nodes(postgresql: Cluster, tmp_path: Path) -> Iterator[list[Stage]]:
     """Three, started; the first is the one that was set up."""
     with opened() as first:
         url = postgresql.url(postgresql.new())
+        first.processes = 2
         first.configure(top=f'database = "{url}"', limits="connections_per_peer = 200")
         first.publish(VENDOR, "127.0.0.2", policy="none", spf="ip4:127.0.0.1 -all")
         first.init()
