@@ -10,6 +10,7 @@ from sortingoffice.core.model import GrantMode, Sensitivity
 from sortingoffice.flows.disclose import Resolved
 from sortingoffice.store.database import Database
 from tests.desk import Desk, open_desk
+from tests.test_disclose_route import keep
 
 
 @pytest.fixture
@@ -78,6 +79,7 @@ def test_denied_and_sensitive_values_are_withheld_until_they_may_leave(desk: Des
     assert {secret.label for secret in outcome.withheld} == {"shipping.street", "bank.iban"}
     assert outcome.typed == ()
     desk.grant("bank")
+    keep(desk)
     outcome = resolved(desk, "DE89 3704 0044 0532 0130 00")
     assert {secret.label for secret in outcome.withheld} == {"shipping.street"}
     assert [value.named for value in outcome.typed] == ["bank.iban"]

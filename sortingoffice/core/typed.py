@@ -39,7 +39,7 @@ def withheld(facts: Facts, given: frozenset[str]) -> tuple[Secret, ...]:
             value.sensitivity is not Sensitivity.SENSITIVE
             or value.text in free
             or cards.holds(facts.held, value)
-            or _granted(facts, value)
+            or (facts.tls_verified and _granted(facts, value))
         ):
             continue
         if (secret := secrets.card_value(value, table)) is not None:

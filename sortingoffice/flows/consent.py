@@ -381,8 +381,9 @@ def _drop(tx: Transaction, message: SpooledMessage, reason: str, now: datetime) 
 def _route(tx: Transaction, office: Office, contacts: tuple[Contact, ...]) -> str:
     seen = {confirmations.last_tls(tx, each.id) for each in contacts}
     domains = ", ".join(dict.fromkeys(each.address.rpartition("@")[2] for each in contacts))
-    if wallets.verified_route(office):
-        return f"The way to {domains}: over verified TLS, to your smarthost."
+    if wallets.verified_route(tx, office, contacts, office.clock()):
+        to = "" if office.config.delivery.smarthost is None else ", to your smarthost"
+        return f"The way to {domains}: over verified TLS{to}."
     if "" in seen:
         return f"The way to {domains}: the last mail travelled unencrypted."
     if None in seen:

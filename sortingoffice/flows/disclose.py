@@ -94,7 +94,7 @@ def disclose(
     if not reading.places and not reading.subject and (not vocabulary.names or account.wrapped_key is None):
         return untouched
     keys = vaults.open_for(office, account)
-    facts = _facts(tx, office, keys, account, relationship, reading, now)
+    facts = _facts(tx, office, keys, account, relationship, contacts, reading, now)
     if not cards.asked(facts):
         return _by_hand(
             replace(untouched, message=computed(_written, root, reading, {})), facts, root, computed
@@ -260,6 +260,7 @@ def _facts(
     keys: Vault,
     account: Account,
     relationship: Relationship,
+    contacts: tuple[Contact, ...],
     reading: Reading,
     now: datetime,
 ) -> Facts:
@@ -280,7 +281,7 @@ def _facts(
         wallet=wallets.of(tx, keys, account, now, relationship),
         grants=rows.grants(tx, relationship.id),
         held=ledger.held(tx, relationship.id),
-        tls_verified=wallets.verified_route(office),
+        tls_verified=wallets.verified_route(tx, office, contacts, now),
         now=now,
         kinds=reading.kinds,
         trigger=account.trigger,

@@ -8,11 +8,14 @@ from dataclasses import replace
 from datetime import date, datetime
 
 from sortingoffice.core import derive
-from sortingoffice.core.model import Account, FieldType, Relationship, Sensitivity
+from sortingoffice.core.model import Account, Contact, FieldType, Relationship, Sensitivity
 from sortingoffice.core.wallet import Value, Wallet
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
+from sortingoffice.mail import mtasts
+from sortingoffice.mail.mtasts import Kept, Mode
 from sortingoffice.store import cards as rows
+from sortingoffice.store import policies
 from sortingoffice.store import relationships as relationship_rows
 from sortingoffice.store.database import Transaction
 
@@ -85,10 +88,20 @@ def _alias(tx: Transaction, keys: Vault, relationship: Relationship) -> Value | 
     return Value("", "email", FieldType.EMAIL, Sensitivity.OPEN, address, mac=mac, own=True)
 
 
-def verified_route(office: Office) -> bool:
-    """Whether outward mail is known to travel over verified TLS, as far as we see.
+def verified_route(tx: Transaction, office: Office, contacts: Iterable[Contact], now: datetime) -> bool:
+    """Whether mail to all of them is known to travel over verified TLS for as long as it may be tried.
 
-    Only a smarthost that must prove itself is; straight to an MX, TLS is opportunistic.
+    Either a smarthost takes it that must prove itself, or it goes straight to MXs whose MTA-STS policy is
+    enforced and stays so: one that could run out while the mail waits promises nothing.
     """
     delivery = office.config.delivery
-    return delivery.smarthost is not None and delivery.smarthost_tls == "required"
+    if delivery.smarthost is not None:
+        return delivery.smarthost_tls == "required"
+    domains = {contact.address.rpartition("@")[2] for contact in contacts}
+    until = now + delivery.give_up_after
+    return bool(domains) and all(_enforced(policies.of(tx, domain), until) for domain in domains)
+
+
+def _enforced(kept: Kept | None, until: datetime) -> bool:
+    policy = mtasts.parse(kept.text) if kept is not None and kept.expires > until else None
+    return policy is not None and policy.mode is Mode.ENFORCE
