@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from unittest.mock import patch
 
 import dkim as dkimpy
 import pytest
@@ -438,6 +440,10 @@ def test_for_any_message_ours_and_dkimpys_canonical_forms_agree(
     body = Message.parse(raw).body
     assert canonical.relaxed_body(body) == dkimpy.canonicalization.Relaxed.canonicalize_body(body)
     assert canonical.simple_body(body) == dkimpy.canonicalization.Simple.canonicalize_body(body)
+    for piece in (1, 7):
+        with patch.object(canonical, "_PIECE", piece):  # a large body's hash is made in pieces
+            assert canonical.body_hash(body, relaxed=True) == sha256(canonical.relaxed_body(body)).digest()
+            assert canonical.body_hash(body, relaxed=False) == sha256(canonical.simple_body(body)).digest()
     assert _dkimpy_verifies(_signed(raw, ED), ZONE)
 
 

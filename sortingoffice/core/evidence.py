@@ -22,6 +22,7 @@ from typing import Any
 
 from sortingoffice.core import naming
 from sortingoffice.mail.authentication import Authentication
+from sortingoffice.mail.message import Message
 
 MOST_OCTETS = 2**20  # of one message; of a larger one the header and the hash are kept
 KEEP = 10  # messages of one writer
@@ -128,9 +129,17 @@ def broken(first: str, entries: Iterable[tuple[Mapping[str, Any], str, str]]) ->
     return ""
 
 
-def kept(raw: bytes) -> bytes:
-    """What is kept of a message."""
-    return raw if len(raw) <= MOST_OCTETS else raw.partition(b"\r\n\r\n")[0][:MOST_OCTETS] + b"\r\n\r\n"
+def kept(message: Message, size: int) -> bytes:
+    """What is kept of a message; of a large one the header.  size  of the whole"""
+    return bytes(message) if size <= MOST_OCTETS else message.header[:MOST_OCTETS] + b"\r\n"
+
+
+def digest(message: Message) -> str:
+    """SHA-256 of its octets, which are not joined for it."""
+    found = hashlib.sha256(message.header)
+    found.update(message.separator)
+    found.update(message.body)
+    return found.hexdigest()
 
 
 def records(auth: Authentication) -> str:

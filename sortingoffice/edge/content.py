@@ -153,8 +153,9 @@ class Content:
         rest, self._pieces, self._waiting = b"".join(self._pieces), [], 0
         if self._file is None:
             return rest
+        self._file.write(rest)  # so that it is read in one piece, not joined to another copy
         self._file.seek(0)
-        return self._file.read() + rest if rest else self._file.read()
+        return self._file.read()
 
     def close(self) -> None:
         self._pieces, self._waiting = [], 0

@@ -8,7 +8,6 @@ Sources: the design, "Authentication, strangers, evidence".
 
 from __future__ import annotations
 
-import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -170,7 +169,6 @@ def _keep(
     decision: Decision,
     writer: Writer,
 ) -> None:
-    raw = bytes(arrival.message)
     issued = issuing(tx, office, relationship)
     previous = rows.last_hash(tx, relationship.id) or evidence.start(issued)
     made = Evidence(
@@ -189,9 +187,9 @@ def _keep(
         records=evidence.records(arrival.auth),
         guesses=rejects.guessed(tx, alias.domain, relationship.created),
         live=relationships.live_aliases(tx),
-        size=len(raw),
-        sha256=hashlib.sha256(raw).hexdigest(),
-        raw=evidence.kept(raw),
+        size=arrival.size,
+        sha256=evidence.digest(arrival.message),
+        raw=evidence.kept(arrival.message, arrival.size),
         previous=previous,
         hash="",
     )

@@ -27,14 +27,19 @@ def relaxed_field(name: bytes, value: bytes) -> bytes:
 
 def relaxed_body(body: bytes) -> bytes:
     """RFC 6376 §3.4.4."""
+    body = _without_empty_lines(_relaxed_lines(body))
+    return body + CRLF if body else b""
+
+
+def _relaxed_lines(body: bytes) -> bytes:
+    """Each line with its blanks as RFC 6376 §3.4.4 wants them."""
     if b"\t" in body or b"  " in body:
         body = b"".join(_single_blanks(piece) for piece in _pieces(body))
     if b" \r\n" in body:
         body = body.replace(b" \r\n", CRLF)
     if body.endswith(b" "):  # a last line without its end; at most one blank is left of a run
         body = body[:-1]
-    body = _without_empty_lines(body)
-    return body + CRLF if body else b""
+    return body
 
 
 def _pieces(body: bytes) -> Iterator[bytes]:
@@ -79,8 +84,24 @@ def _without_empty_lines(body: bytes) -> bytes:
 
 
 def body_hash(body: bytes, *, relaxed: bool) -> bytes:
-    """SHA-256 of the canonical body."""
-    return hashlib.sha256(relaxed_body(body) if relaxed else simple_body(body)).digest()
+    """SHA-256 of the canonical body; of a large one made piece by piece, so that there is no second copy."""
+    if len(body) <= _PIECE:
+        return hashlib.sha256(relaxed_body(body) if relaxed else simple_body(body)).digest()
+    digest = hashlib.sha256()
+    ends = 0  # of lines, that count if any text follows
+    text = False
+    for piece in _pieces(body):
+        lines = _relaxed_lines(piece) if relaxed else piece
+        kept = _without_empty_lines(lines)
+        if kept:
+            for at in range(0, ends, _PIECE):
+                digest.update(CRLF * min(_PIECE, ends - at))
+            digest.update(kept)
+            ends, text = 0, True
+        ends += (len(lines) - len(kept)) // 2
+    if text or not relaxed:
+        digest.update(CRLF)
+    return digest.digest()
 
 
 def chosen(fields: Sequence[Field], names: Iterable[bytes]) -> list[Field]:
