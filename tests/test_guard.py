@@ -25,7 +25,7 @@ from sortingoffice.core.wallet import Value
 from sortingoffice.mail import mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message
-from tests import leaks
+from tests import attacks, leaks
 from tests.leaks import MAILBOX, REVERSE, SECOND
 from tests.test_quoting import HTML, TEXT
 
@@ -44,6 +44,14 @@ FACTS = OutwardFacts(
 def gated(raw: bytes, others: tuple[Secret, ...] = ()) -> tuple[Message, tuple[Found, ...]]:
     """The one way out: rewritten, then guarded."""
     return guard.guarded(outward.rewrite(Message.parse(raw), FACTS), FACTS, others)
+
+
+MORE_PLACES = {
+    "prose": leaks.TEXT_PLACES["prose"],
+    "a quote": leaks.TEXT_PLACES["a quote"],
+    "a CSV attachment": leaks.TEXT_PLACES["a CSV attachment"],
+    "HTML prose": leaks.HTML_PLACES["HTML prose"],
+}
 
 
 def judged(message: Message) -> Iterator[str]:
@@ -72,6 +80,34 @@ def leaked(raw: bytes, planted: str) -> str:
             if spelling in text:
                 return spelling
     return ""
+
+
+@pytest.mark.parametrize("disguise", attacks.DISGUISES | attacks.UNICODE)
+@pytest.mark.parametrize("place", MORE_PLACES)
+def test_no_disguise_of_a_hostile_reader_passes(place: str, disguise: str) -> None:
+    address = (attacks.DISGUISES | attacks.UNICODE)[disguise](MAILBOX)
+    assert not leaked(MORE_PLACES[place](address, "utf-8", "8bit"), address)
+
+
+@pytest.mark.parametrize("disguise", attacks.MARKUP)
+@pytest.mark.parametrize("place", ["HTML prose", "an HTML quote", "an HTML attachment"])
+def test_no_markup_of_a_hostile_reader_passes(place: str, disguise: str) -> None:
+    address = attacks.MARKUP[disguise](MAILBOX)
+    assert not leaked(leaks.HTML_PLACES[place](address, "utf-8", "8bit"), address)
+
+
+@pytest.mark.parametrize("place", attacks.REWRITTEN)
+def test_what_a_program_wrote_in_a_field_is_rewritten(place: str) -> None:
+    message, found = gated(attacks.REWRITTEN[place](MAILBOX))
+    assert found == ()
+    assert ALIAS in " ".join(judged(message))
+    assert MAILBOX not in " ".join(judged(message))
+
+
+@pytest.mark.parametrize("place", attacks.PLACES)
+def test_no_place_of_a_hostile_reader_passes(place: str) -> None:
+    _, found = gated(attacks.PLACES[place](MAILBOX))
+    assert found
 
 
 @pytest.mark.parametrize("disguise", [*leaks.DISGUISES, *leaks.UNICODE])
@@ -236,6 +272,13 @@ def test_a_safe_rewrite_changes_its_line_and_no_other() -> None:
     before, after = entity.partition(b"\r\n\r\n")[2].split(b"\n"), message.body.split(b"\n")
     assert len(before) == len(after)
     assert [new for old, new in zip(before, after, strict=True) if old != new] == [f"> {ALIAS}\r".encode()]
+
+
+def test_an_unquoted_file_name_is_rewritten_within_its_line() -> None:
+    named = f"Content-Disposition: attachment; filename*0={MAILBOX[:4]}; filename*1={MAILBOX[4:]}\r\n"
+    message, found = gated(leaks.mixed(leaks.part("text/plain", b"x", "8bit", named)))
+    assert found == ()
+    assert f'; filename="{ALIAS}"\r\n\r\nx'.encode() in message.body
 
 
 def test_new_prose_is_told_and_left() -> None:

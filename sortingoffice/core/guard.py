@@ -14,6 +14,7 @@ Sources: the design, "The leak guard"; RFC 1847 (what a signature covers).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +23,8 @@ from sortingoffice.core import cleansed, secrets
 from sortingoffice.core.checked import UNREAD, Checked, Found
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Secrets
-from sortingoffice.mail import charset, headers, html, mime, parameters, quoting, readings
+from sortingoffice.mail import charset, headers, html, inside, mime, parameters, quoting, readings
+from sortingoffice.mail.layers import TOGETHER
 from sortingoffice.mail.message import Field, Message
 from sortingoffice.mail.mime import Entity
 from sortingoffice.mail.quoting import Kind
@@ -30,6 +32,8 @@ from sortingoffice.mail.readings import Budget, Reading
 
 _BUDGET = 1 << 26  # characters read in one message, above what it takes to read it a few times
 _TIMES = 12
+_NAME = 12  # octets; longer names of fields are looked at
+_HIDES = re.compile(r"display\s*:|hidden|font-size\s*:\s*0|visibility\s*:|opacity\s*:", re.IGNORECASE)
 _SEALED = frozenset({"multipart/signed", "multipart/encrypted"})
 
 
@@ -39,6 +43,7 @@ class _Place:
 
     exact      as in `Reading`
     encodings  whether encodings within it are undone, too
+    shut       what can't be looked into there, for the person
     finer      the same in smaller places, looked at only where something was found: they tell where
     """
 
@@ -48,6 +53,7 @@ class _Place:
     path: mime.Path
     exact: bool = True
     encodings: bool = True
+    shut: str = ""
     finer: Callable[[], Iterator[_Place]] | None = None
 
 
@@ -114,9 +120,13 @@ def _within(place: _Place, sought: Secrets, budget: Budget) -> list[Found]:
 
 
 def _search(place: _Place, sought: Secrets, budget: Budget) -> Iterator[Found]:
+    if place.shut:
+        yield Found(place.where, place.shut, False, place.path)
     seen: set[str] = set()
     whole = (Reading(place.text),)
     for reading in readings.of_text(place.text, budget) if place.encodings else whole:
+        if reading.shut:
+            yield Found(place.where, reading.shut, False, place.path)
         if reading.text in seen:
             continue
         if len(seen) < 100:
@@ -162,6 +172,8 @@ def _header(entity: Entity, *, sealed: bool, around: str) -> Iterator[_Place]:
         where = f"the field {name}{around}" if entity.path else f"the {name}"
         for text in _field_texts(each):
             yield _Place(where, text, safe=not sealed, path=entity.path, exact=not _is_id(each))
+        if len(name) > _NAME:
+            yield _Place(f"the name of a field{around}", name, safe=False, path=entity.path, exact=False)
 
 
 def _is_id(field: Field) -> bool:
@@ -185,6 +197,8 @@ def _field_texts(field: Field) -> Iterator[str]:
 def _leaf(leaf: Entity, budget: Budget, *, sealed: bool, around: str) -> Iterator[_Place]:
     where = _called(leaf) + around
     content = leaf.octets()
+    if (shut := _shut(leaf, content)) != "":
+        yield _Place(where, "", safe=False, path=leaf.path, shut=shut)
     textual = leaf.content_type.startswith(("text/", "message/"))
     text = leaf.text() if textual else None
     if leaf.encoding in ("base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue"):
@@ -200,13 +214,17 @@ def _leaf(leaf: Entity, budget: Budget, *, sealed: bool, around: str) -> Iterato
                 path=leaf.path,
                 exact=reading.exact,
                 encodings=False,
+                shut=reading.shut,
             )
     if text is None:
         return
     attached = sealed or leaf.disposition == "attachment" or bool(leaf.filename)
     if leaf.content_type == "text/html":
         finer = None if html.too_long(text) else partial(_markup, text, where, leaf.path, safe=not attached)
-        yield _Place(where, html.without_tags(text), safe=False, path=leaf.path, finer=finer)
+        yield _Place(where, html.without_tags(text, TOGETHER), safe=False, path=leaf.path, finer=finer)
+        if _HIDES.search(text) and not html.too_long(text):
+            seen = "\n".join(line.text for line in html.visual_lines(text) if not line.hidden)
+            yield _Place(f"{where}, as it is shown", seen, safe=False, path=leaf.path, finer=finer)
         yield _Place(f"{where}, its tags", html.only_tags(text), safe=False, path=leaf.path, finer=finer)
         yield _Place(f"{where}, its source", text, False, leaf.path, encodings=False, finer=finer)
     elif leaf.content_type == "text/plain" and not attached:
@@ -215,6 +233,18 @@ def _leaf(leaf: Entity, budget: Budget, *, sealed: bool, around: str) -> Iterato
     else:
         machine = leaf.content_type in cleansed.FORMS or leaf.content_type in cleansed.REPORTS
         yield _Place(where, text, safe=machine and not sealed, path=leaf.path)
+
+
+def _shut(leaf: Entity, content: bytes) -> str:
+    """What can't be read, by what the part says of itself."""
+    if leaf.content_type.startswith("text/") and leaf.charset and not charset.known(leaf.charset):
+        try:
+            content.decode("utf-8")
+        except UnicodeDecodeError:
+            return "text in a charset that can't be read"
+    if leaf.filename.lower().endswith((".gpg", ".pgp")) and not content.startswith(b"-----BEGIN PGP"):
+        return inside.ENCRYPTED
+    return ""
 
 
 def _plain(label: str, content: bytes) -> bool:

@@ -12,8 +12,9 @@ E.164 (phone numbers), ISO 8601.
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -39,13 +40,25 @@ _MOST_HITS = 1000
 _AROUND = 40  # characters that are shown on both sides of a finding
 _MOST_SHOWN = 120  # characters of a finding that are shown
 _BLANKS = re.compile(r"\s+")
-_SAME_DOMAINS = {"gmail.com": ("googlemail.com",), "googlemail.com": ("gmail.com",)}
-# Bounded on both sides: a text of brackets would cost its square.
-_BEFORE, _AFTER = r"[\[({<|_-]{0,3}\s{0,3}\b", r"\b\s{0,3}[\])}>|_-]{0,3}"
+_ONE = ("gmail.com googlemail.com", "icloud.com me.com mac.com", "proton.me protonmail.com pm.me")
+_SAME_DOMAINS = {each: tuple(group.split()) for group in _ONE for each in group.split()}
+# How people write "@" and "." for readers; signs around them fall out of the skeleton.
+_ALONE, _END = r"(?<![^\W_])", r"(?![^\W_])"
 _AT = re.compile(
-    rf"{_BEFORE}(?:at|ät|arroba|klammeraffe|chiocciola|arobase|apenstaartje){_AFTER}", re.IGNORECASE
+    rf"{_ALONE}(?:at|ät|et|arroba|klammeraffe|affenschwanz|chiocciola|arobase|arobas|apenstaartje|snabel-?a|"
+    rf"kukac|zavináč|małpa|malpa|собака|miukumauku|παπάκι|kringelen){_END}"
+    r"|[\[({<]\s?[aä]\s?[\])}>]|[\u24d0\u249c]|アットマーク|小老鼠|艾特|골뱅이",
+    re.IGNORECASE,
 )
-_DOT = re.compile(rf"{_BEFORE}(?:dot|punkt|point|punto|ponto|punt){_AFTER}", re.IGNORECASE)
+_DOT = re.compile(
+    rf"{_ALONE}(?:dot|punkt|point|punto|ponto|punt|точка|kropka|nokta|tečka|bodka|pont|piste|prik|punktum|"
+    rf"τελεία|tačka){_END}|ドット|点|점",
+    re.IGNORECASE,
+)
+_CAPITALS = re.compile(r"(?<=[a-z0-9])(?:AT|DOT)(?=[a-z0-9])")
+_BETWEEN = re.compile(r"[^\w\s@]{1,3}|_")  # what stands for "@" in return paths and links
+_TURNED = re.compile(r"[=!]")
+_HOST = re.compile(r"[\w.\u3002\uff0e\u00ad\u200b-]+")
 _MONTHS = tuple(
     tuple(names.split())
     for names in (
@@ -63,6 +76,8 @@ _MONTHS = tuple(
         "December Dec Dezember Dez décembre diciembre dicembre",
     )
 )
+# Pictures of a person are asked for by it (gravatar.com), and so are they in mailing tools.
+_DIGEST = re.compile(r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})(?![0-9A-Za-z])")
 _LETTERS = 0x530  # letters below are Latin, Greek or Cyrillic: above, scripts write without blanks
 
 
@@ -110,6 +125,7 @@ class _Needle:
     pattern: re.Pattern[str] | None = None  # None: the literal is all
     backwards: str = ""
     labels: tuple[str, ...] = ()  # the words of an address
+    domains: tuple[str, ...] = ()  # of an address, in every form
 
     def spans(self, skeleton: str) -> Iterator[tuple[int, int]]:
         if self.pattern is not None:
@@ -137,6 +153,7 @@ class Secrets:
     _addresses: tuple[_Needle, ...] = field(init=False, repr=False, compare=False)
     _words: tuple[_Needle, ...] = field(init=False, repr=False, compare=False)
     _table: Folding = field(init=False, repr=False, compare=False)
+    _digests: Mapping[str, Secret] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         table = Folding()
@@ -150,6 +167,8 @@ class Secrets:
         object.__setattr__(self, "_addresses", tuple(addresses))
         object.__setattr__(self, "_words", tuple(words))
         object.__setattr__(self, "_table", table)
+        digests = {each: secret for secret in self.every for each in _digests(secret)}
+        object.__setattr__(self, "_digests", digests)
 
     def hits(self, text: str, *, exact: bool = True) -> tuple[Hit, ...]:
         """Every secret in a text, in the order of the secrets.
@@ -165,11 +184,16 @@ class Secrets:
             if positions is None:
                 skeleton, positions = folding.mapped(text, self._table)
             found += _in(text, skeleton, positions, needle, exact=exact)
+        without = skeleton.replace("+", "") if "+" in skeleton else skeleton
         for needle in self._addresses:
             if needle.backwards in skeleton:
                 found.append(Hit(needle.secret, 0, 0, _turned(needle, text, self._table)))
-            elif exact and needle.spoken_in(skeleton) and (said := _spoken(needle, text)) is not None:
-                found.append(Hit(needle.secret, 0, 0, said))
+            elif needle.spoken_in(without):
+                found += _otherwise(needle, text, skeleton, exact=exact)
+        hashed = _DIGEST.findall(text) if self._digests else ()
+        for digest in dict.fromkeys(each.lower() for each in hashed):
+            if digest in self._digests:
+                found.append(Hit(self._digests[digest], 0, 0, f"[[{digest}]]"))
         return tuple(found)
 
 
@@ -268,7 +292,15 @@ def _address(secret: Secret, table: Folding) -> _Needle:
     pattern = re.compile(rf"{re.escape(letters)}(?:\+[^@]{{0,64}})?@(?:{either})")
     backwards = folding.skeleton(secret.text, table)[::-1]
     labels = tuple(folding.skeleton(label, table) for label in re.split(r"[^\w]|_", f"{base}@{domain}"))
-    return _Needle(secret, letters, len(letters) >= _LEAST_LOCAL, pattern, backwards, labels)
+    least = len(letters) >= _LEAST_LOCAL
+    return _Needle(secret, letters, least, pattern, backwards, labels, tuple(folded))
+
+
+def _digests(secret: Secret) -> Iterator[str]:
+    if secret.kind is Kind.ADDRESS:
+        octets = secret.text.lower().encode()
+        for name in ("md5", "sha1", "sha256"):
+            yield hashlib.new(name, octets, usedforsecurity=False).hexdigest()
 
 
 def _spellings(secret: Secret, table: Folding) -> Iterator[_Needle]:
@@ -286,17 +318,56 @@ def _spellings(secret: Secret, table: Folding) -> Iterator[_Needle]:
             yield _Needle(secret, letters, len(letters) >= _LEAST_WITHIN and not letters.isdigit())
 
 
-def _spoken(needle: _Needle, text: str) -> str | None:
-    """What stands around it where it is written out for readers: "anna [at] home (dot) example"."""
-    if _AT.search(text) is None:
-        return None
+def _otherwise(needle: _Needle, text: str, skeleton: str, *, exact: bool) -> Iterator[Hit]:
+    """Where all its letters are there, and the address as such may not be: other signs, or words, for "@"."""
+    base, domains = needle.first, needle.domains
+    if "+" in skeleton and needle.stands_in(skeleton.replace("+", "")):  # form-encoded blanks
+        yield from _shown(needle, text.replace("+", " "), exact=exact)
+    if any(base + domain in skeleton or domain + base in skeleton for domain in domains):
+        yield from _joined(needle, text)
+    if any((own := f"@{base}{domain}") in skeleton for domain in domains):
+        # Some providers take anything@anna.home.example for anna.
+        at = skeleton.index(own)
+        yield Hit(needle.secret, 0, 0, around(skeleton, at, at + len(own)))
+    if exact and (_AT.search(text) or _DOT.search(text) or _CAPITALS.search(text)):
+        spoken = _CAPITALS.sub(lambda match: "@" if match[0] == "AT" else ".", text)
+        yield from _shown(needle, _DOT.sub(".", _AT.sub("@", spoken)), exact=True)
+
+
+def _shown(needle: _Needle, text: str, *, exact: bool) -> Iterator[Hit]:
+    """The first hit in a text that isn't the one that was given."""
     table = Folding()
-    spoken = _DOT.sub(".", _AT.sub("@", text))
-    if not needle.stands_in(spoken.translate(table)):
-        return None
-    skeleton, positions = folding.mapped(spoken, table)
-    hit = next(_in(spoken, skeleton, positions, needle, exact=True), None)
-    return None if hit is None else around(spoken, hit.start, hit.end)
+    if not needle.stands_in(text.translate(table)):
+        return
+    skeleton, positions = folding.mapped(text, table)
+    hit = next(_in(text, skeleton, positions, needle, exact=exact), None)
+    if hit is not None:
+        yield Hit(needle.secret, 0, 0, around(text, hit.start, hit.end))
+
+
+def _joined(needle: _Needle, text: str) -> Iterator[Hit]:
+    """Return paths and links: "anna=home.example", "home.example!anna", "anna.home.example"."""
+    skeleton, positions = folding.mapped(text, Folding())
+    for domain in needle.domains:
+        for first, second, sign in ((needle.first, domain, _BETWEEN), (domain, needle.first, _TURNED)):
+            at = -1
+            while (at := skeleton.find(first + second, at + 1)) >= 0:
+                middle, last = at + len(first), at + len(first) + len(second) - 1
+                start, end = positions[at], positions[last] + 1
+                between = text[positions[middle - 1] + 1 : positions[middle]]
+                host = (
+                    text[start : positions[middle - 1] + 1]
+                    if first == domain
+                    else text[positions[middle] : end]
+                )
+                if (
+                    sign.fullmatch(between)
+                    and _HOST.fullmatch(host)
+                    and _begins(text, start)
+                    and not _letter(text[end : end + 1])
+                ):
+                    yield Hit(needle.secret, 0, 0, around(text, start, end))
+                    return
 
 
 def _turned(needle: _Needle, text: str, table: Folding) -> str:

@@ -24,6 +24,19 @@ _LOOK_ALIKES = {
 }
 
 
+for _first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6):  # letters in squares and circles, flags' letters
+    _LOOK_ALIKES |= {chr(_first + _each): chr(97 + _each) for _each in range(26)}
+_LOOK_ALIKES |= {
+    chr(0xE0000 + _each): chr(_each).lower() for _each in b"@0123456789abcdefghijklmnopqrstuvwxyz"
+}
+_LOOK_ALIKES |= dict(zip("⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵", "abcdefghijklmnopqrstuvwxyz", strict=True))
+_LOOK_ALIKES |= dict(zip("ᎪᏴᏟᎠᎬᏀᎻᎥᎫᏦᏞᎷᏢᎡᏚᎢᏙᎳᏃ", "abcdeghijklmprstvwz", strict=True))  # Cherokee
+_LOOK_ALIKES |= dict(zip("ꓮꓐꓚꓓꓰꓝꓖꓧꓲꓙꓗꓡꓟꓠꓳꓑꓣꓢꓔꓴꓦꓪꓫꓬꓜ", "abcdefghijklmnoprstuvwxyz", strict=True))  # Lisu
+_LOOK_ALIKES["\u212e"] = "e"
+# Letters to Unicode, nothing to a reader.
+_UNSEEN = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0")
+
+
 class Folding(dict[int, str | None]):
     """A table for str.translate that fills itself; one per scan.
 
@@ -34,7 +47,7 @@ class Folding(dict[int, str | None]):
         folded = "".join(
             _LOOK_ALIKES.get(each, each)
             for each in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", chr(code)).casefold())
-            if each.isalnum() or each in KEPT
+            if (each.isalnum() and each not in _UNSEEN) or each in KEPT or each in _LOOK_ALIKES
         )
         self[code] = folded or None
         return folded or None

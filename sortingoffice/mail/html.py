@@ -182,9 +182,12 @@ _BLOCK_TAG = re.compile(
 _ANY_TAG = re.compile(rf"<[a-zA-Z/!?]{_INSIDE_TAG}")
 
 
-def without_tags(source: str) -> str:
-    """The text between the tags, blocks on lines of their own: quick, for a search; hidden text, too."""
-    return unescape(_ANY_TAG.sub("", _BLOCK_TAG.sub("\n", _COMMENT.sub("", source))))
+def without_tags(source: str, joint: str = "") -> str:
+    """The text between the tags, blocks on lines of their own: quick, for a search; hidden text, too.
+
+    joint  what stands where a tag stood within a line
+    """
+    return unescape(_ANY_TAG.sub(joint, _BLOCK_TAG.sub("\n", _COMMENT.sub(joint, source))))
 
 
 def only_tags(source: str) -> str:

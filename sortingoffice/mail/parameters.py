@@ -156,7 +156,7 @@ def _value(value: bytes, at: int, name: bytes) -> tuple[bytes, int]:
     named = name.startswith((b"name", b"filename"))
     match = (_UNQUOTED if named else _WORD).match(value, at)
     assert match is not None  # both patterns match the empty string
-    return match[0].strip(), match.end()
+    return match[0].strip(), at + len(match[0].rstrip())
 
 
 def _joined(name: str, pieces: list[_Piece]) -> Parameter:

@@ -1,0 +1,125 @@
+"""Octets that are written in a text: base64, hexadecimal digits, uuencode and their like.
+
+Each rule gives the decoded runs of its kind, a list per way of reading them; which of them are
+words, keys or pictures nobody asks.
+
+Promise: nothing here fails, and each rule is linear in the text.
+
+Sources: RFC 4648 §4–§6; the uuencode and yEnc formats; Adobe, PostScript Language Reference §3.13 (ASCII85).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from sortingoffice.mail import transfer
+
+_LONG_RUN = 1 << 17
+_MOST_85 = 1 << 18
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}+(?:[ \t]*\r?\n[ \t>]*[A-Za-z0-9+/_-]{4,}+)*+={0,2}")
+_BASE32 = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{16,}+|[a-z2-7]{24,}+)(?![A-Za-z0-9])")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,]?){8,}")
+_NUMBER = r"(?:0[xX])?[0-9A-Fa-f]{2,8}"
+_CODES = re.compile(rf"(?<![\w.])(?:{_NUMBER}(?:,[ \t]*+|[ \t]++|\r?\n)){{7,}}+(?:{_NUMBER})?")
+_CODE = re.compile(r"[0-9A-Fa-fxX]+")
+_UU = re.compile(r"(?m)^begin [0-7]{3,4} [^\n]*\n((?:[ -`]{1,62}\r?\n)+)")
+_Y_HEAD = re.compile(r"(?m)^=ybegin [^\n]*\n(?:=ypart [^\n]*\n)?")
+_Y_END = "\n=yend"
+_Y_ESCAPE = re.compile(r"=(.)", re.DOTALL)
+_85_END = "~>"
+_NOT_85 = re.compile(r"[^!-uz\s]")
+_SPACES = re.compile(r"[\s>]+")
+_SEPARATORS = re.compile(r"[\s:,]+")
+_FROM_URL = str.maketrans("-_", "+/")
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """One rule.  how: a phrase for the person, after the place: "in base64"."""
+
+    name: str
+    how: str
+    runs: Callable[[str], Iterator[list[bytes]]]
+
+
+def _base64(text: str) -> Iterator[list[bytes]]:
+    runs = [
+        _SPACES.sub("", match[0]).translate(_FROM_URL).encode("ascii") for match in _BASE64.finditer(text)
+    ]
+    for start in range(4 if runs else 0):
+        # At each alignment: what stands before a run may belong to it or not.
+        yield [transfer.decode(run[start:], "base64") for run in runs if not start or len(run) < _LONG_RUN]
+
+
+def _base32(text: str) -> Iterator[list[bytes]]:
+    found = []
+    for match in _BASE32.finditer(text):
+        run = match[0].upper()
+        run = run[: len(run) - (len(run) % 8 in (1, 3, 6))]
+        found.append(base64.b32decode(run + "=" * (-len(run) % 8)))
+    yield found
+
+
+def _hexadecimal(text: str) -> Iterator[list[bytes]]:
+    digits = [_SEPARATORS.sub("", match[0]) for match in _HEX.finditer(text)]
+    for start in range(2 if digits else 0):
+        yield [binascii.unhexlify(run[start : start + (len(run) - start) // 2 * 2]) for run in digits]
+
+
+def _codes(text: str) -> Iterator[list[bytes]]:
+    """Numbers of characters, as programs and puzzles write them."""
+    runs = [_CODE.findall(match[0]) for match in _CODES.finditer(text)]
+    for base in (10, 16, 8, 2) if runs else ():
+        yield [bytes(code for each in run if (code := _number(each, base)) is not None) for run in runs]
+
+
+def _number(digits: str, base: int) -> int | None:
+    try:
+        code = int(digits, base)
+    except ValueError:
+        return None
+    return code if code < 256 else None
+
+
+def _uu(text: str) -> Iterator[list[bytes]]:
+    yield [transfer.decode(match[1].encode("ascii", "ignore"), "uuencode") for match in _UU.finditer(text)]
+
+
+def _yenc(text: str) -> Iterator[list[bytes]]:
+    found = []
+    at = 0
+    while (head := _Y_HEAD.search(text, at)) is not None:
+        end = text.find(_Y_END, head.end())
+        at = len(text) if end < 0 else end + 1
+        plain = _Y_ESCAPE.sub(lambda match: chr((ord(match[1]) - 64) % 256), text[head.end() : at])
+        found.append(bytes((ord(each) - 42) % 256 for each in plain if each not in "\r\n"))
+    yield found
+
+
+def _ascii85(text: str) -> Iterator[list[bytes]]:
+    """What stands before a "~>": from a "<~" on, or from a PDF's "stream"."""
+    found = []
+    start = 0
+    while (end := text.find(_85_END, start)) >= 0:
+        first = max(text.rfind("<~", start, end) + 2, text.rfind("stream", start, end) + 6, start)
+        run = _NOT_85.sub("", text[first:end][:_MOST_85])
+        with suppress(ValueError, OverflowError):
+            found.append(base64.a85decode(run))
+        start = end + 2
+    yield found
+
+
+EMBEDDINGS: tuple[Embedding, ...] = (
+    Embedding("base64", "in base64", _base64),
+    Embedding("base32", "in base32", _base32),
+    Embedding("hexadecimal", "in hexadecimal", _hexadecimal),
+    Embedding("character codes", "as numbers", _codes),
+    Embedding("uuencode", "uuencoded", _uu),
+    Embedding("yEnc", "in yEnc", _yenc),
+    Embedding("ASCII85", "in ASCII85", _ascii85),
+)

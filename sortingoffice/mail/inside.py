@@ -1,0 +1,268 @@
+"""Octets within octets: archives, compressed streams and documents; and what nobody can look into.
+
+Promise: what a rule gives stays within the budget, and where that ends first, `Budget.spent` says so.
+What is compressed or encrypted in a way that isn't read here is named by `shut`, never passed over.
+
+Sources: RFC 1950, RFC 1951, RFC 1952; PKWARE APPNOTE 6.3 §4.3.7, §4.4.4, §4.4.5; MS-OXRTFCP (compressed RTF);
+MS-OFFCRYPTO §2.3.4; ISO 32000-1 §7.6 (Encrypt); RFC 5652 §6 (EnvelopedData).
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+MAX_STREAMS = 20_000
+_TRIAL = 256
+_PIECE = 1 << 20
+_LOCAL = b"PK\x03\x04"
+_LZFU = b"LZFu"
+# RFC 1950 §2.2: method 8, any window, no dictionary, the check bits right; or RFC 1952.
+_HEADS = [
+    bytes((cmf, flags))
+    for cmf in range(0x08, 0x80, 0x10)
+    for flags in range(256)
+    if (cmf * 256 + flags) % 31 == 0 and not flags & 0x20
+]
+_ZLIB = re.compile(b"|".join(re.escape(head) for head in _HEADS) + rb"|\x1f\x8b\x08")
+_BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
+_XZ = b"\xfd7zXZ\0"
+_LZMA = re.compile(rb"\A\x5d\0\0[\0-\xff]{3}[\0-\xff]{4}")
+# Containers and compressions that the standard library doesn't read; by their first octets.
+_SHUT = (
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive, which can't be looked into"),
+    (b"Rar!\x1a\x07", "a RAR archive, which can't be looked into"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file, which can't be looked into"),
+    (b"\x04\x22\x4d\x18", "an LZ4 file, which can't be looked into"),
+    (b"MSCF\0\0\0\0", "a cabinet file, which can't be looked into"),
+    (b"xar!\0", "a xar archive, which can't be looked into"),
+    (b"(This file must be converted with BinHex", "a BinHex file, which can't be looked into"),
+)
+ENCRYPTED = "something encrypted, which can't be looked into"
+_UNKNOWN_METHOD = "an archive that can't be looked into"
+_ENVELOPED = (bytes.fromhex("2a864886f70d010703"), bytes.fromhex("2a864886f70d0109100117"))
+_OFFICE = "EncryptedPackage".encode("utf-16-le")
+_PDF_SHUT = re.compile(rb"/Encrypt\s|/LZWDecode\b")
+ARMOR = "-----BEGIN PGP MESSAGE-----"
+
+
+class Allowance(Protocol):
+    """What may still be read."""
+
+    left: int
+    spent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    inside: Callable[[bytes, Allowance], Iterator[bytes]]
+
+
+class _Engine(Protocol):
+    def decompress(self, octets: bytes, most: int, /) -> bytes: ...
+
+
+def shut(octets: bytes) -> str:
+    """What nobody can look into here, for the person; "" where there is none such."""
+    for head, said in _SHUT:
+        if octets.startswith(head):
+            return said
+    start = octets[:64]
+    if octets[:1] == b"\x30" and any(each in start for each in _ENVELOPED):
+        return ENCRYPTED
+    if octets.startswith(b"\xd0\xcf\x11\xe0") and _OFFICE in octets:
+        return ENCRYPTED
+    if octets.startswith(b"%PDF") and (found := _PDF_SHUT.search(octets)) is not None:
+        return ENCRYPTED if found[0].startswith(b"/E") else _UNKNOWN_METHOD
+    return ""
+
+
+# ---- streams -------------------------------------------------------------------------------------
+
+
+def _streams(octets: bytes, budget: Allowance) -> Iterator[bytes]:
+    """zlib and gzip, wherever they begin: PDF, PNG, TNEF, git."""
+    count = 0
+    for match in _ZLIB.finditer(octets):
+        bits = 31 if match[0][:1] == b"\x1f" else 15
+        stream = _inflated(octets, match.start(), bits, budget)
+        if stream:
+            count += 1
+            yield stream
+        if count == MAX_STREAMS:
+            budget.spent = True
+            return
+
+
+def _inflated(octets: bytes, at: int, bits: int, budget: Allowance) -> bytes:
+    """One stream; b"" where none begins there after all.  A broken one up to where it breaks."""
+    try:
+        trial = zlib.decompressobj(bits).decompress(octets[at : at + _TRIAL], 1024)
+    except zlib.error:
+        return b""
+    if not trial:
+        return b""
+    engine = zlib.decompressobj(bits)
+    content = bytearray()
+    pending: bytes | memoryview = memoryview(octets)[at:]
+    while pending and not engine.eof:
+        try:
+            content += engine.decompress(pending, min(_PIECE, budget.left + 1 - len(content)))
+        except zlib.error:
+            break
+        if len(content) > budget.left:
+            budget.spent = True
+            return b""
+        pending = engine.unconsumed_tail
+    return bytes(content)
+
+
+def _bzip2(octets: bytes, budget: Allowance) -> Iterator[bytes]:
+    for match in _BZIP2.finditer(octets):
+        yield _expanded(bz2.BZ2Decompressor(), octets[match.start() :], budget)
+
+
+def _lzma(octets: bytes, budget: Allowance) -> Iterator[bytes]:
+    at = octets.find(_XZ)
+    if at >= 0:
+        yield _expanded(lzma.LZMADecompressor(memlimit=1 << 27), octets[at:], budget)
+    elif _LZMA.match(octets):
+        yield _expanded(lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=1 << 27), octets, budget)
+
+
+def _expanded(engine: _Engine, octets: bytes, budget: Allowance) -> bytes:
+    try:
+        content = engine.decompress(octets, budget.left + 1)
+    except (OSError, ValueError, EOFError, lzma.LZMAError, MemoryError):
+        budget.spent = True
+        return b""
+    if len(content) > budget.left:
+        budget.spent = True
+        return b""
+    return content
+
+
+# ---- zip archives --------------------------------------------------------------------------------
+
+
+def _zipped(octets: bytes, budget: Allowance) -> Iterator[bytes]:
+    """The entries by their own headers: Office documents, OpenDocument, EPUB, and archives cut short.
+
+    The directory at the end may be missing, or name other entries.  Names and comments stand raw.
+    """
+    at = -1
+    count = 0
+    while (at := octets.find(_LOCAL, at + 1)) >= 0:
+        flags, method = octets[at + 6 : at + 8], int.from_bytes(octets[at + 8 : at + 10], "little")
+        name = int.from_bytes(octets[at + 26 : at + 28], "little")
+        start = at + 30 + name + int.from_bytes(octets[at + 28 : at + 30], "little")
+        count += 1
+        if count > MAX_STREAMS:
+            budget.spent = True
+            return
+        if not flags or flags[0] & 1 or start >= len(octets):
+            continue
+        if method == 8:
+            yield _inflated(octets, start, -15, budget)
+        elif method == 12:
+            yield _expanded(bz2.BZ2Decompressor(), octets[start:], budget)
+        elif method == 14 and (made := _lzma_entry(octets[start : start + 9])) is not None:
+            yield _expanded(made, octets[start + 9 :], budget)
+
+
+def _lzma_entry(head: bytes) -> lzma.LZMADecompressor | None:
+    """APPNOTE §5.8.8: two octets of version, two of the properties' size, and the five properties."""
+    if len(head) < 9 or head[2:4] != b"\x05\x00" or head[4] >= 9 * 5 * 5:
+        return None
+    lc, rest = head[4] % 9, head[4] // 9
+    size = min(max(int.from_bytes(head[5:9], "little"), 4096), 1 << 26)
+    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": size, "lc": lc, "lp": rest % 5, "pb": rest // 5}]
+    try:
+        return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+    except (lzma.LZMAError, ValueError):
+        return None
+
+
+def shut_entries(octets: bytes) -> str:
+    """Entries of a zip archive that are encrypted, or packed by a method that isn't read here."""
+    at = octets.find(_LOCAL) if octets.startswith(_LOCAL) else -1
+    while at >= 0:
+        head = octets[at : at + 30]
+        if len(head) == 30 and head[6] & 1:
+            return ENCRYPTED
+        if len(head) == 30 and int.from_bytes(head[8:10], "little") not in (0, 8, 12, 14):
+            return _UNKNOWN_METHOD
+        at = octets.find(_LOCAL, at + 4)
+    return ""
+
+
+# ---- compressed RTF ------------------------------------------------------------------------------
+
+_RTF_START = (
+    b"{\\rtf1\\ansi\\mac\\deff0\\deftab720{\\fonttbl;}{\\f0\\fnil \\froman \\fswiss \\fmodern \\fscript "
+    b"\\fdecor MS Sans SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r\n\\par "
+    b"\\pard\\plain\\f0\\fs20\\b\\i\\u\\tab\\tx"
+)
+
+
+def _rtfs(octets: bytes, budget: Allowance) -> Iterator[bytes]:
+    at = -1
+    while (at := octets.find(_LZFU, at + 1)) >= 0:
+        # Its size stands before: what follows is another's.
+        size = int.from_bytes(octets[max(0, at - 8) : max(0, at - 4)], "little")
+        end = len(octets) if not 12 <= size <= len(octets) - at + 8 else at - 4 + size
+        yield _rtf(octets[at + 8 : end], budget)
+        at = max(at, min(end, len(octets)) - 1)
+
+
+def _rtf(packed: bytes, budget: Allowance) -> bytes:
+    """MS-OXRTFCP §3.1.5.1: runs of a dictionary of 4,096 octets; what follows "LZFu" and its checksum."""
+    ring = bytearray(_RTF_START.ljust(4096, b"\0"))
+    write = len(_RTF_START)
+    content = bytearray()
+    at = 0
+    while at < len(packed) and len(content) < budget.left:
+        control, at = packed[at], at + 1
+        for bit in range(8):
+            if at >= len(packed):
+                break
+            if not control >> bit & 1:
+                run = packed[at : at + 1]
+                at += 1
+            else:
+                token = int.from_bytes(packed[at : at + 2], "big")
+                at += 2
+                offset, length = token >> 4, (token & 15) + 2
+                if offset == write:
+                    return bytes(content)
+                run = _run(ring, offset, length, write)
+            for octet in run:
+                ring[write] = octet
+                write = (write + 1) % 4096
+            content += run
+    return bytes(content)
+
+
+def _run(ring: bytearray, offset: int, length: int, write: int) -> bytes:
+    """A run may overlap what it writes."""
+    copied = bytearray()
+    for step in range(length):
+        source = (offset + step) % 4096
+        distance = (source - write) % 4096
+        copied.append(copied[distance] if distance < len(copied) else ring[source])
+    return bytes(copied)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("zip", _zipped),
+    Rule("compressed RTF", _rtfs),
+    Rule("zlib and gzip", _streams),
+    Rule("bzip2", _bzip2),
+    Rule("xz and LZMA", _lzma),
+)
