@@ -353,7 +353,7 @@ def test_held_mail_is_let_in_or_dropped(tab: Page, pages: Pages) -> None:
     second = pages.person.spooled(slug, DeliveryState.HELD, reason="muted", outward=True)
     tab.goto(f"{pages.base}/held/{second}")
     expect(tab.locator("main")).to_contain_text("Exactly what would leave")
-    expect(tab.locator(".mail")).to_contain_text("Subject: Your lamp")
+    expect(tab.locator("pre.mail")).to_contain_text("Subject: Your lamp")
     tab.get_by_role("button", name="Send it").click()
     expect(tab.get_by_role("status").first).to_contain_text("Sent")
     assert pages.person.delivery(second).state is DeliveryState.QUEUED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import zipfile
@@ -11,6 +12,7 @@ import pytest
 
 from sortingoffice.core import report
 from sortingoffice.mail import vcard
+from sortingoffice.web import inert
 from tests.test_web_signin import HERE, form_token, signed_in
 from tests.web import Site, arrives
 
@@ -101,3 +103,44 @@ async def test_the_by_mail_contacts_are_shown_downloaded_and_made_anew(tab: http
     after = shown((await tab.get("/settings")).text)
     assert after
     assert not set(after) & set(before)
+
+
+def test_a_mail_is_shown_as_it_is_read_and_never_as_markup() -> None:
+    body = base64.b64encode("<p>Grüße <b>Anna</b></p><p style='display:none'>unseen</p>".encode()).decode()
+    raw = (
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\n"
+        "a\x1b[2J\u202eb\r\n--b\r\nContent-Type: text/html; charset=utf-8\r\n"
+        f"Content-Transfer-Encoding: base64\r\n\r\n{body}\r\n--b\r\nContent-Type: application/pdf\r\n"
+        'Content-Disposition: attachment; filename="<i>.pdf"\r\n\r\nPDF\r\n--b--\r\n'
+    ).encode()
+    text, html, file = inert.parts(raw)
+    assert text.text == "a\ufffd[2J\ufffdb"
+    assert html.text.split("\n") == ["Grüße Anna", "", "Out of sight in it:", "unseen"]
+    assert file.file == "<i>.pdf (application/pdf, 3 octets)"
+
+
+@pytest.mark.parametrize("raw", [b"", b"\0" * 9, b"\xff" * 99, b"a: b\r\n" * 9, b"x" * (1 << 22)])
+def test_whatever_waits_can_be_looked_at(raw: bytes) -> None:
+    inert.parts(raw)
+
+
+async def test_a_hostile_mail_that_waits_runs_nothing_on_its_page(site: Site) -> None:
+    site.person.out("new", "Lamp Shop", "--site", "lampshop.example")
+    site.person.out("pause", "lamp-shop")
+    hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+    arrives(
+        site.person,
+        "lamp-shop",
+        "orders@lampshop.example",
+        f'{hostile}" onfocus=alert(3) x="',
+        html=f"<p>hello</p>{hostile}",
+        name="</title><svg onload=alert(4)>",
+    )
+    tab = await signed_in(site)
+    [held] = site.person.json("held", "list")
+    for path in ("/held", f"/held/{held['id']}", "/r/lamp-shop", "/log", "/strangers"):
+        page = (await tab.get(path)).text
+        assert "<script>alert" not in page, path
+        assert "<img src=x" not in page, path
+        assert "<svg onload" not in page, path
+        assert not re.search(r'<[^>]*"\s+onfocus=alert', page), path

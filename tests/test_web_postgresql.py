@@ -55,7 +55,15 @@ async def test_every_page_opens_on_postgresql(postgresql_site: Site) -> None:
     arrives(person, "lamp-shop", "orders@lampshop.example", "your lamp")
     arrives(person, "lamp-shop", "deals@spam.example", "You won")
     tab = await signin.signed_in(postgresql_site)
-    pages = ("/", "/?search=lamp", "/new", "/r/lamp-shop", "/cards", "/cards/phone", "/ledger?what=phone")
+    pages: tuple[str, ...] = (
+        "/",
+        "/?search=lamp",
+        "/new",
+        "/r/lamp-shop",
+        "/cards",
+        "/cards/phone",
+        "/ledger?what=phone",
+    )
     pages += ("/held", "/strangers", "/leaks", "/devices", "/settings", "/log", "/leaks/lamp-shop/report.zip")
     for path in (*pages, "/export/everything.json", "/export/addresses.csv", "/r/lamp-shop/qr.svg"):
         answer = await tab.get(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
 from typing import Any
 from urllib.parse import quote
@@ -14,11 +15,10 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.flows import cards, held, ledger, standing
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.store.database import Transaction
+from sortingoffice.web import inert
 from sortingoffice.web.answers import Refused
 from sortingoffice.web.auth import Desk
 from sortingoffice.web.visit import Visit, go, page
-
-_SHOWN = 60_000  # characters of a held mail on its page
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -160,15 +160,9 @@ def _number(visit: Visit) -> int:
 async def _held_one(visit: Visit) -> Response:
     found = await visit.office.db.read(held.one, visit.account, _number(visit))
     text = found["raw"].decode("utf-8", "replace")
-    return await visit.page(
-        "held_one.html", row={**found, "text": _inert(text[:_SHOWN]), "cut": len(text) > _SHOWN}
-    )
-
-
-def _inert(text: str) -> str:
-    """Mail as text that does nothing: no control but line breaks and tabs, no turned direction."""
-    lines = text.replace("\r\n", "\n")
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in lines)
+    shown = await asyncio.to_thread(inert.parts, found["raw"])
+    row = {**found, "text": inert.plain(text[: inert.MOST]), "cut": len(text) > inert.MOST}
+    return await visit.page("held_one.html", row=row, parts=shown)
 
 
 async def _release(visit: Visit) -> Response:

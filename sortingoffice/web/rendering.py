@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 _STATIC = files("sortingoffice.web").joinpath("static")
 
@@ -26,6 +26,12 @@ def when(at: datetime | None, form: str = "minute") -> Markup:
     shown = at.strftime("%Y-%m-%d" if form == "day" else "%Y-%m-%d %H:%M")
     zone = "" if form == "day" else " UTC"
     return Markup('<time datetime="{}" data-form="{}">{}{}</time>').format(at.isoformat(), form, shown, zone)
+
+
+def soft(address: str) -> Markup:
+    """An address that breaks before its @ where it must; copied, it is the same."""
+    local, at, domain = address.rpartition("@")
+    return Markup("{}<wbr>{}").format(local, at + domain) if at else escape(address)
 
 
 def about(number: int) -> str:
@@ -54,6 +60,7 @@ def _environment() -> Environment:
     )
     made.filters["when"] = when
     made.filters["about"] = about
+    made.filters["soft"] = soft
     made.globals["static"] = static
     return made
 
