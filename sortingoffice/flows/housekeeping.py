@@ -106,6 +106,12 @@ async def erase_octets(office: Office) -> int:
     return await office.db.write(spool.erase, found) if found else 0
 
 
+async def empty_log(office: Office) -> int:
+    """What has left is not to be read in the database's log; where it is in use, at the next round."""
+    await office.db.empty_log()
+    return 0
+
+
 async def prune_attempts(office: Office) -> int:
     return await _in_batches(office, spool.prune_attempts, KEEP_ATTEMPTS)
 
@@ -133,7 +139,15 @@ async def forget_policies(office: Office) -> int:
     return await _in_turn(office, lambda tx: policies.forget(tx, office.clock()))
 
 
-EACH_ROUND: tuple[Task, ...] = (keep_time, expire, run_out, tell_of_strangers, ask_again, extend_chain)
+EACH_ROUND: tuple[Task, ...] = (
+    keep_time,
+    expire,
+    run_out,
+    tell_of_strangers,
+    ask_again,
+    extend_chain,
+    empty_log,
+)
 NOW_AND_THEN: tuple[Task, ...] = (
     erase_octets,
     prune_attempts,

@@ -14,6 +14,7 @@ is fn's own.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 
 from sortingoffice.errors import OfficeError
-from sortingoffice.store import engine, migrations
+from sortingoffice.store import checkpoint, engine, migrations
 from sortingoffice.store.engine import OutOfReach, Transaction, Unavailable, my_turn
 from sortingoffice.store.writer import Writer
 
@@ -103,6 +104,16 @@ class Database:
                     raise Unavailable(engine.reason(error)) from error
                 raise
         raise AssertionError("the loop ends in return or raise")
+
+    async def empty_log(self) -> bool:
+        """SQLite's log of the last commits is cut to nothing, where nobody is at it now; whether it is."""
+        path = self.path
+        if path is None:
+            return True
+        try:
+            return await asyncio.to_thread(checkpoint.truncate, path)
+        except sqlite3.Error as error:
+            raise Unavailable(str(error)) from error
 
     def upgrade(self) -> None:
         """Bring the schema up to date, in one transaction; does nothing where it is.
