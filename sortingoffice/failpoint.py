@@ -41,6 +41,7 @@ POINTS: Mapping[str, str] = {
     "before-250": "the message is committed, the peer hasn't heard it",
     "at-claim": "deliveries are leased in the open transaction",
     "claimed": "the leases are on disk, no attempt has begun",
+    "handed-over": "new mail is committed with its lease, no attempt has begun",
     "before-parcel": "the next hop is connected, the message neither loaded nor signed",
     "after-envelope": "the next hop has said 354",
     "mid-upload": "a part of the message was sent",

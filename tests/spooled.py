@@ -90,6 +90,14 @@ class Spooled:
 
     def put(self, direction: Direction = Direction.INWARD, **changes: Any) -> Delivery:
         """One message with one delivery; changes are of either's columns."""
+        message, delivery = self.letter(direction, **changes)
+        stored = self.db.call(spool.put, message, (delivery,), looked_through(message))
+        return self.db.view(spool.deliveries, stored.id)[0]
+
+    def letter(
+        self, direction: Direction = Direction.INWARD, **changes: Any
+    ) -> tuple[SpooledMessage, Delivery]:
+        """The same, not yet in the spool."""
         self.count += 1
         inward = direction is Direction.INWARD
         raw = changes.pop("raw", INWARD if inward else OUTWARD)
@@ -136,9 +144,7 @@ class Spooled:
         )
         of_message = {k: v for k, v in changes.items() if k in SpooledMessage.__slots__}
         of_delivery = {k: v for k, v in changes.items() if k in Delivery.__slots__ and k not in of_message}
-        message, delivery = replace(message, **of_message), replace(delivery, **of_delivery)
-        stored = self.db.call(spool.put, message, (delivery,), looked_through(message))
-        return self.db.view(spool.deliveries, stored.id)[0]
+        return replace(message, **of_message), replace(delivery, **of_delivery)
 
     def now(self, delivery: Delivery) -> Delivery:
         """The delivery as it stands in the database."""

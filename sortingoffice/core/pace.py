@@ -110,6 +110,19 @@ class Lineup(Generic[T]):
         in_reach = sum(len(lane.waiting) for lane in self._with_waiting.values() if lane.pause == 0.0)
         return max(0, self._most - self.busy - in_reach)
 
+    def held(self, destination: str) -> int:
+        """How many of it wait or are under way."""
+        lane = self._lanes.get(destination)
+        return 0 if lane is None else lane.busy + len(lane.waiting)
+
+    def open(self, destination: str) -> bool:
+        """Whether what is added now won't wait for long: in reach, and no crowd before it.
+
+        May be asked from another thread.
+        """
+        lane = self._lanes.get(destination)
+        return lane is None or (lane.pause == 0.0 and len(lane.waiting) < self._bound)
+
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take out what waits and is no longer wanted."""
         gone: list[T] = []

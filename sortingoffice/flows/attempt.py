@@ -7,6 +7,7 @@ loaded and signed only when a host is there to take it; few large ones are in me
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from functools import partial
 
 from sortingoffice import failpoint
 from sortingoffice.core.delivery import Tried
-from sortingoffice.core.model import SpooledMessage
+from sortingoffice.core.model import Delivery, SpooledMessage
 from sortingoffice.flows import signing, strict
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.strict import Policies
@@ -29,6 +30,7 @@ from sortingoffice.store.spool import Claimed
 
 LARGE = 1 << 20  # octets
 _LARGE_AT_ONCE = 4
+_SMALL = 1 << 17  # octets that are signed in a millisecond or two
 _ROUTE_SECONDS = 5.0  # a burst to one destination is routed once
 _ROUTES = 1000
 
@@ -68,6 +70,7 @@ class Attempts:
         self._way = _way(office)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._signing = asyncio.Lock()
+        self._cores_are_taken = (office.config.processes.count or _cores()) >= _cores()
         self._routes: dict[str, tuple[float, _Route]] = {}  # destination → until when, where
 
     async def make(self, claimed: Claimed, *, ours: bool) -> Tried:
@@ -137,14 +140,21 @@ class Attempts:
         message, delivery = claimed.message, claimed.delivery
         if message.size > LARGE:
             async with self._signing:  # several copies of it, for a moment
-                octets = await signing.signed(self._office, await self._loaded(message), delivery)
+                octets = await self._signed(await self._loaded(message), delivery)
             seven = None  # converting it would hold the loop: it goes as it is
         else:
             whole = await self._loaded(message)
-            octets = await signing.signed(self._office, whole, delivery)
+            octets = await self._signed(whole, delivery)
             seven = partial(signing.in_seven_bits, self._office, whole, delivery)
         sender = return_path(self._office, claimed)
         return Parcel(sender, delivery.recipient, octets, message.utf8, seven)
+
+    async def _signed(self, message: SpooledMessage, delivery: Delivery) -> bytes:
+        """In a thread where a core is free for it: changing threads costs half a signature."""
+        if self._cores_are_taken and message.size <= _SMALL:
+            return signing.signed(self._office, message, delivery)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, signing.signed, self._office, message, delivery)
 
     async def _loaded(self, message: SpooledMessage) -> SpooledMessage:
         if message.raw:
@@ -179,6 +189,10 @@ def _way(office: Office) -> _Way:
         password = config.smarthost_password_file.read_text(encoding="utf-8").strip("\r\n")
         login = Login(config.smarthost_username, password)
     return _Way(tls.Policy(config.smarthost_tls), login)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _shuffled(names: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The spool empties: claim, line up, attempt, settle.
 
-    claim    spool.claim               a lease on what is due
+    claim    spool.claim               a lease on what is due; new mail has one from its birth, while we keep
+                                       up, and is handed over without a claim (store.handover)
     line up  core.pace.Lineup          so many at once to one destination, and pauses for who is out of reach
     attempt  flows.attempt             route (net.route), sign late (flows.signing), bring (net.relay)
     settle   flows.settle              core.delivery decides; committed as soon as it is known, together
@@ -16,7 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -30,12 +32,15 @@ from sortingoffice.mail.reply import Reply
 from sortingoffice.net.relay import Relay
 from sortingoffice.store import domains, spool
 from sortingoffice.store.database import Transaction, Unavailable
+from sortingoffice.store.handover import Lease
 from sortingoffice.store.spool import Claimed
 
 LEASE = timedelta(seconds=30)
 AT_ONCE = 400  # attempts under way in this process: each is a connection, most of them wait
 _CLAIM = 100  # deliveries in one claim
 _WAITING = 5000  # claimed and not begun, at destinations out of reach
+_UNSETTLED = 16  # outcomes that aren't on disk yet: a crash repeats them, so the next attempts wait
+_HANDED = 1000  # held, beyond which new mail waits for a claim
 _OCTETS = 32 << 20  # of messages that are kept in memory meanwhile; beyond, they are loaded when wanted
 _HEARTBEAT = 10.0  # seconds between renewals: two may fail before a lease runs out
 _POLL = 1.0  # seconds: what another process queued, and what became due, is seen within this
@@ -60,10 +65,12 @@ async def run(
     out = _Out(office, node, Attempts(office, relay), wake or asyncio.Event())
     await settle.patiently(office, spool.take_back, node, office.clock())  # what our predecessor left
     heartbeat = asyncio.create_task(out.renew_leases())
+    office.db.open_desk(out)
     try:
         await out.work(stop)
         await out.drain(drain)
     finally:
+        office.db.close_desk(out)
         heartbeat.cancel()
         await asyncio.gather(heartbeat, out.abandon(), return_exceptions=True)
         await relay.close()
@@ -84,8 +91,13 @@ class _Out:
         self._held: dict[int, int] = {}  # what is lined up or under way: delivery → octets in memory
         self._octets = 0
         self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._unsettled = 0
         self._attempting: set[int] = set()  # of those, whose outcome isn't known yet
         self._more = False  # whether the last claim found something: then its neighbours may wait
+        self._loop = asyncio.get_running_loop()
+        self._stopped = False
+        self._open = False  # to new mail: while nothing older waits for a claim
+        self._behind: frozenset[str] = frozenset()  # destinations of which something older may wait
         self._ours: frozenset[str] = frozenset()
 
     # ---- claiming ----
@@ -98,6 +110,7 @@ class _Out:
                 self._wake.clear()
                 room = self._room()
                 claimed = await self._claim(room) if room > 0 else 0
+                self._open = claimed < room
                 self._begin()
                 if claimed < room or room <= 0:
                     await self._something(stopping)
@@ -126,18 +139,26 @@ class _Out:
         if claimed:
             failpoint.at("claimed")
             self._ours = ours
+        self._line_up_all(claimed)
+        full = {self._lane(each) for each in claimed} | self._behind
+        self._behind = frozenset(lane for lane in full if self._lineup.held(lane) >= self._bound)
+        return len(claimed)
+
+    def _line_up_all(self, claimed: Iterable[Claimed]) -> None:
         for each in claimed:
             # Held already: its lease ran out in our own hands, for the clock jumped or we stood still.
             if each.delivery.id not in self._held:
                 self._line_up(each)
-        return len(claimed)
+
+    def _lane(self, claimed: Claimed) -> str:
+        return _SMARTHOST if self._smart else claimed.delivery.destination
 
     def _line_up(self, claimed: Claimed) -> None:
         if claimed.message.size > LARGE or self._octets > _OCTETS:
             claimed = replace(claimed, message=replace(claimed.message, raw=b""))
         self._held[claimed.delivery.id] = len(claimed.message.raw)
         self._octets += len(claimed.message.raw)
-        self._lineup.add(_SMARTHOST if self._smart else claimed.delivery.destination, claimed)
+        self._lineup.add(self._lane(claimed), claimed)
 
     def _let_go(self, number: int) -> None:
         self._octets -= self._held.pop(number)
@@ -155,9 +176,34 @@ class _Out:
         finally:
             woken.cancel()
 
+    # ---- the desk: new mail, handed over by the writer's thread ----
+
+    def lease(self, destination: str, octets: int) -> Lease | None:
+        lane = _SMARTHOST if self._smart else destination
+        crowded = len(self._held) >= _HANDED or lane in self._behind or not self._lineup.open(lane)
+        if not self._open or octets > LARGE or crowded:
+            return None
+        return Lease(self._node, self._office.clock() + LEASE)
+
+    def take(self, born: Sequence[Claimed]) -> None:
+        with suppress(RuntimeError):  # the loop has ended: the leases run out
+            self._loop.call_soon_threadsafe(self._arrived, tuple(born))
+
+    def notice(self) -> None:
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _arrived(self, born: Sequence[Claimed]) -> None:
+        failpoint.at("handed-over")
+        if not self._stopped:  # else all leases are given back in a moment
+            self._line_up_all(born)
+            self._begin()
+
     # ---- one delivery ----
 
     def _begin(self) -> None:
+        if self._unsettled >= _UNSETTLED:
+            return
         for destination, claimed in self._lineup.ready(time.monotonic()):
             task = asyncio.create_task(self._one(destination, claimed))
             self._under_way[claimed.delivery.id] = task
@@ -169,8 +215,7 @@ class _Out:
             at = self._office.clock()
             tried = await self._tried(claimed)
             reached = not tried.unreachable
-            await settle.commit(self._office, claimed, tried, at)
-            self._more |= tried.reply.permanent  # a return or a note may have been queued
+            await self._settled(claimed, tried, at)
         except Exception as error:
             log.bug("delivery-failed", error, message=claimed.message.token)  # its lease runs out
         finally:
@@ -180,6 +225,13 @@ class _Out:
             self._begin()
             if self._more:  # its place may be wanted, in all or at its destination
                 self._wake.set()
+
+    async def _settled(self, claimed: Claimed, tried: Tried, at: datetime) -> None:
+        self._unsettled += 1
+        try:
+            await settle.commit(self._office, claimed, tried, at)
+        finally:
+            self._unsettled -= 1
 
     async def _tried(self, claimed: Claimed) -> Tried:
         self._attempting.add(claimed.delivery.id)
@@ -236,6 +288,8 @@ class _Out:
 
     async def drain(self, seconds: float) -> None:
         """Finish what is under way; what isn't done then, or wasn't begun, is given back."""
+        self._office.db.close_desk(self)
+        self._stopped = True
         self._empty()
         if self._under_way:
             await asyncio.wait(set(self._under_way.values()), timeout=seconds)

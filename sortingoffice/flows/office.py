@@ -17,6 +17,7 @@ import asyncio
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ _SQLITE = b"SQLite format 3\0"  # sqlite.org/fileformat2.html §1.3.1
 # Which secrets a role is given.  The CLI runs as whoever may read them, and does without where it can.
 _CARD_ROLES = ("all", "smtp", "web", "cli")
 _SIGNING_ROLES = ("all", "queue")
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +254,8 @@ def write_private(path: Path, octets: bytes) -> None:
 
 @dataclass(slots=True)
 class SigningKeys(Mapping[str, "tuple[SigningKey, ...]"]):
-    """DKIM keys by domain, read again when the folder changes: a new domain needs no restart.
+    """DKIM keys by domain, read again within a second of a change in the folder: a new domain or key
+    needs no restart.
 
     Credentials win: where systemd passes DKIM keys, the folder isn't looked at.
     """
@@ -261,15 +264,23 @@ class SigningKeys(Mapping[str, "tuple[SigningKey, ...]"]):
     credentials: Path | None
     _read: dict[str, tuple[SigningKey, ...]] = field(default_factory=dict)
     _seen: tuple[object, ...] = ()
+    _looked: float = 0.0  # time.monotonic()
 
     def __getitem__(self, domain: str) -> tuple[SigningKey, ...]:
-        if self._stamp() != self._seen:
-            try:
-                self.read()
-            except OfficeError as error:  # the keys that were read go on signing
-                self._seen = self._stamp()
-                log.event("signing-keys-unreadable", reason=error)
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_SECONDS or domain not in self._read:
+            self._looked = now
+            self._look()
         return self._read[domain]
+
+    def _look(self) -> None:
+        if self._stamp() == self._seen:
+            return
+        try:
+            self.read()
+        except OfficeError as error:  # the keys that were read go on signing
+            self._seen = self._stamp()
+            log.event("signing-keys-unreadable", reason=error)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._read)

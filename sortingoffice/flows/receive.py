@@ -141,7 +141,6 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
     )
     if decision.verdict in (Verdict.ACCEPT, Verdict.HOLD):
         metrics.accepted(decision.rule)
-        office.wake()
         return Reply(250, "2.0.0", f"queued as {name}")
     metrics.refused("data", decision.verdict.value, decision.rule)
     return decision.reply

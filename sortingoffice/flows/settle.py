@@ -45,11 +45,11 @@ async def commit(office: Office, claimed: Claimed, tried: Tried, at: datetime) -
 async def patiently(
     office: Office, fn: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
 ) -> None:
-    """A write that waits for a database that is away."""
+    """A write that goes before others, and waits for a database that is away."""
     wait = _FIRST_WAIT
     while True:
         try:
-            await office.db.write(fn, *args, **kwargs)
+            await office.db.write_first(fn, *args, **kwargs)
             return
         except Unavailable as problem:
             log.event("spool-unavailable", reason=problem)

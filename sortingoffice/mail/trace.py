@@ -13,13 +13,14 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Protocol
 
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Field, Message, field
 
 _WIDTH = 76
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _HELO = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:-]{0,253}[A-Za-z0-9_])?")
 _LITERAL = re.compile(r"\[[A-Za-z0-9.:]{1,60}\]")
 _ATOM = re.compile(rb"[^\s;()\"]+")
@@ -77,7 +78,14 @@ def received(hostname: str, token: str, at: datetime, *, origin: str = "", mark:
         f"(mark {mark})" if mark else "",
     ]
     lines = _wrapped([*(clause for clause in clauses if clause)], len("Received: "))
-    return field("Received", f"{lines};\r\n\t{format_datetime(at.astimezone(UTC))}")
+    return field("Received", f"{lines};\r\n\t{date(at)}")
+
+
+def date(at: datetime) -> str:
+    """RFC 5322 §3.3, in UTC; a tenth of what `email.utils` takes."""
+    utc = at.astimezone(UTC)
+    day, month = _DAYS[utc.weekday()], _MONTHS[utc.month - 1]
+    return f"{day}, {utc.day:02} {month} {utc.year:04} {utc.hour:02}:{utc.minute:02}:{utc.second:02} +0000"
 
 
 def carries(message: Message, hostname: str, mark: str) -> bool:

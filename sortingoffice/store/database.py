@@ -5,6 +5,7 @@ ever held across the network; it has no effect but on `tx`, so it can be run aga
 
     await db.read(fn, …)    on a reader's thread
     await db.write(fn, …)   in the writer's group: returned means committed
+    await db.write_first(fn, …)  the same, before whatever waits
     db.view(fn, …), db.call(fn, …)   the same two, in the caller's thread: commands and tests
 
 Promise: what the database cannot do now is `Unavailable`, on either database; any other exception
@@ -25,6 +26,7 @@ import sqlalchemy as sa
 from sortingoffice.errors import OfficeError
 from sortingoffice.store import checkpoint, engine, migrations
 from sortingoffice.store.engine import OutOfReach, Transaction, Unavailable, my_turn
+from sortingoffice.store.handover import Desk
 from sortingoffice.store.writer import Writer
 
 __all__ = ["Database", "OutOfReach", "Transaction", "Unavailable", "my_turn"]
@@ -69,6 +71,21 @@ class Database:
     ) -> T:
         """fn's value, committed.  Cancelling the task does not undo or stop the commit."""
         return await self._writer.write(lambda tx: fn(tx, *args, **kwargs))
+
+    async def write_first(
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same, before whatever waits to be written: what a crash would make us do twice."""
+        return await self._writer.write(lambda tx: fn(tx, *args, **kwargs), urgent=True)
+
+    def open_desk(self, desk: Desk) -> None:
+        """From now on what is written here is handed over to who delivers in this process."""
+        self._writer.desk = desk
+
+    def close_desk(self, desk: Desk) -> None:
+        """Not any more, unless another has opened meanwhile."""
+        if self._writer.desk is desk:
+            self._writer.desk = None
 
     async def read(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs

@@ -11,7 +11,7 @@ Locking Clause" (SKIP LOCKED).
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,9 +20,10 @@ import sqlalchemy as sa
 from sortingoffice import failpoint
 from sortingoffice.core.checked import Checked
 from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction, SpooledMessage
-from sortingoffice.store import schema
+from sortingoffice.store import domains, handover, schema
 from sortingoffice.store.claim import STATEMENTS, WINDOW
 from sortingoffice.store.engine import Transaction
+from sortingoffice.store.handover import Claimed as Claimed
 from sortingoffice.store.statement import run
 
 LEASE = timedelta(seconds=30)
@@ -35,14 +36,6 @@ _HELD = _delivery.c.state == sa.literal_column("'held'")
 _WAITING = sa.or_(_QUEUED, _HELD)
 _OF = _delivery.c.id == sa.bindparam("of")
 _IDS: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """One delivery with its message."""
-
-    message: SpooledMessage
-    delivery: Delivery
 
 
 def put(
@@ -63,10 +56,38 @@ def put(
         if checked.found and any(each.state is not DeliveryState.HELD for each in deliveries):
             raise ValueError("what the leak guard found waits for the person's word")
     stored = schema.insert(tx, message)
+    births = handover.of(tx)
     for delivery in deliveries:
-        run(tx, _PUT, {**schema.values(delivery), "message_id": stored.id})
+        given = None if births is None else _lease(tx, births, stored, delivery)
+        _put(tx, births, stored, replace(delivery, message_id=stored.id), given)
     failpoint.at("in-put")
     return stored
+
+
+def _lease(
+    tx: Transaction, births: handover.Births, message: SpooledMessage, delivery: Delivery
+) -> handover.Lease | None:
+    """Only for what is due at once, and not for a domain of ours: a claim knows which those are."""
+    if delivery.state is not DeliveryState.QUEUED or delivery.due > message.accepted:
+        return None
+    given = births.lease(delivery.destination, message.size)
+    return None if given is None or domains.by_name(tx, delivery.destination) is not None else given
+
+
+def _put(
+    tx: Transaction,
+    births: handover.Births | None,
+    message: SpooledMessage,
+    delivery: Delivery,
+    given: handover.Lease | None,
+) -> None:
+    if births is None or given is None:
+        run(tx, _PUT, schema.values(delivery))
+        if births is not None and delivery.state is DeliveryState.QUEUED:
+            births.waits()
+        return
+    leased = replace(delivery, lease_node=given.node, lease_until=given.until, due=given.until)
+    births.leased(Claimed(message, schema.insert(tx, leased)))
 
 
 _PUT = _delivery.insert().inline()

@@ -23,12 +23,14 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from sortingoffice import failpoint, metrics
-from sortingoffice.store import engine
+from sortingoffice.store import engine, handover
+from sortingoffice.store.handover import Births, Desk
 
 T = TypeVar("T")
 
 MOST = 128  # writes in a group
 LONGEST = 0.05  # seconds after which a group takes no more: the first in it has waited that long
+URGENT = 0.01  # the same where one in the group is urgent
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class _Job:
     run: Callable[[sa.Connection], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    urgent: bool = False
     again: bool = False  # it had its second try
 
 
@@ -55,19 +58,25 @@ class Writer:
 
     def __init__(self, writer: sa.Engine) -> None:
         self._engine = writer
-        self._waiting: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()  # rings once for each; False: the end
+        self._urgent: deque[_Job] = deque()
+        self._waiting: deque[_Job] = deque()
         self._retries: deque[_Job] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self.desk: Desk | None = None  # who delivers in this process
         self.commits = 0
         self.writes = 0
 
-    async def write(self, run: Callable[[sa.Connection], T]) -> T:
-        """The value of `run`, committed.  Cancelling the waiting task cancels only the waiting."""
+    async def write(self, run: Callable[[sa.Connection], T], *, urgent: bool = False) -> T:
+        """The value of `run`, committed.  Cancelling the waiting task cancels only the waiting.
+
+        urgent  before whatever waits, and its group is committed soon
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._submit(_Job(run, loop, future))
+        self._submit(_Job(run, loop, future, urgent))
         return await future
 
     def close(self) -> None:
@@ -76,7 +85,7 @@ class Writer:
             self._closed = True
             thread, self._thread = self._thread, None
         if thread is not None:
-            self._waiting.put(None)
+            self._bell.put(False)
             thread.join()
 
     def _submit(self, job: _Job) -> None:
@@ -86,7 +95,8 @@ class Writer:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._live, name="database-writer", daemon=True)
                 self._thread.start()
-            self._waiting.put(job)
+            (self._urgent if job.urgent else self._waiting).append(job)
+            self._bell.put(True)
 
     def _live(self) -> None:
         stopping = False
@@ -94,13 +104,13 @@ class Writer:
             while self._retries:
                 self._group(self._retries.popleft(), 1)  # alone: one that breaks its group breaks it once
             try:
-                job = self._waiting.get(block=not stopping)
+                rung = self._bell.get(block=not stopping)
             except queue.Empty:
                 return
-            if job is None:
-                stopping = True
+            if rung:
+                self._group(self._first(), MOST)
             else:
-                self._group(job, MOST)
+                stopping = True
 
     def _group(self, first: _Job, most: int) -> None:
         taken = [first]
@@ -122,13 +132,16 @@ class Writer:
         answers: list[_Answer | None] = []
         kept = 0
         started = time.monotonic()
-        with self._engine.connect() as tx:
+        longest = LONGEST
+        with self._engine.connect() as tx, handover.group(tx, self.desk) as births:
             tx.begin()
             while len(answers) < len(taken):
-                answer = self._one(tx, taken[len(answers)], kept)
+                answer = self._one(tx, taken[len(answers)], kept, births)
                 kept += answer is not None and answer.error is None
                 answers.append(answer)
-                if len(taken) == len(answers) < most and time.monotonic() - started < LONGEST:
+                if taken[len(answers) - 1].urgent:
+                    longest = URGENT
+                if len(taken) == len(answers) < most and time.monotonic() - started < longest:
                     taken.extend(self._next())
             failpoint.at("before-commit")
             try:
@@ -136,13 +149,16 @@ class Writer:
             except Exception as error:
                 return [answer and _uncommitted(answer, error) for answer in answers]
         failpoint.at("after-commit")
+        if births is not None:
+            births.committed()
         metrics.committed(len(answers), time.monotonic() - started)
         self.commits += 1
         self.writes += kept
         return answers
 
-    def _one(self, tx: sa.Connection, job: _Job, kept: int) -> _Answer | None:
+    def _one(self, tx: sa.Connection, job: _Job, kept: int, births: Births | None) -> _Answer | None:
         """Run one write so that its failure leaves the `kept` ones before it as they are."""
+        born = births.count if births is not None else 0
         if kept:
             tx.exec_driver_sql("SAVEPOINT one")
         try:
@@ -154,6 +170,8 @@ class Writer:
         except BaseException as error:
             if engine.gone(error) or _ended(tx):
                 raise _Broken(engine.reason(error)) from error
+            if births is not None:
+                births.forget(born)
             if kept:
                 tx.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
                 tx.exec_driver_sql("RELEASE SAVEPOINT one")
@@ -171,13 +189,17 @@ class Writer:
 
     def _next(self) -> list[_Job]:
         try:
-            job = self._waiting.get_nowait()
+            rung = self._bell.get_nowait()
         except queue.Empty:
             return []
-        if job is None:
-            self._waiting.put(None)  # the end waits until the group is committed
+        if not rung:
+            self._bell.put(False)  # the end waits until the group is committed
             return []
-        return [job]
+        return [self._first()]
+
+    def _first(self) -> _Job:
+        """The next to run, once the bell has rung for it."""
+        return (self._urgent or self._waiting).popleft()
 
     def _everyone(self) -> list[_Job]:
         everyone: list[_Job] = []
