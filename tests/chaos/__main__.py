@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 from dataclasses import fields
@@ -21,9 +22,22 @@ def main() -> int:
     said.add_argument("--sessions", type=int, default=8)
     said.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     said.add_argument("--seed", type=int, default=1)
+    said.add_argument(
+        "--steady", type=int, default=10, help="kills under 50 messages a second and no trouble"
+    )
+    said.add_argument("--seconds", type=float, default=math.inf, help="end with what was reached by then")
     said.add_argument("--json", type=Path, help="write the figures there, too")
     wanted = said.parse_args()
-    plan = Plan(wanted.kills, wanted.messages, wanted.rate, wanted.sessions, wanted.database, wanted.seed)
+    plan = Plan(
+        wanted.kills,
+        wanted.messages,
+        wanted.rate,
+        wanted.sessions,
+        wanted.database,
+        wanted.seed,
+        steady=wanted.steady,
+        seconds=wanted.seconds,
+    )
     report = run(plan)
     for line in lines(report):
         print(line)
@@ -35,8 +49,10 @@ def main() -> int:
 def lines(report: Report) -> list[str]:
     """For a person."""
     result, kills = report.result, report.kills
-    random = kills.where["random"]
+    random = kills.where["random"] + kills.where["random worker"]
     per_kill = result.after_random / random if random else 0.0
+    steady = kills.where["steady"]
+    per_steady = result.after_steady / steady if steady else 0.0
     points = ", ".join(f"{name} {number}" for name, number in sorted(kills.where.items()))
     troubles = ", ".join(f"{name} {number}" for name, number in sorted(kills.troubles.items()))
     states = ", ".join(f"{state} {number}" for state, number in sorted(result.states.items()))
@@ -48,7 +64,9 @@ def lines(report: Report) -> list[str]:
         f"answered otherwise: {report.other}",
         f"{result.promised} recipients promised: {states}; {report.received} copies arrived",
         f"{result.dsns} DSNs, {result.notes} notes to the person",
-        f"duplicates: {result.duplicates}, each named by trace; {result.after_random} before a random kill"
+        f"duplicates before a kill under a steady 50 messages a second: {result.after_steady}"
+        f" ({per_steady:.2f} for each of {steady})",
+        f"in all: {result.duplicates}, each named by trace; {result.after_random} before a random kill"
         f" ({per_kill:.2f} each), {result.after_point} before a kill at a point, {result.unanswered} by peers"
         " that took it and didn't say so",
         f"from arrival to settled: {_quartiles(result.open)}",

@@ -1,15 +1,17 @@
 """Offices on demand: a process that has loaded everything and forks, for a start takes seconds and a
 fork milliseconds.  `python -m tests.chaos.nursery CONFIG` reads lines and answers lines:
 
-    start LOG SETTING   →  born PID
-                        →  died PID STATUS   when it has ended, by whatever cause
+    start LOG SETTING COUNT   →  born PID
+                              →  died PID STATUS   when it has ended, by whatever cause
 
-The child is `sortingoffice serve` in a session of its own, with the failpoints of SETTING ("-" for none).
+The child is `sortingoffice serve` in a session of its own, with the failpoints of SETTING ("-" for none)
+and COUNT worker processes (1: none, it does everything itself).
 """
 
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import signal
 import sys
@@ -22,7 +24,7 @@ from sortingoffice import failpoint
 from sortingoffice.cli import main as command
 
 
-def _child(config: str, log: str, setting: str) -> None:
+def _child(config: str, log: str, setting: str, count: str) -> None:
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -34,13 +36,24 @@ def _child(config: str, log: str, setting: str) -> None:
         failpoint.at = failpoint.armed(failpoint.parse(setting))
     code = 1
     try:
-        command.main(["--config", config, "serve"])
+        command.main(["--config", _with_workers(config, count), "serve"])
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _with_workers(config: str, count: str) -> str:
+    """The config beside it that differs in nothing but the number of processes."""
+    path = Path(config)
+    other = path.with_name(f"{path.stem}-{count}{path.suffix}")
+    text = re.sub(r"(?m)^count = \d+$", f"count = {count}", path.read_text())
+    fresh = other.with_suffix(f".{os.getpid()}")
+    fresh.write_text(text)
+    fresh.rename(other)
+    return str(other)
 
 
 def _reap() -> None:
@@ -75,10 +88,10 @@ def main(config: str) -> None:
             asked += octets
             while b"\n" in asked:
                 line, _, asked = asked.partition(b"\n")
-                _, log, setting = line.decode().split(" ", 2)
+                _, log, setting, count = line.decode().split(" ", 3)
                 pid = os.fork()
                 if pid == 0:
-                    _child(config, log, setting)
+                    _child(config, log, setting, count)
                 print(f"born {pid}", flush=True)
 
 

@@ -41,6 +41,7 @@ class Result:
     dsns: int = 0
     notes: int = 0
     duplicates: int = 0
+    after_steady: int = 0
     after_random: int = 0
     after_point: int = 0
     unanswered: int = 0
@@ -147,7 +148,9 @@ def _duplicates(
         result.unanswered += by_peer
         for cut in why.cut[: extra - by_peer]:
             kill, where = kills.at[bisect.bisect_left(moments, cut / 1e6) - 1]
-            if where == "random":
+            if where == "steady":
+                result.after_steady += 1
+            elif where.startswith("random"):
                 result.after_random += 1
             else:
                 result.after_point += 1

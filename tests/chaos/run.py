@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from sortingoffice import config as configuration
@@ -30,13 +32,16 @@ _SPF = "ip4:127.0.0.1 -all"
 _SETTLES = 120.0
 _DISK = "400m"
 _RELATIONSHIPS = 6  # per next hop
+_STEADY_RATE = 50.0  # messages a second
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """kills, messages  both are reached, whichever takes longer
+    """kills, messages  both are reached, whichever takes longer, but for `seconds`
     rate     messages a second
     at_random  share of the kills that are at no failpoint
+    steady   kills, besides, of an office under a steady 50 messages a second, to next hops with good
+             manners: what duplicates are counted by
     database "sqlite" or "postgresql"
     """
 
@@ -47,6 +52,8 @@ class Plan:
     database: str
     seed: int
     at_random: float = 0.5
+    steady: int = 0
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +169,7 @@ async def _run(
     for at, domain in enumerate((*MANNERS, VENDOR), 2):
         peers.append(Peer(domain, taken, plan.seed + at))
         await peers[-1].start(f"127.0.0.{at}", stage.port)
-    senders = Senders(targets, stage.port, rate=plan.rate, most=plan.messages, seed=plan.seed)
+    senders = Senders(targets, stage.port, rate=plan.rate, seed=plan.seed)
     nursery = Nursery(stage.config, stage.folder / "log", stage.port)
     await nursery.open()
     trouble = Trouble(
@@ -177,14 +184,16 @@ async def _run(
     sending = asyncio.create_task(senders.run(plan.sessions))
     database: Database | None = None
     try:
-        await trouble.until(plan.kills)
+        await trouble.until(plan.kills, plan.messages, began + plan.seconds)
         for peer in peers:
             peer.honest = True
+        config = configuration.load(stage.config)
+        database = Database(config.database)
+        senders.rate = _STEADY_RATE
+        await trouble.steadily(plan.steady, partial(_keeps_up, database))
         await nursery.start()
         senders.stop()
         await sending
-        config = configuration.load(stage.config)
-        database = Database(config.database)
         await _settled(database)
         await nursery.stop()
         key = offices.read_keys(config, "all").token
@@ -210,6 +219,14 @@ async def _run(
         taken.number,
         small_disk,
     )
+
+
+async def _keeps_up(database: Database) -> bool:
+    """Whether hardly anything waits."""
+    with suppress(Unavailable):
+        number, _ = (await database.read(spool.census)).get(DeliveryState.QUEUED, (0, None))
+        return number < _STEADY_RATE / 2
+    return False
 
 
 async def _settled(database: Database) -> None:

@@ -52,17 +52,18 @@ class Gone(Exception):
 
 
 class Senders:
-    """`rate` messages a second in all, over `sessions` connections, until `most` were accepted or `stop`."""
+    """`rate` messages a second in all, over `sessions` connections, until `stop`.
 
-    def __init__(self, targets: list[Target], port: int, *, rate: float, most: int, seed: int) -> None:
+    rate  may be changed while they run
+    """
+
+    def __init__(self, targets: list[Target], port: int, *, rate: float, seed: int) -> None:
         self.promises = Promises()
-        self.enough = asyncio.Event()
+        self.rate = rate
         self._in = [target for target in targets if not target.outward]
         self._out = [target for target in targets if target.outward]
         self._port = port
-        self._pause = 1 / rate
         self._next = 0.0
-        self._most = most
         self._number = 0
         self._random = random.Random(seed)
         self._stopping = False
@@ -76,7 +77,7 @@ class Senders:
     async def _turn(self) -> None:
         """Until it is time for the next letter, at the wanted rate."""
         loop = asyncio.get_running_loop()
-        self._next = max(self._next + self._pause, loop.time() - 1)
+        self._next = max(self._next + 1 / self.rate, loop.time() - 1)
         await asyncio.sleep(max(0.0, self._next - loop.time()))
 
     async def _session(self) -> None:
@@ -144,8 +145,6 @@ class Senders:
         if reply.startswith(b"2"):
             self.promises.messages += 1
             self.promises.kept.update((letter.name, to.relationship, to.outward) for to in taken)
-            if self.promises.messages >= self._most:
-                self.enough.set()
             return True
         await asyncio.sleep(0.05)
         return reply.startswith(b"5")

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from tests.database import Cluster
 _START_SECONDS = 30.0
 _AT_MOST = 3.0  # until a failpoint must have been passed; else the kill is a random one
 _COMES_BACK = 20.0
+_QUIET = 30.0  # seconds at most between two batches of kills
+_STEADY = (2.0, 6.0)  # seconds that an office lives before a kill that duplicates are counted by
+_EMPTY = 60.0  # seconds in which what its predecessors left must be delivered
 
 
 @dataclass
@@ -68,13 +72,16 @@ class Nursery:
                 self.status = int(numbers[1])
                 self.died.set()
 
-    async def start(self, setting: str = "-") -> bool:
-        """Whether it accepts; False where it died on the way, as a failpoint may have it."""
+    async def start(self, setting: str = "-", count: int = 1) -> bool:
+        """Whether it accepts; False where it died on the way, as a failpoint may have it.
+
+        count  of processes
+        """
         assert self._process is not None
         assert self._process.stdin is not None
         self.died.clear()
         self.pid = 0
-        self._process.stdin.write(f"start {self._log} {setting}\n".encode())
+        self._process.stdin.write(f"start {self._log} {setting} {count}\n".encode())
         self.pid = await self._born.get()
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end and not self.died.is_set():
@@ -86,6 +93,16 @@ class Nursery:
             writer.close()
             return True
         return False
+
+    def kill_worker(self, number: int) -> bool:
+        """One of its worker processes; whether it had one."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        try:
+            workers = children.read_text().split()
+            os.kill(int(workers[number % len(workers)]), signal.SIGKILL)
+        except (OSError, ZeroDivisionError):
+            return False
+        return True
 
     async def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -136,11 +153,18 @@ class Trouble:
         if small_disk:
             self._kinds.append(self._disk_full)
 
-    async def until(self, kills: int) -> None:
-        """Cycles until so many kills were done and the senders have enough."""
+    async def until(self, kills: int, messages: int, end: float) -> None:
+        """Cycles until so many kills were done and so many messages accepted; the two go on in step.
+
+        end  of time.monotonic(): not beyond
+        """
         cycle = 0
-        while len(self.kills.at) < kills or not self._senders.enough.is_set():
+        while len(self.kills.at) < kills or self._senders.promises.messages < messages:
+            if time.monotonic() > end:
+                return
             cycle += 1
+            if cycle % 10 == 0:
+                await self._quiet(messages * len(self.kills.at) // max(kills, 1))
             if cycle % 12 == 0:
                 kind = self._kinds[(cycle // 12 - 1) % len(self._kinds)]
                 self.kills.troubles[kind.__name__.strip("_").replace("_", " ")] += 1
@@ -163,9 +187,36 @@ class Trouble:
             await self._random_kill()
 
     async def _at_random(self) -> None:
-        await self._begin()
+        """The whole office, or one worker process after another and then the whole office."""
+        count = self._random.choice((1, 2))
+        await self._begin(count=count)
         await asyncio.sleep(self._random.uniform(0.05, 1.2))
+        for _ in range(self._random.randrange(3) if count > 1 else 0):
+            if self._nursery.kill_worker(self._random.randrange(count)):
+                self._note("random worker")
+            await asyncio.sleep(self._random.uniform(0.05, 1.0))
         await self._random_kill()
+
+    async def _quiet(self, messages: int) -> None:
+        """An office that lives until so many are accepted, or for its time; then it is killed."""
+        if self._senders.promises.messages >= messages:
+            return
+        await self._begin(count=2)
+        end = time.monotonic() + _QUIET
+        while self._senders.promises.messages < messages and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await self._random_kill()
+
+    async def steadily(self, kills: int, empty: Callable[[], Awaitable[bool]]) -> None:
+        """Kills of an office that has nothing to do but its steady load: what duplicates are counted by."""
+        for _ in range(kills):
+            await self._begin(count=2)
+            end = time.monotonic() + _EMPTY
+            while not await empty() and time.monotonic() < end:  # noqa: ASYNC110  the spool is what changes
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(self._random.uniform(*_STEADY))
+            self._note("steady")
+            await self._nursery.kill()
 
     async def _random_kill(self) -> None:
         self._note("random")
@@ -175,8 +226,8 @@ class Trouble:
         self.kills.at.append((time.time(), where))
         self.kills.where[where] += 1
 
-    async def _begin(self, setting: str = "-") -> None:
-        if not await self._nursery.start(setting):
+    async def _begin(self, setting: str = "-", count: int = 1) -> None:
+        if not await self._nursery.start(setting, count):
             told = (self._stage.folder / "log").read_text(errors="replace")[-2000:]
             self.kills.complaints.append(f"the office did not start: {self._nursery.status}\n{told}")
             raise RuntimeError(self.kills.complaints[-1])
@@ -246,7 +297,9 @@ class Trouble:
         await self._comes_back("DNS that was down")
 
     async def _raising(self) -> None:
-        point = self._random.choice([p for p in self._points if p not in ("take-back", "claimed")])
+        point = self._random.choice(
+            [p for p in self._points if p not in ("take-back", "claimed", "handed-over")]
+        )
         await self._begin(f"{point}=raise@{self._random.choice((1, 3, 9))}")
         await asyncio.sleep(1)
         await self._comes_back(f"an exception at {point}")
