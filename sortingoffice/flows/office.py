@@ -92,11 +92,15 @@ class Office:
         """Do this in a thread, one such work at a time: two would take the processor from one another."""
         await asyncio.get_running_loop().run_in_executor(self._aside, work)
 
-    def later(self, name: str, work: Coroutine[Any, Any, object]) -> None:
-        """Do this without making anybody wait for it; its failure is logged."""
+    def later(self, name: str, work: Coroutine[Any, Any, object], *, seconds: float = 0.0) -> None:
+        """Do this without making anybody wait for it; its failure is logged.
+
+        seconds  after so many of them, where it must not show in the time of the next answer either
+        """
 
         async def run() -> None:
             try:
+                await asyncio.sleep(seconds)
                 await work
             except Unavailable as error:
                 log.event(name, failed=error)

@@ -36,7 +36,7 @@ from sortingoffice.flows.arrival import Arrival, digested
 from sortingoffice.flows.computed import LARGE, Computed, Elsewhere
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
-from sortingoffice.mail import token, trace
+from sortingoffice.mail import dmarc, token, trace
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.dmarc import Discovery
@@ -50,6 +50,9 @@ from sortingoffice.store.database import Transaction
 # ---- RCPT --------------------------------------------------------------------------------------------
 
 
+# What was issued and what never was answer in the same time: what is noted of them differs, so it waits
+# until a peer that asks for one after another is through with its session.
+_NOTED_AFTER = 0.25
 _SHUT_OUT = Reply(421, "4.7.0", "too many recipients that do not exist, try again later")
 _TOO_FAST = Reply(450, "4.7.0", "too many messages from your network, try again later")
 _NOT_NOW = Reply(451, "4.3.0", "too much is going on at this address, try again later")
@@ -71,10 +74,10 @@ async def rcpt(office: Office, peer: Peer, sender: Address | None, recipient: Ad
         log.event("rcpt-refused", peer=peer.ip, rule=decision.rule)
         metrics.refused("rcpt", decision.verdict.value, decision.rule)
         if found.account is not None:
-            # Not awaited by the peer: what was issued and what never was answer in the same time.
-            office.later("note-refusal", office.db.write(_note_refusal, office, peer, found, decision))
+            note = office.db.write(_note_refusal, office, peer, found, decision)
+            office.later("note-refusal", note, seconds=_NOTED_AFTER)
         elif found.target is Target.NOTHING:
-            office.later("note-reject", rejects.note(office, peer, recipient))
+            office.later("note-reject", rejects.note(office, peer, recipient), seconds=_NOTED_AFTER)
     if peer.account_id is None:
         now = asyncio.get_running_loop().time()
         office.peers.asked(peer.ip, now, unknown=found.target is Target.NOTHING)
@@ -201,6 +204,7 @@ def _message_facts(office: Office, message: Message) -> MessageFacts:
         most_header_octets=limits.header_bytes,
         fields=len(message.fields),
         froms=sum(1 for _ in message.all("From")),
+        authors=dmarc.authors(message),
         hops=trace.hops(message),
         most_hops=limits.hops,
     )
