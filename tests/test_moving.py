@@ -104,8 +104,8 @@ def test_an_export_is_readable_by_its_owner_alone_and_complete(person: Person, t
     (row,) = csv.DictReader(io.StringIO(table.read_text()))
     assert (row["name"], row["site"], row["state"]) == ("Lamp Shop", "lampshop.example", "active")
     found = json.loads(document.read_text())
-    assert found["relationships"][0]["alias"] == row["alias"]
-    assert found["cards"][0]["values"][0]["value"] == "Berlin"
+    assert found["aliases"][0]["address"] == row["alias"]
+    assert [each["value"] for each in found["versions"]] == ["Berlin"]
     assert "is there already" in person.refused("export", table)
 
 

@@ -107,7 +107,7 @@ def _json(text: str) -> list[Mapping[str, Any]]:
     except (ValueError, RecursionError):
         raise OfficeError("the file is no JSON that can be read") from None
     if isinstance(found, dict) and "sortingoffice" in found:
-        raise OfficeError("this is a Sorting Office's own export: `restore-backup` takes a backup back")
+        raise OfficeError("this is a Sorting Office's own export, put together anew: give it as it was written")
     if isinstance(found, dict):
         found = _inside(found)
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
@@ -165,7 +165,7 @@ def _step(tx: Transaction, old: Old, hosted: set[str], moved: set[str]) -> Step:
         return Step(old, "skip", "it was moved already")
     if parsed.domain not in hosted:
         return Step(old, "new") if old.on else Step(old, "skip", "it is switched off")
-    if naming.reserved(parsed.local):
+    if naming.reserved(parsed.local) or naming.prefixed(parsed.local):
         return Step(old, "skip", "it is a name of the office's own")
     if not parsed.ascii or '"' in str(parsed) or "+" in parsed.local:
         return Step(old, "skip", "an address here has letters, digits and dots only")

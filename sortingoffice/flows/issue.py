@@ -79,7 +79,7 @@ def issue(tx: Transaction, office: Office, account: Account, wish: Wish, *, acto
         rows.update(tx, made)
     if made.site:
         relationships.bind_site(tx, office, made)
-    alias = _fresh_alias(tx, office, made, _domain(tx, wish.domain), label=wish.label, local=wish.local)
+    alias = fresh_alias(tx, office, made, domain_named(tx, wish.domain), label=wish.label, local=wish.local)
     relationships.write_event(tx, office, made, actor, "issued", detail=alias.address)
     _write_given(tx, office, account, made, wish.gave, actor)
     return relationships.view(tx, office, made)
@@ -103,11 +103,11 @@ def pocket(
     tx: Transaction, office: Office, account: Account, number: int, *, actor: str
 ) -> list[dict[str, Any]]:
     """Aliases for vendors not yet known: the first mail binds one to its sender."""
-    domain = _domain(tx, "")
+    domain = domain_named(tx, "")
     views = []
     for _ in range(number):
         made = _store(tx, office, account, Wish("Pocket"), RelationshipState.UNBOUND)
-        alias = _fresh_alias(tx, office, made, domain)
+        alias = fresh_alias(tx, office, made, domain)
         relationships.write_event(tx, office, made, actor, "issued", detail=alias.address)
         views.append(relationships.view(tx, office, made))
     return views
@@ -148,7 +148,7 @@ def _store(
     )
 
 
-def _domain(tx: Transaction, name: str) -> Domain:
+def domain_named(tx: Transaction, name: str) -> Domain:
     hosted = domains.every(tx)
     if not hosted:
         raise OfficeError("the office has no domain yet: `sortingoffice admin domain add DOMAIN` first")
@@ -164,7 +164,7 @@ def _domain(tx: Transaction, name: str) -> Domain:
     return found
 
 
-def _fresh_alias(
+def fresh_alias(
     tx: Transaction, office: Office, of: Relationship, domain: Domain, *, label: str = "", local: str = ""
 ) -> Alias:
     """An address that was never issued before.  Raises `OfficeError` for a chosen one that can't be."""
@@ -203,8 +203,8 @@ def rotate(tx: Transaction, office: Office, account: Account, text: str, *, acto
     if state_at(of, office.clock()) in (RelationshipState.REVOKED, RelationshipState.EXPIRED):
         raise OfficeError(f"{of.name} ({of.slug}) takes no mail any more: `restore` it first")
     old = relationships.current_alias(tx, of)
-    domain = _domain(tx, old.address.rpartition("@")[2])
-    made = _fresh_alias(tx, office, of, domain)
+    domain = domain_named(tx, old.address.rpartition("@")[2])
+    made = fresh_alias(tx, office, of, domain)
     rows.set_alias(tx, replace(old, state=AliasState.ROTATED))
     relationships.write_event(tx, office, of, actor, "rotated", detail=old.address)
     relationships.write_event(tx, office, of, actor, "issued", detail=made.address)

@@ -30,6 +30,11 @@ def of(tx: Transaction, kind: type[T], account_id: int) -> tuple[T, ...]:
     return schema.every(kind, tx.execute(_every(schema.TABLES[kind]), {"owner": account_id}))
 
 
+def add(tx: Transaction, row: T) -> T:
+    """Store a row of any kind; returns it with its id."""
+    return schema.insert(tx, row)
+
+
 @cache
 def _every(table: sa.Table) -> sa.Select[Any]:
     return sa.select(table).where(_owned(table)).order_by(table.c.id)
