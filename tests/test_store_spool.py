@@ -296,6 +296,17 @@ def test_a_claim_reads_no_table_from_end_to_end(sqlite_db: Database) -> None:
     assert all("USING" in scan and "INDEX ix_" in scan for scan in scans), scans
 
 
+def test_leases_that_ran_out_are_found_without_a_look_at_the_queue(sqlite_db: Database) -> None:
+    def plan(tx: Transaction) -> list[str]:
+        sql = str(spool._LAPSE.compile(dialect=tx.dialect))
+        rows = tx.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple([1] * sql.count("?")))
+        return [row[3] for row in rows]
+
+    steps = sqlite_db.view(plan)
+    assert any("ix_delivery_leased" in step for step in steps), steps
+    assert not any("ix_delivery_queued" in step for step in steps), steps
+
+
 def test_two_claimers_never_get_the_same(db: Database) -> None:
     db.call(fill, 400, to("a.example"))
     db.call(fill, 400, to("b.example"))

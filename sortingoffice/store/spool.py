@@ -245,10 +245,17 @@ def _cut_short(tx: Transaction, deliveries: Collection[int], now: datetime) -> i
     return len(deliveries)
 
 
+_RAN_OUT = _delivery.c.lease_until <= sa.bindparam("now", type_=schema.Instant)
+# The leased ones by themselves first: asked for the queued ones as well, SQLite walks the whole queue.  And
+# asked again, for another node may have leased one anew meanwhile.
 _LAPSE = (
     _delivery.update()
-    .where(_QUEUED, _delivery.c.lease_node != sa.literal_column("''"))
-    .where(_delivery.c.lease_until <= sa.bindparam("now", type_=schema.Instant))
+    .where(_QUEUED, _RAN_OUT)
+    .where(
+        _delivery.c.id.in_(
+            sa.select(_delivery.c.id).where(_delivery.c.lease_node != sa.literal_column("''"), _RAN_OUT)
+        )
+    )
     .values(lease_node="", lease_until=None)
     .returning(_delivery.c.id)
 )
