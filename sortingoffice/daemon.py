@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import ssl
@@ -46,6 +47,7 @@ from sortingoffice.web import measured
 from sortingoffice.workers import Alone, Crew, Seat
 
 ROLES = ("all", "smtp", "queue", "web")
+_M_MMAP_THRESHOLD = -3  # mallopt(3)
 _DRAIN_SECONDS = 8.0  # of the 10 that SIGTERM leaves, for sessions and attempts; the rest is for the database
 
 
@@ -268,9 +270,17 @@ def _processes(config: Config, role: str) -> int:
     return config.processes.count or len(os.sched_getaffinity(0))
 
 
+def _steady_memory() -> None:
+    """Octets of large messages go back to the system as soon as they are free: glibc would raise its
+    threshold to their size, and keep them (mallopt(3), measured: 50 MB of 310)."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library has its own ways
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**17)
+
+
 def _loop(config: Config, role: str, seat: Seat, at: Listening, counts: Counts) -> None:
     import uvloop
 
+    _steady_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(config, role, seat, at, counts))
 

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -290,6 +291,24 @@ async def test_who_gives_up_waiting_for_room_takes_none() -> None:
         await asyncio.sleep(0)
     await asyncio.gather(*waiting, return_exceptions=True)
     assert room._free == 10
+
+
+async def test_processes_take_turns_at_what_is_largest(tmp_path: Path) -> None:
+    rooms = [Room(10, tmp_path / "large") for _ in range(2)]
+    inside = most = 0
+
+    async def stay(room: Room, octets: int) -> None:
+        nonlocal inside, most
+        async with room.hold(octets):
+            inside += octets
+            most = max(most, inside)
+            await asyncio.sleep(0.02)
+            inside -= octets
+
+    await asyncio.gather(*(stay(room, 9) for room in rooms * 3))
+    assert most == 9
+    await asyncio.gather(*(stay(room, 4) for room in rooms * 3))
+    assert most == 16, "smaller ones do not wait for each other's process"
 
 
 async def test_many_large_messages_are_not_all_in_memory_at_once() -> None:

@@ -5,6 +5,7 @@ Sources: RFC 5321 §4.5.3.2 (time-outs), §7.8 (resistance to attacks).
 
 from __future__ import annotations
 
+import fcntl
 import ssl
 from asyncio import Future, Semaphore, get_running_loop
 from collections import deque
@@ -35,10 +36,15 @@ OLD_SECONDS = 5.0
 
 
 class Room:
-    """A budget of octets, handed out in the order of asking."""
+    """A budget of octets, handed out in the order of asking.
 
-    def __init__(self, octets: int = ROOM) -> None:
+    turn  a file by whose lock the processes of an office take turns at what needs most of a budget: each
+          has its part of the whole, and the largest messages would need more together
+    """
+
+    def __init__(self, octets: int = ROOM, turn: Path | None = None) -> None:
         self._all = self._free = octets
+        self._turn = turn
         self._queue: deque[tuple[int, Future[None]]] = deque()
 
     @asynccontextmanager
@@ -56,7 +62,12 @@ class Room:
         else:
             self._free -= octets
         try:
-            yield
+            if self._turn is None or 2 * octets <= self._all:
+                yield
+            else:
+                with self._turn.open("ab") as file:  # closing it lets go of the lock
+                    await get_running_loop().run_in_executor(None, fcntl.flock, file, fcntl.LOCK_EX)
+                    yield
         finally:
             self._give_back(octets)
 

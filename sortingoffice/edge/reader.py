@@ -65,10 +65,15 @@ class Reader:
         rest = self._buffer[self._at :] if self._at else self._buffer
         self._buffer = rest + octets if rest else bytes(octets)
         self._at = 0
-        if len(self._buffer) > HIGH_WATER and not self._paused and self._transport is not None:
+        if len(self._buffer) > HIGH_WATER:
+            self.pause()
+        self._wake()
+
+    def pause(self) -> None:
+        """Let the peer wait until what is there was read."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
             self._paused = True
-        self._wake()
 
     def feed_eof(self) -> None:
         self._ended = True

@@ -125,6 +125,7 @@ async def serve(
     for name in ("mail.log", "mail.debug"):  # aiosmtpd's: they name addresses
         logging.getLogger(name).disabled = True
     limits = config.limits
+    folder = config.data_dir if config.data_dir.is_dir() else None
     door = Door(
         hostname=config.hostname,
         limits=limits,
@@ -134,8 +135,8 @@ async def serve(
         context=context,
         proxies=config.smtp.proxy_protocol_from,
         xclients=config.smtp.xclient_from,
-        folder=config.data_dir if config.data_dir.is_dir() else None,
-        room=Room(ROOM // processes),
+        folder=folder,
+        room=Room(ROOM // processes, folder / "large" if folder is not None and processes > 1 else None),
         logins=asyncio.Semaphore(max(1, LOGINS // processes)),
     )
     edge = Edge(door)

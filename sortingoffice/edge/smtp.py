@@ -230,6 +230,7 @@ class Smtp(Session):
                 self.reader.give_back(rest)
                 return
             if content.heavy:
+                self.reader.pause()  # or a hundred that wait for the disk would each hold as much again
                 await self.loop.run_in_executor(self.door.threads, content.spill)
                 continue  # more may have come meanwhile
             if content.received > 2 * self.door.most + limits.line_bytes:
