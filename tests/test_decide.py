@@ -148,13 +148,17 @@ def test_an_unproven_author_hears_of_an_address_that_never_existed() -> None:
         ({}, None),
         ({"froms": 0}, "one_from"),
         ({"froms": 2}, "one_from"),
+        ({"authors": 0}, None),
+        ({"authors": 2}, "one_author"),
         ({"header_octets": 101}, "header_too_large"),
         ({"fields": 1001}, "header_too_large"),
         ({"hops": 51}, "too_many_hops"),
     ],
 )
 def test_a_message_nobody_can_take_is_refused_for_all(change: dict[str, int], rule: str | None) -> None:
-    facts = MessageFacts(header_octets=100, most_header_octets=100, fields=9, froms=1, hops=3, most_hops=50)
+    facts = MessageFacts(
+        header_octets=100, most_header_octets=100, fields=9, froms=1, authors=1, hops=3, most_hops=50
+    )
     decision = decide.message(replace(facts, **change))
     assert (None if decision is None else decision.rule) == rule
 

@@ -84,8 +84,6 @@ FROMS = {
     "display name": (f'From: "{MAILBOX}" <spam@{EVIL}>',),
     "own domain in a comment": (f"From: spam@{EVIL} ({MAILBOX})",),
     "encoded": (f"From: =?utf-8?q?anna=40home=2Eexample?= <spam@{EVIL}>",),
-    "two addresses": (f"From: {MAILBOX}, spam@{EVIL}",),
-    "two angles": (f"From: <{MAILBOX}> <spam@{EVIL}>",),
     "a group": (f"From: anna:{MAILBOX};",),
     "sender field": (f"From: spam@{EVIL}", f"Sender: {MAILBOX}"),
     "reply-to": (f"From: spam@{EVIL}", f"Reply-To: {MAILBOX}"),
@@ -109,6 +107,28 @@ def test_a_from_that_is_not_proved_to_be_the_mailbox_sends_nothing(
     mail = written(*lines, f"To: {to}", subject="attack")
     assert answer(office, to, signed(office, mail, EVIL), MAILBOX) == NEVER
     assert answer(office, to, signed(office, mail, EVIL), f"spam@{EVIL}") == NEVER
+
+
+@pytest.mark.parametrize("beside", [MAILBOX, ORDERS])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}, spam@evil.example",
+        "spam@evil.example, {}",
+        "<{}> <spam@evil.example>",
+        '"a" <spam@evil.example>, "b" <{}>',
+        "two: {}, spam@evil.example;",
+    ],
+)
+def test_a_from_of_two_authors_is_refused_at_every_address(
+    office: Office, shop: Shop, beside: str, form: str
+) -> None:
+    """The one would be checked, and the other shown; a domain's own policy would be got around."""
+    for to in (shop.to, shop.alias):
+        mail = written(f"From: {form.format(beside)}", f"To: {to}", subject="attack")
+        code, text = answer(office, to, signed(office, mail, EVIL), f"spam@{EVIL}")
+        assert (code, text[:5]) == (550, "5.6.0")
+    assert not [each for each in office.stage.home.received if b"spam@evil.example" in each.octets]
 
 
 def test_two_from_fields_are_refused(office: Office, to: str) -> None:

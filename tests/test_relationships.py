@@ -65,6 +65,11 @@ def test_a_label_begins_the_alias_and_a_local_part_is_taken_as_it_is(person: Per
         ("MY-shop", "issued before"),
         ("postmaster", "reserved"),
         ("ab.use", "reserved"),
+        ("yes.abc", "reserved"),
+        ("verify-me", "reserved"),
+        ("NEW.york", "reserved"),
+        ("pocket_money", "reserved"),
+        ("rp" + "a" * 26, "reserved"),
         ("a b", "no local part"),
         ("é", "no local part"),
         ("x" * 65, "no local part"),
@@ -73,6 +78,11 @@ def test_a_label_begins_the_alias_and_a_local_part_is_taken_as_it_is(person: Per
 def test_a_local_part_that_cannot_be_is_refused(person: Person, local: str, why: str) -> None:
     person.out("new", "Chosen", "--local", "my.shop")
     assert why in person.refused("new", "Other", "--local", local)
+
+
+def test_a_label_is_none_of_the_offices_own_beginnings(person: Person) -> None:
+    assert "begins addresses of the office itself" in person.refused("new", "Shop", "--label", "yes")
+    assert person.out("new", "Shop", "--label", "newsagent").startswith("newsagent.")
 
 
 def test_an_alias_is_never_issued_again_after_its_revocation(person: Person) -> None:

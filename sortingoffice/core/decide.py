@@ -179,6 +179,7 @@ class MessageFacts:
     most_header_octets: int
     fields: int
     froms: int
+    authors: int
     hops: int
     most_hops: int
 
@@ -200,6 +201,16 @@ def one_from(facts: MessageFacts) -> Decision | None:
     return None
 
 
+def one_author(facts: MessageFacts) -> Decision | None:
+    """RFC 7489 §6.6.1: two authors are how a domain's policy is got around, the person's own mailbox among
+    them; large providers refuse such mail, too."""
+    if facts.authors > 1:
+        return _refused(
+            "one_author", Reply(550, "5.6.0", "a message needs one author, or nobody can check it")
+        )
+    return None
+
+
 def too_many_hops(facts: MessageFacts) -> Decision | None:
     """RFC 5321 §6.3."""
     if facts.hops > facts.most_hops:
@@ -207,7 +218,7 @@ def too_many_hops(facts: MessageFacts) -> Decision | None:
     return None
 
 
-MESSAGE_RULES: tuple[MessageRule, ...] = (header_too_large, one_from, too_many_hops)
+MESSAGE_RULES: tuple[MessageRule, ...] = (header_too_large, one_from, one_author, too_many_hops)
 
 
 def message(facts: MessageFacts) -> Decision | None:

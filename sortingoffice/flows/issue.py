@@ -168,6 +168,8 @@ def fresh_alias(
     tx: Transaction, office: Office, of: Relationship, domain: Domain, *, label: str = "", local: str = ""
 ) -> Alias:
     """An address that was never issued before.  Raises `OfficeError` for a chosen one that can't be."""
+    if naming.prefixed(label):
+        raise OfficeError(f'"{label}" begins addresses of the office itself: choose another label')
     if local:
         address = _chosen(tx, local, domain)
     else:

@@ -76,7 +76,8 @@ def accept(
     found = rows.by_canonical(tx, canonical)
     if parsed is None or found is None:
         raise NotThere(f"{address} was not refused here; `sortingoffice rejects` lists what was")
-    if naming.reserved(parsed.local) or relationships.canonical_taken(tx, canonical):
+    own = naming.reserved(parsed.local) or naming.prefixed(parsed.local)
+    if own or relationships.canonical_taken(tx, canonical):
         raise OfficeError(f"{parsed.normal} is an address of this office already")
     now = office.clock()
     made = relationships.add_alias(tx, Alias(0, of.id, parsed.normal, canonical, AliasState.ROTATED, now))

@@ -76,6 +76,18 @@ def author_domain(message: Message) -> str:
     return "" if domain.startswith("[") else domain
 
 
+def authors(message: Message) -> int:
+    """How many a reader might take for its author: the addresses of From, each once.
+
+    Two in angle brackets in one mailbox are two, also where the grammar reads only one.
+    """
+    value = b",".join(field.value for field in message.all("From"))
+    mentions = headers.addresses(value)
+    if len(mentions) == 1 and _QUOTED.sub(b"", value).count(b"<") > 1:
+        return 2
+    return len({each.address.normal for each in mentions if each.address is not None})
+
+
 def aligned(domain: str, author: str, *, strict: bool = False) -> bool:
     """RFC 7489 §3.1: the same domain; relaxed, the same organizational domain."""
     domain, author = domain.lower().rstrip("."), author.lower().rstrip(".")
