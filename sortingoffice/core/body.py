@@ -373,6 +373,7 @@ def _heard(message: Message, root: Entity) -> Iterator[str]:
         for field in message.all(name):
             yield headers.as_written(field.value)
     for leaf in root.leaves():
+        yield leaf.filename
         if leaf.content_type.startswith("text/"):
             text = leaf.text()
             text = leaf.octets().decode("latin-1") if text is None else text
@@ -388,10 +389,26 @@ def _may_show(source: str) -> bool:
         return False
     if _RAW_TEXT.search(source):
         return True
+    if any(directive.hinted(_bare(each)) for each in _conditional(source)):
+        return True
     for tag in _TAG.finditer(source):
         if ("#" in tag[0] or "&" in tag[0] or directive.hinted(tag[0])) and _SHOWN_VALUE.search(tag[0]):
             return True
-    return directive.hinted(html.unescape(_TAG.sub("", _STYLE.sub("", source))))
+    return directive.hinted(_bare(source))
+
+
+def _bare(source: str) -> str:
+    return html.unescape(_TAG.sub("", _STYLE.sub("", source)))
+
+
+def _conditional(source: str) -> Iterator[str]:
+    """What stands in comments for Outlook, which shows it, and quotes it as text."""
+    at = 0
+    while (at := source.find("<!--[", at)) >= 0:
+        end = source.find("-->", at + 5)
+        end = len(source) if end < 0 else end
+        yield source[at + 4 : end].partition(">")[2]
+        at = end
 
 
 def _all_text(source: str) -> str:
@@ -407,6 +424,7 @@ def _all_text(source: str) -> str:
         if token.name in html.BLOCKS:
             pieces.append("\n")
         pieces += [f"\n{each.value}\n" for each in token.attributes if each.name in _SHOWN_ATTRIBUTES]
+    pieces += [f"\n{html.unescape(html.without_tags(each))}\n" for each in _conditional(source)]
     return "".join(pieces)
 
 

@@ -207,7 +207,7 @@ def _whole(line: str, vocabulary: Vocabulary) -> Mark | None:
     start = len(line) - len(line.lstrip())
     end = len(line.rstrip())
     if len(line) > _MAX_LINE:
-        if not folded.startswith(f"#{vocabulary.trigger} "):
+        if not f"{folded} ".startswith(f"#{vocabulary.trigger} "):
             return None
         return Doubt(f"{fields.shown(folded)} is too long to be read", vocabulary.usage, folded, start, end)
     if folded.startswith("##"):

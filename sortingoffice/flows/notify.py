@@ -45,7 +45,7 @@ DENIED = "denied"
 SENSITIVE = (
     "sensitive"  # goes by no mail that nobody looks at: on paper, or by a reply that asks for the card
 )
-_GONE = ("dropped", "returned", "held")
+_GONE = ("dropped", "returned")  # what is held may still leave: who waits for it is not told twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,8 @@ def _step(tx: Transaction, book: _Book, relationship_id: int, before: list[Line]
         sensitive = sensitive or value.sensitivity is Sensitivity.SENSITIVE
         old = book.keys.open(book.keys.item(line.disclosure_id, line.card, line.field), line.sealed)
         version = rows.version(tx, value.version_id) if value.version_id is not None else None
-        since = version.valid_from if version is not None and version.valid_from > book.now else None
+        coming = version is not None and version.valid_from > max(book.now, version.created)
+        since = version.valid_from if version is not None and coming else None
         changed.append((Changed(fields.label(value.key), old, value.text or "", since), value))
     if not changed:
         return Step(to, None, (), DENIED)
@@ -282,7 +283,7 @@ def withdraw(
     lines = [
         line
         for line in ledger.lines(tx, account.id, now, relationship_id=to.id)
-        if line.state not in _GONE
+        if line.state not in (*_GONE, "held")
         and any(cards.covers(grant, wallet.member(f"{line.card}.{line.field}"), wallet) for grant in ended)
     ]
     contact = _contact(tx, to, lines)

@@ -31,11 +31,13 @@ _EVERY = sa.select(card).where(_OF_ACCOUNT).order_by(card.c.name)
 _LIVE = card_field.c.card_id.in_(sa.select(card.c.id).where(_OF_ACCOUNT)) & card_field.c.removed.is_(None)
 _LIVE_FIELDS = sa.select(card_field).where(_LIVE)
 _NOW = sa.bindparam("now", type_=schema.Instant)
+# What was true at once when it was said is true, also after a clock was set back; the newest wins.
+_HOLDS = (field_version.c.valid_from <= _NOW) | (field_version.c.valid_from <= field_version.c.created)
 _VALID = (
     sa.select(field_version)
     .where(
         field_version.c.field_id.in_(sa.select(card_field.c.id).where(_LIVE)),
-        field_version.c.valid_from <= _NOW,
+        _HOLDS,
         field_version.c.valid_to.is_(None) | (field_version.c.valid_to > _NOW),
     )
     .order_by(field_version.c.number)

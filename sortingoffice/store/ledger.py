@@ -8,9 +8,9 @@ Promise: no function here updates or deletes a disclosure or an item of one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +29,7 @@ from sortingoffice.store.schema import (
     relationship,
 )
 
+_EPOCH = datetime.min.replace(tzinfo=UTC)
 GIVEN = "given"  # without a message: by web form or on paper
 SUPERSEDED = "superseded"
 WITHDRAWN = "withdrawn"
@@ -42,6 +43,7 @@ class Line:
     number    the field version's number; None for what was typed by hand
     latest    the number of the field's newest version; None likewise, or where the field is gone
     state     its delivery's state, "given", "superseded" or "withdrawn"
+    order     the last of a field's lines in this order is what the vendor holds of it
     sealed    the value, in `place`
     """
 
@@ -67,18 +69,16 @@ class Line:
     grant_id: int | None
     valid_from: datetime | None
     valid_to: datetime | None
+    order: tuple[datetime, int, int] = (_EPOCH, 0, 0)
 
     @property
-    def effective(self) -> datetime:
-        """From when on what was given holds: a move is announced before it happens, and may be called off."""
-        if self.valid_from is None or (self.valid_to is not None and self.valid_to <= self.valid_from):
-            return self.at
-        return max(self.at, self.valid_from)
-
-    @property
-    def order(self) -> tuple[datetime, int, int]:
-        """The last of a field's lines is what the vendor holds of it."""
-        return self.effective, self.disclosure_id, self.item_id
+    def announced(self) -> datetime | None:
+        """From when on it holds, where that was later than it was given, and wasn't called off since."""
+        if self.valid_from is None or self.valid_from <= self.at:
+            return None
+        if self.valid_to is not None and self.valid_to <= self.valid_from:
+            return None
+        return self.valid_from
 
 
 def _carried() -> sa.ColumnElement[bool]:
@@ -233,7 +233,7 @@ def _with_states(
     """Mark what was withdrawn, and what a later line of the field replaced, once that arrived and holds."""
     arrived: dict[tuple[int, str, str], bytes] = {}
     result: list[Line] = []
-    for line in sorted(rows, key=lambda each: each.order, reverse=True):
+    for line in sorted(_ordered(rows), key=lambda each: each.order, reverse=True):
         state = GIVEN if not line.state else str(line.state)
         key = (line.relationship_id, line.card, line.field)
         there = state in (GIVEN, DeliveryState.DELIVERED)
@@ -242,7 +242,16 @@ def _with_states(
             state, there = WITHDRAWN, False
         if there and arrived.get(key, line.mac) != line.mac:
             state = SUPERSEDED
-        elif there and line.effective <= now:
+        elif there and (line.announced is None or line.announced <= now):
             arrived.setdefault(key, line.mac)
         result.append(replace(line, contact=line.contact or "", state=state))
     return tuple(sorted(result, key=lambda each: (each.disclosure_id, each.item_id)))
+
+
+def _ordered(rows: Iterable[Line]) -> Iterator[Line]:
+    """With each line's place: as they were written, also where the clock was set back in between, and what
+    was announced where its day comes."""
+    latest = _EPOCH
+    for line in rows:
+        latest = max(latest, line.at)
+        yield replace(line, order=(max(latest, line.announced or latest), line.disclosure_id, line.item_id))
