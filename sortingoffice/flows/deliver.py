@@ -25,12 +25,13 @@ from datetime import datetime, timedelta
 from sortingoffice import failpoint, log, metrics
 from sortingoffice.core.delivery import Outcome, Tried
 from sortingoffice.core.pace import Lineup
+from sortingoffice.core.retry import Watch
 from sortingoffice.flows import settle
 from sortingoffice.flows.attempt import LARGE, Attempts
 from sortingoffice.flows.office import Office
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net.relay import Relay
-from sortingoffice.store import domains, spool
+from sortingoffice.store import clock, domains, spool
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.handover import Lease
 from sortingoffice.store.spool import Claimed
@@ -44,6 +45,7 @@ _HANDED = 1000  # held, beyond which new mail waits for a claim
 _OCTETS = 32 << 20  # of messages that are kept in memory meanwhile; beyond, they are loaded when wanted
 _HEARTBEAT = 10.0  # seconds between renewals: two may fail before a lease runs out
 _POLL = 1.0  # seconds: what another process queued, and what became due, is seen within this
+_OTHERS_SECONDS = 3.0  # in which every process has seen that the clock was set, and renewed its leases
 _SMARTHOST = "the smarthost"  # the one destination where all mail goes through it
 
 
@@ -64,6 +66,7 @@ async def run(
     relay = relay or Relay(office.config.hostname)
     out = _Out(office, node, Attempts(office, relay), wake or asyncio.Event())
     await settle.patiently(office, spool.take_back, node, office.clock())  # what our predecessor left
+    await settle.patiently(office, clock.went_back, office.clock())  # while nobody looked
     heartbeat = asyncio.create_task(out.renew_leases())
     office.db.open_desk(out)
     try:
@@ -93,6 +96,8 @@ class _Out:
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._unsettled = 0
         self._attempting: set[int] = set()  # of those, whose outcome isn't known yet
+        self._watch = Watch(office.clock(), time.monotonic())
+        self._claims_from = 0.0  # time.monotonic()
         self._more = False  # whether the last claim found something: then its neighbours may wait
         self._loop = asyncio.get_running_loop()
         self._stopped = False
@@ -108,6 +113,7 @@ class _Out:
         try:
             while not stop.is_set():
                 self._wake.clear()
+                await self._look_at_the_clock()
                 room = self._room()
                 claimed = await self._claim(room) if room > 0 else 0
                 self._open = claimed < room
@@ -118,10 +124,27 @@ class _Out:
             stopping.cancel()
 
     def _room(self) -> int:
+        if time.monotonic() < self._claims_from:
+            return 0
         if self._smart:  # nothing else could be begun meanwhile
             return self._bound - len(self._held)
         waiting = len(self._held) - self._lineup.busy
         return min(_CLAIM, self._lineup.room(), _WAITING - waiting)
+
+    async def _look_at_the_clock(self) -> None:
+        """Where it was set, leases and waiting times are put right before anything is claimed by them."""
+        moved = self._watch.moved(self._office.clock(), time.monotonic())
+        if not moved:
+            return
+        log.event("clock-was-set", seconds=round(moved.total_seconds()))
+        await self._renew()
+        try:
+            if moved < timedelta(0):
+                await self._office.db.write(clock.went_back, self._office.clock())
+            elif await self._office.db.read(clock.others_hold, self._node):  # they only seem to have run out
+                self._claims_from = time.monotonic() + _OTHERS_SECONDS
+        except Unavailable as problem:
+            log.event("spool-unavailable", reason=problem)
 
     async def _claim(self, room: int) -> int:
         """Claim and line up; how many there were."""
@@ -228,6 +251,9 @@ class _Out:
 
     async def _settled(self, claimed: Claimed, tried: Tried, at: datetime) -> None:
         self._unsettled += 1
+        if self._watch.doubts(time.monotonic()):
+            an_hour_more = max(claimed.delivery.expires, self._office.clock() + timedelta(hours=1))
+            claimed = replace(claimed, delivery=replace(claimed.delivery, expires=an_hour_more))
         try:
             await settle.commit(self._office, claimed, tried, at)
         finally:
@@ -266,18 +292,21 @@ class _Out:
         """The heartbeat: 600 s may pass after the dot, and a lease lasts 30."""
         while True:
             await asyncio.sleep(_HEARTBEAT)
-            held = tuple(self._held)
-            if not held:
-                continue
-            try:
-                until = self._office.clock() + LEASE
-                kept = await self._office.db.write(spool.renew, held, self._node, until)
-            except Unavailable as problem:
-                log.event("spool-unavailable", reason=problem)
-            except Exception as error:
-                log.bug("renew-failed", error)
-            else:
-                self._lose(set(held) - set(kept))
+            await self._renew()
+
+    async def _renew(self) -> None:
+        held = tuple(self._held)
+        if not held:
+            return
+        try:
+            until = self._office.clock() + LEASE
+            kept = await self._office.db.write(spool.renew, held, self._node, until)
+        except Unavailable as problem:
+            log.event("spool-unavailable", reason=problem)
+        except Exception as error:
+            log.bug("renew-failed", error)
+        else:
+            self._lose(set(held) - set(kept))
 
     def _lose(self, lost: set[int]) -> None:
         """Stop with what was dropped, or taken over when our lease ran out."""

@@ -48,3 +48,15 @@ def test_the_next_try_is_later_than_now_and_never_after_the_end(
 ) -> None:
     due = retry.next_due(steps, attempts, now=NOW, expires=NOW + left, fraction=fraction)
     assert NOW < due <= NOW + left
+
+
+def test_a_watch_tells_how_far_a_clock_was_set_and_nothing_of_small_steps() -> None:
+    watch = retry.Watch(NOW, 100.0)
+    assert watch.moved(NOW + timedelta(seconds=1), 100.9) == timedelta(0)
+    assert watch.moved(NOW - timedelta(hours=1), 101.9) == timedelta(seconds=-3602)
+    assert watch.moved(NOW - timedelta(hours=1) + timedelta(seconds=3), 103.0) == timedelta(0)
+    assert not watch.doubts(103.0)
+    assert watch.moved(NOW + timedelta(days=2), 104.0) > timedelta(days=2)
+    assert watch.doubts(104.0)
+    assert watch.doubts(3703.9)
+    assert not watch.doubts(3704.1)
