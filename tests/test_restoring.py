@@ -23,13 +23,14 @@ from sortingoffice.core import evidence, exported, model, names, notification, w
 from sortingoffice.core.exported import KINDS, LEFT_OUT
 from sortingoffice.core.model import DeliveryState, Direction
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import disclose, moving, sealed
+from sortingoffice.flows import accounts as accounts_flow
+from sortingoffice.flows import disclose, moving, restoring, sealed
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.sealed import Seal
 from sortingoffice.mail.message import Message
 from sortingoffice.store import accounts, belongings, relationships, schema
-from sortingoffice.store.database import Transaction
-from tests.desk import assigned
+from sortingoffice.store.database import Database, Transaction
+from tests.desk import assigned, open_desk
 from tests.person import Person, said
 
 _SEAL = Seal("four quiet grey owls")
@@ -331,11 +332,39 @@ def test_what_somebody_else_has_here_is_a_conflict_and_stays_theirs(file: Path, 
     assert len(other.json("list", "--account", "anna")) == 4
 
 
+def test_a_file_can_not_take_the_office_s_own_names(file: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.json"
+    document = _document(file)
+    document["aliases"][0]["address"] = "postmaster@sort.example"
+    changed.write_text(json.dumps(document))
+    other = _another(tmp_path / "other")
+    (conflict,) = [row for row in other.json("import", changed, "--yes") if row["what"] == "conflict"]
+    assert conflict["why"] == "postmaster@sort.example is a name of the office's own"
+
+
 def test_an_account_with_cards_of_its_own_is_not_mixed_up(file: Path, tmp_path: Path) -> None:
     other = _another(tmp_path / "other")
     other.out("card", "set", "name.full=Eve")
     assert "import into a new account" in other.refused("import", file, "--yes")
     assert other.json("list") == []
+
+
+def test_on_either_database_another_account_gets_all_of_it(db: Database, tmp_path: Path) -> None:
+    desk = open_desk(db, tmp_path)
+    desk.shipping()
+    desk.grant("shipping")
+    desk.send("#card shipping\n")
+    desk.receive("#card shipping city\n")
+    document = db.view(moving.everything, desk.office, desk.account)
+    text = json.dumps(document).replace("@sort.example", "@old.example")
+    add = accounts_flow.add_with_mailbox
+    eve = db.call(add, desk.office, "eve", "eve@home.example", admin=False, actor="test")
+    told = db.call(restoring.carry_out, desk.office, eve, json.loads(text), actor="test")
+    assert {row["what"] for row in told} == {"make"}
+    again = db.view(moving.everything, desk.office, db.view(accounts.by_name, "eve"))
+    for name in ("cards", "fields", "versions", "grants", "disclosures", "items", "planted", "deliveries"):
+        assert again[name] == document[name], name
+        assert document[name], name
 
 
 # ---- under a passphrase, and as CSV --------------------------------------------------------------

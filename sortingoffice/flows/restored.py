@@ -189,18 +189,29 @@ def _relationship(work: Work, kind: Kind, number: int, row: Any, columns: dict[s
         (each["address"] for each in old if each.get("state") == AliasState.LIVE), old[-1]["address"]
     )
     for each in old:
-        taken = rows.alias_by_canonical(work.tx, naming.canonical(str(each["address"])))
+        address = _address(each["address"], where)
+        taken = rows.alias_by_canonical(work.tx, naming.canonical(address))
         owner = None if taken is None else rows.by_id(work.tx, taken.relationship_id)
         if owner is not None and owner.account_id == work.account.id:
             _there(work, kind, number, owner.id)
             work.tell("there", "relationship", owner.slug, shown)
             return
-        if owner is not None or rows.canonical_taken(work.tx, naming.canonical(str(each["address"]))):
-            work.tell("conflict", "relationship", new.slug, shown, f"{each['address']} is taken here")
+        if why := _in_the_way(work, address):
+            work.tell("conflict", "relationship", new.slug, shown, f"{address} {why}")
             return
     slug = rows.free_slug(work.tx, work.account.id, new.slug)
     _made(work, kind, number, replace(new, slug=slug))
     work.tell("make", "relationship", slug, shown)
+
+
+def _in_the_way(work: Work, address: str) -> str:
+    """Why an address can't be this account's here; "" where it can."""
+    if rows.canonical_taken(work.tx, naming.canonical(address)):
+        return "is taken here"
+    local, _, domain = address.rpartition("@")
+    if domain in work.hosted and (naming.reserved(local) or naming.prefixed(local)):
+        return "is a name of the office's own"
+    return ""
 
 
 def _alias(work: Work, kind: Kind, number: int, row: Any, columns: dict[str, Any], where: str) -> None:
