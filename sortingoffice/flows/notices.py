@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sortingoffice import failpoint
 from sortingoffice.core import notice
-from sortingoffice.core.model import Delivery, DeliveryState, Direction, Mailbox, MailboxState, SpooledMessage
+from sortingoffice.core import spooled as rows
+from sortingoffice.core.model import Direction, Mailbox, MailboxState, SpooledMessage
 from sortingoffice.core.notice import Notice
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import token
@@ -71,51 +72,22 @@ def put(
     name = token.fresh(office.random(10))
     raw = notice.compose(said, to=to, author=author, token=name, now=now)
     failpoint.at("in-note")
-    return spool.put(
-        tx,
-        SpooledMessage(
-            id=0,
-            token=name,
-            direction=Direction.NOTICE,
-            account_id=account_id,
-            relationship_id=relationship_id,
-            sender="",
-            origin="",
-            results="",
-            fingerprint=fingerprint,
-            rule=rule,
-            subject=said.subject[:200],
-            bulk=True,
-            authenticated=False,
-            utf8=not to.ascii,
-            size=len(raw),
-            accepted=now,
-            raw=raw,
-        ),
-        (
-            Delivery(
-                id=0,
-                message_id=0,
-                account_id=account_id,
-                relationship_id=relationship_id,
-                contact_id=None,
-                recipient=str(to),
-                destination=to.domain,
-                return_domain="",
-                state=DeliveryState.QUEUED,
-                reason="",
-                attempts=0,
-                due=now,
-                expires=now + office.config.delivery.give_up_after,
-                delay_told=False,
-                lease_node="",
-                lease_until=None,
-                last_reply="",
-                created=now,
-                ended=None,
-            ),
-        ),
+    spooled = rows.message(
+        raw,
+        token=name,
+        direction=Direction.NOTICE,
+        account_id=account_id,
+        relationship_id=relationship_id,
+        rule=rule,
+        subject=said.subject,
+        now=now,
+        fingerprint=fingerprint,
+        bulk=True,
+        utf8=not to.ascii,
     )
+    give_up_after = office.config.delivery.give_up_after
+    delivery = rows.delivery(spooled, str(to), destination=to.domain, give_up_after=give_up_after)
+    return spool.put(tx, spooled, (delivery,))
 
 
 def author(tx: Transaction, office: Office) -> Address:

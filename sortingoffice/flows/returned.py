@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sortingoffice import failpoint
 from sortingoffice.core import returned as words
+from sortingoffice.core import spooled as rows
 from sortingoffice.core.model import (
     Alias,
     AliasState,
@@ -161,46 +162,21 @@ def _tell_vendor(
         _note(tx, message, delivery, "not told", gate.RULE, None, now)
         return
     failpoint.at("in-return")
-    gate.put(
-        tx,
-        replace(
-            message,
-            id=0,
-            token=name,
-            direction=Direction.RETURN,
-            sender="",
-            origin="",
-            results="",
-            fingerprint=None,
-            rule="returned",
-            subject="Undelivered mail returned to its sender",
-            bulk=False,
-            authenticated=False,
-            accepted=now,
-        ),
-        (
-            replace(
-                delivery,
-                id=0,
-                message_id=0,
-                recipient=str(to),
-                destination=to.domain,
-                return_domain="",
-                state=DeliveryState.QUEUED,
-                reason="",
-                attempts=0,
-                due=now,
-                expires=now + office.config.delivery.give_up_after,
-                delay_told=False,
-                lease_node="",
-                lease_until=None,
-                last_reply="",
-                created=now,
-                ended=None,
-            ),
-        ),
-        checked,
+    spooled = rows.message(
+        raw,
+        token=name,
+        direction=Direction.RETURN,
+        account_id=message.account_id,
+        relationship_id=message.relationship_id,
+        rule="returned",
+        subject="Undelivered mail returned to its sender",
+        now=now,
     )
+    give_up_after = office.config.delivery.give_up_after
+    returned = rows.delivery(
+        spooled, str(to), destination=to.domain, give_up_after=give_up_after, contact_id=delivery.contact_id
+    )
+    gate.put(tx, spooled, (returned,), checked)
 
 
 def _alias(tx: Transaction, message: SpooledMessage) -> Address | None:
