@@ -6,6 +6,7 @@ What counts is what arrives: the victim's mail server must have seen nothing at 
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 from collections.abc import Iterator
 from itertools import product
@@ -13,9 +14,11 @@ from itertools import product
 import pytest
 
 from sortingoffice.cli.stage import MAILBOX, OFFICE, ORDERS, PATIENCE, opened
+from sortingoffice.mail import token
 from tests.office import Office, written
 
 VICTIM = "victim.example"
+FORGED = token.return_path(b"a key of somebody else's", 7)
 
 RECIPIENTS = (
     f"someone@{VICTIM}",
@@ -41,14 +44,34 @@ RECIPIENTS = (
     f"someone(@{OFFICE})@{VICTIM}",
     f"someone@{VICTIM}>,<x@{OFFICE}",
     f"someone@{VICTIM} ORCPT=rfc822;x@{OFFICE}",
+    f"{FORGED}@{OFFICE}",
+    f"{FORGED}@{VICTIM}",
+    f"{FORGED}=someone={VICTIM}@{OFFICE}",
+    f"bounces+someone={VICTIM}@{OFFICE}",
+    f"SRS0=abcd=ef={VICTIM}=someone@{OFFICE}",
 )
-PORTS = ("smtp", "smtp+tls", "submission", "submission+tls", "submission+guess")
+# Behind a front that the config lists, which says that the peer is this machine, or that anna logged in.
+PORTS = (
+    "smtp",
+    "smtp+tls",
+    "smtp+xclient",
+    "smtp+proxy",
+    "submission",
+    "submission+tls",
+    "submission+guess",
+    "submission+xclient",
+    "submission+proxy",
+)
+FRONT = "127.0.0.9"
 
 
 @pytest.fixture(scope="module")
 def office() -> Iterator[Office]:
     with opened() as stage:
-        stage.configure(limits="unknown_recipients = 100000\nerrors_per_session = 100000\nrecipients = 1000")
+        stage.configure(
+            smtp=f'xclient_from = ["127.0.0.1"]\nproxy_protocol_from = ["{FRONT}"]',
+            limits="unknown_recipients = 100000\nerrors_per_session = 100000\nrecipients = 1000",
+        )
         stage.publish(VICTIM, "127.0.0.2")
         stage.init()
         stage.start()
@@ -57,11 +80,26 @@ def office() -> Iterator[Office]:
         assert "Traceback" not in stage.log
 
 
+class Fronted(smtplib.SMTP):
+    """Says first, as a proxy does, that the peer is the office's own machine."""
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        made = socket.create_connection((host, port), timeout, self.source_address)
+        made.sendall(b"PROXY TCP4 127.0.0.1 127.0.0.1 1000 25\r\n")
+        return made
+
+
 def connected(office: Office, port: str) -> smtplib.SMTP:
     number = office.stage.smtp_port if port.startswith("smtp") else office.stage.submission_port
-    client = smtplib.SMTP("127.0.0.1", number, f"mx.{VICTIM}", timeout=PATIENCE)
+    if "proxy" in port:
+        client: smtplib.SMTP = Fronted("127.0.0.1", number, f"mx.{VICTIM}", PATIENCE, (FRONT, 0))
+    else:
+        client = smtplib.SMTP("127.0.0.1", number, f"mx.{VICTIM}", timeout=PATIENCE)
     client.ehlo()
-    if "+" in port:
+    if "xclient" in port:
+        assert client.docmd("XCLIENT", f"ADDR=127.0.0.1 HELO=mx.{OFFICE} LOGIN=anna NAME=localhost")[0] == 220
+        client.ehlo()
+    if "tls" in port or "guess" in port:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -91,13 +129,13 @@ def test_no_stranger_gets_a_recipient_elsewhere_accepted_on_any_port(office: Off
             assert 500 <= code < 600, (port, sender, recipient, code, text)
             tried += 1
         client.close()
-    assert tried == len(PORTS) * 8 * len(RECIPIENTS)
+    assert tried == len(PORTS) * 8 * len(RECIPIENTS) == 2016
     arrived_nowhere(office)
 
 
 def test_a_recipient_of_ours_opens_no_way_for_one_elsewhere_beside_it(office: Office) -> None:
     shop = office.fresh()
-    for port, sender in product(("smtp", "smtp+tls"), senders(office)):
+    for port, sender in product(("smtp", "smtp+tls", "smtp+xclient", "smtp+proxy"), senders(office)):
         client = connected(office, port)
         client.docmd("MAIL", f"FROM:<{sender}>")
         assert client.docmd("RCPT", f"TO:<{shop.alias}>")[0] == 250
@@ -106,6 +144,24 @@ def test_a_recipient_of_ours_opens_no_way_for_one_elsewhere_beside_it(office: Of
         mail = written(f"From: spammer@{VICTIM}", f"To: someone@{VICTIM}", f"Cc: other@{VICTIM}", subject="x")
         client.data(mail)
         client.close()
+    arrived_nowhere(office)
+
+
+def test_a_return_path_of_ours_leads_to_nobody_elsewhere(office: Office) -> None:
+    """Whoever has seen one may write to it; what is no bounce of the mailbox goes nowhere."""
+    shop = office.fresh()
+    office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="has a path"))
+    path = office.arrived(office.stage.home, "has a path")[0].sender
+    assert path.endswith(f"@{OFFICE}")
+    for port in ("smtp", "smtp+xclient", "smtp+proxy"):
+        for sender in ("", f"spammer@{VICTIM}", MAILBOX):
+            client = connected(office, port)
+            client.docmd("MAIL", f"FROM:<{sender}>")
+            assert client.docmd("RCPT", f"TO:<{path}>")[0] == 250
+            assert client.docmd("RCPT", f"TO:<someone@{VICTIM}>")[0] == 550
+            mail = written(f"From: spammer@{VICTIM}", f"To: someone@{VICTIM}, {path}", subject="by the path")
+            client.data(mail)
+            client.close()
     arrived_nowhere(office)
 
 
