@@ -335,6 +335,7 @@ async def test_a_contact_is_switched_off_and_on_and_never_deleted(site: Site) ->
     site.person.out("admin", "account", "add", "ben", "--mailbox", "ben@home.example")
     other = site.client(site.token("--account", "ben"))
     assert (await other.post(f"/api/contacts/{contact['id']}/toggle")).status_code == 404
+    assert (await other.delete(f"/api/contacts/{contact['id']}")).status_code == 404
 
 
 async def test_a_note_of_several_lines_is_taken_as_one(site: Site) -> None:

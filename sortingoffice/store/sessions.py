@@ -64,6 +64,12 @@ def once(tx: Transaction, purpose: Purpose, digest: bytes, now: datetime) -> One
     return schema.one(OneTime, tx.execute(_ONCE, {"given": digest, "kind": purpose, "now": now}))
 
 
+def made_since(tx: Transaction, account_id: int, purpose: Purpose, since: datetime) -> int:
+    """How many secrets of this kind an account was given since then, good or not."""
+    wanted = {"owner": account_id, "kind": purpose, "now": since}
+    return int(tx.execute(_MADE_SINCE, wanted).scalar_one())
+
+
 def use(tx: Transaction, secret_id: int, now: datetime) -> bool:
     """Use it up; False where somebody was quicker."""
     return bool(tx.execute(_USE, {"of": secret_id, "now": now}).rowcount)
@@ -84,6 +90,11 @@ _NOW = sa.bindparam("now", type_=schema.Instant)
 _PURPOSE = _once.c.purpose == sa.bindparam("kind", type_=schema.Word(Purpose))
 _GOOD = sa.and_(_once.c.used.is_(None), _once.c.expires > _NOW)
 _ONCE = sa.select(_once).where(_once.c.hash == _HASH, _PURPOSE, _GOOD)
+_MADE_SINCE = (
+    sa.select(sa.func.count())
+    .select_from(_once)
+    .where(_once.c.account_id == _OWNER, _PURPOSE, _once.c.created > _NOW)
+)
 _USE = _once.update().where(_once.c.id == _OF, _GOOD).values(used=_NOW)
 _USE_ALL = _once.update().where(_once.c.account_id == _OWNER, _PURPOSE, _GOOD).values(used=_NOW)
 _BEFORE = sa.bindparam("before", type_=schema.Instant)
