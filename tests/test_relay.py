@@ -15,6 +15,7 @@ from sortingoffice.net import tls
 from sortingoffice.net.relay import Login, Parcel, Relay, Timeouts
 from sortingoffice.net.route import Host
 from tests.servers import DROP, HANG, Certificate, Late, Sink
+from tests.test_edge_hostile import EVIL, ILLEGAL
 
 MESSAGE = b"From: a@shop.example\r\nSubject: x\r\n\r\nHello\r\n"
 QUICK = Timeouts(dial=0.6, greeting=0.6, command=0.6, data=0.6, block=0.6, final=0.6)
@@ -96,6 +97,18 @@ async def test_the_octets_arrive_as_they_are(
 async def test_the_last_line_gets_its_end_and_no_bare_line_end_leaves(sink: Sink, relay: Relay) -> None:
     await relay.attempt([host(sink)], parcel(b"A: b\n\none\rtwo\n.\nend"))
     assert sink.received[0].octets == b"A: b\r\n\r\none\r\ntwo\r\n.\r\nend\r\n"
+
+
+@pytest.mark.parametrize("end", ILLEGAL, ids=repr)
+async def test_no_illegal_end_leaves_for_a_next_hop_that_would_take_it(
+    sink: Sink, relay: Relay, end: bytes
+) -> None:
+    """What stands in the spool, however it came there, is one message for whoever reads it."""
+    await relay.attempt([host(sink)], parcel(b"Subject: x\r\n\r\nhi" + end + EVIL))
+    (received,) = sink.received
+    assert b"evil" in received.octets
+    assert received.octets.count(b"\r") == received.octets.count(b"\n") == received.octets.count(b"\r\n")
+    assert sum("MAIL" in line for line in sink.commands) == 1
 
 
 async def test_the_null_sender_is_an_empty_path(sink: Sink, relay: Relay) -> None:
