@@ -7,12 +7,15 @@ import io
 import json
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from sortingoffice.cli import clipboard
-from tests.person import Person
+from sortingoffice.cli.main import sortingoffice as front
+from tests.person import Person, said_outside
 
 _EXPORTS = Path(__file__).parent / "exports"
 
@@ -124,13 +127,57 @@ def test_a_shell_is_told_how_to_complete(person: Person, shell: str) -> None:
     assert "_SORTINGOFFICE_COMPLETE" in person.out("completion", shell)
 
 
-def test_the_manual_names_every_command_and_is_sound_roff(person: Person) -> None:
-    from sortingoffice.cli.main import COMMANDS
+def _offered(person: Person, *words: str) -> list[str]:
+    """What a bash is told for the last of these words."""
+    line = ["sortingoffice", "--config", str(person.config), *words]
+    told = {"COMP_WORDS": " ".join(line), "COMP_CWORD": str(len(line) - 1)}
+    answer = said_outside(env={**os.environ, **told, "_SORTINGOFFICE_COMPLETE": "bash_complete"})
+    assert answer.err == ""
+    return [each.removeprefix("plain,") for each in answer.out.split()]
 
+
+def test_a_shell_completes_commands_relationships_and_cards(person: Person) -> None:
+    person.out("new", "Lamp Shop")
+    person.out("new", "Lamp Repair")
+    person.out("card", "set", "shipping.city=Berlin")
+    person.out("card", "view", "min=shipping.city")
+    assert _offered(person, "resto") == ["restore", "restore-backup"]
+    assert _offered(person, "show", "lamp") == ["lamp-shop", "lamp-repair"]
+    assert _offered(person, "grant", "lamp-shop", "") == ["min", "shipping"]
+    assert _offered(person, "admin", "account", "set", "--tr") == ["--trigger"]
+    assert _offered(Person(person.folder / "nowhere"), "show", "la") == []
+
+
+def test_the_manual_names_every_command_and_option_and_is_sound_roff(person: Person) -> None:
     page = person.out("man")
-    for name in COMMANDS:
-        assert f".SS {name.replace('-', chr(92) + '-')}" in page, name
-    assert not [line for line in page.splitlines() if line.startswith("'")]
+    for words, command in _commands(front, click.Context(front), ""):
+        assert f".SS {_roff(words)} " in page, words
+        for param in command.params:
+            if isinstance(param, click.Option) and not param.hidden and param.help:
+                assert _roff(param.opts[0]) in page, (words, param.opts)
+    lines = page.splitlines()
+    assert not [line for line in lines if line.startswith("'")]
+    assert all(
+        line.split()[0] in (".TH", ".SH", ".SS", ".TP", ".PP", ".B") for line in lines if line[:1] == "."
+    )
+    for name in ("SORTINGOFFICE_CONFIG", "NO_COLOR", "/etc/sortingoffice/config.toml"):
+        assert name in page
+
+
+def _roff(text: str) -> str:
+    return text.replace("-", r"\-")
+
+
+def _commands(command: click.Command, ctx: click.Context, words: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with its words."""
+    group = command if isinstance(command, click.Group) else None
+    if words and (group is None or group.invoke_without_command):
+        yield words, command
+    if group is not None:
+        for name in group.list_commands(ctx):
+            inner = group.get_command(ctx, name)
+            assert inner is not None
+            yield from _commands(inner, ctx, f"{words} {name}".strip())
 
 
 def test_a_program_that_reads_our_output_gets_no_clipboard(person: Person) -> None:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from sortingoffice.cli import dialogue, grant, notify
+from sortingoffice.cli import complete, dialogue, grant, notify
 from sortingoffice.cli.dialogue import Answers
 from sortingoffice.cli.moment import MOMENT
 from sortingoffice.cli.terminal import Terminal, interactive, say
@@ -137,7 +137,7 @@ def list_(terminal: Terminal) -> None:
 
 
 @card.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.cards)
 @click.option("--reveal", is_flag=True, help="Show the values themselves.")
 @click.pass_obj
 def show(terminal: Terminal, name: str, reveal: bool) -> None:
@@ -153,7 +153,7 @@ def show(terminal: Terminal, name: str, reveal: bool) -> None:
 
 
 @card.command()
-@click.argument("name", metavar="NAME[.FIELD]")
+@click.argument("name", shell_complete=complete.cards, metavar="NAME[.FIELD]")
 @click.pass_obj
 def remove(terminal: Terminal, name: str) -> None:
     """Take away a card, a view, or one field; the ledger keeps what was given."""
@@ -180,7 +180,7 @@ def view(terminal: Terminal, selection: str) -> None:
 
 
 @card.command("export")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.cards)
 @click.option(
     "--as", "form", type=click.Choice(["vcard", "vcard4", "jscontact"]), default="vcard", show_default=True
 )

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import click
 
+from sortingoffice.cli import complete
 from sortingoffice.cli.moment import MOMENT
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core.model import GrantMode, Via
@@ -22,8 +23,8 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 
 @click.command()
-@click.argument("relationship")
-@click.argument("card")
+@click.argument("relationship", shell_complete=complete.relationships)
+@click.argument("card", shell_complete=complete.cards)
 @click.option("--fields", metavar="a,b", help="Only these fields; else all of the card, also later ones.")
 @click.option(
     "--mode",
@@ -63,8 +64,8 @@ def grant(
 
 
 @click.command()
-@click.argument("relationship")
-@click.argument("card")
+@click.argument("relationship", shell_complete=complete.relationships)
+@click.argument("card", shell_complete=complete.cards)
 @click.option("--notify", is_flag=True, help="Also ask them to delete what they received.")
 @click.pass_obj
 def ungrant(terminal: Terminal, relationship: str, card: str, notify: bool) -> None:
@@ -84,7 +85,7 @@ def ungrant(terminal: Terminal, relationship: str, card: str, notify: bool) -> N
 
 
 @click.command("who-has")
-@click.argument("named", metavar="CARD[.FIELD]")
+@click.argument("named", shell_complete=complete.cards, metavar="CARD[.FIELD]")
 @click.pass_obj
 def who_has(terminal: Terminal, named: str) -> None:
     """Say who holds a card, a view or a field, since when, and how they got it."""
@@ -93,7 +94,7 @@ def who_has(terminal: Terminal, named: str) -> None:
 
 
 @click.command()
-@click.argument("relationship", default="")
+@click.argument("relationship", shell_complete=complete.relationships, default="")
 @click.pass_obj
 def disclosures(terminal: Terminal, relationship: str) -> None:
     """List what was given, to RELATIONSHIP or to all, oldest first."""
@@ -102,8 +103,8 @@ def disclosures(terminal: Terminal, relationship: str) -> None:
 
 
 @click.command()
-@click.argument("relationship")
-@click.argument("card")
+@click.argument("relationship", shell_complete=complete.relationships)
+@click.argument("card", shell_complete=complete.cards)
 @click.option("--fields", metavar="a,b", help="Only these fields.")
 @click.option(
     "--via",

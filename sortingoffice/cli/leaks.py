@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from sortingoffice.cli import complete
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core import report as core
 from sortingoffice.errors import OfficeError
@@ -33,7 +34,7 @@ def leaks(ctx: click.Context) -> None:
 
 
 @leaks.command("report")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.option(
     "--to",
     "folder",

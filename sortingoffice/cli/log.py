@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sortingoffice.cli import complete
 from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal
 from sortingoffice.errors import OfficeError
@@ -13,7 +14,9 @@ _COLUMNS = ("at", "what", "rule", "relationship", "message", "actor", "detail")
 
 
 @click.command("log")
-@click.argument("relationship", required=False, default="", metavar="[REL]")
+@click.argument(
+    "relationship", shell_complete=complete.relationships, required=False, default="", metavar="[REL]"
+)
 @click.option("--most", type=click.IntRange(1), default=100, help="No more lines than this, the latest.")
 @click.pass_obj
 def log(terminal: Terminal, relationship: str, most: int) -> None:

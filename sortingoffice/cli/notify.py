@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from sortingoffice.cli import complete
 from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import notified, notify
@@ -33,7 +34,7 @@ class Span(click.ParamType[timedelta]):
 
 
 @click.command("notify")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.cards)
 @click.option("--dry-run", is_flag=True, help="Only show who would be told what.")
 @click.option("--status", is_flag=True, help="Show who was told, and who has answered.")
 @click.option("--again", is_flag=True, help="Ask those who have not answered again.")

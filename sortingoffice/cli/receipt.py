@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from sortingoffice.cli import complete
 from sortingoffice.cli.terminal import Terminal
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import receipts
@@ -14,7 +15,7 @@ from sortingoffice.flows.office import write_private
 
 
 @click.command("consent-receipt")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.option("--values", is_flag=True, help="With the values that they were given.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Not to be there yet."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sortingoffice.cli import complete
 from sortingoffice.cli.terminal import Terminal
 from sortingoffice.flows import rejects as flow
 
@@ -26,7 +27,7 @@ def rejects(ctx: click.Context, near: bool, most: int) -> None:
 
 @rejects.command("accept")
 @click.argument("address")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.pass_obj
 def accept(terminal: Terminal, address: str, relationship: str) -> None:
     """Let ADDRESS, a slip of somebody's, lead to RELATIONSHIP from now on."""

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
-from sortingoffice.cli import clipboard
+from sortingoffice.cli import clipboard, complete
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.cli.when import UNTIL, UNTIL_OR_NEVER
 from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, Unsubscribe, VendorKind
@@ -92,7 +92,7 @@ def pocket(terminal: Terminal, number: int) -> None:
 
 
 @click.command("rotate")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.pass_obj
 def rotate(terminal: Terminal, relationship: str) -> None:
     """Issue a new alias for RELATIONSHIP, and print it; the old one goes on until it is revoked."""
@@ -105,7 +105,7 @@ def rotate(terminal: Terminal, relationship: str) -> None:
 
 
 @click.command("contact")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.argument("address")
 @click.pass_obj
 def contact(terminal: Terminal, relationship: str, address: str) -> None:
@@ -136,7 +136,7 @@ def list_(terminal: Terminal, state: str | None, search: str) -> None:
 
 
 @click.command("show")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.pass_obj
 def show(terminal: Terminal, relationship: str) -> None:
     """Show one relationship: its addresses, contacts and settings."""
@@ -245,7 +245,7 @@ def _ip(text: str) -> str:
 
 
 @click.command("set")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.option("--name", metavar="N")
 @click.option("--site", metavar="D", help="The vendor's domain.")
 @click.option("--kind", type=_words(VendorKind))
@@ -308,7 +308,7 @@ def _judge(terminal: Terminal, relationship: str, sender: str, *, allow: bool) -
 
 
 @click.command("allow")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.argument("sender")
 @click.pass_obj
 def allow(terminal: Terminal, relationship: str, sender: str) -> None:
@@ -317,7 +317,7 @@ def allow(terminal: Terminal, relationship: str, sender: str) -> None:
 
 
 @click.command("refuse")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.argument("sender")
 @click.pass_obj
 def refuse(terminal: Terminal, relationship: str, sender: str) -> None:
@@ -349,7 +349,7 @@ def _view(terminal: Terminal, done: Done) -> dict[str, Any]:
 
 
 @click.command("pause")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.option("--until", type=UNTIL, help="Resume by itself then.")
 @click.pass_obj
 def pause(terminal: Terminal, relationship: str, until: datetime | None) -> None:
@@ -359,7 +359,7 @@ def pause(terminal: Terminal, relationship: str, until: datetime | None) -> None
 
 
 @click.command("resume")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.pass_obj
 def resume(terminal: Terminal, relationship: str) -> None:
     """End a pause, and let go the mail that it held."""
@@ -367,7 +367,7 @@ def resume(terminal: Terminal, relationship: str) -> None:
 
 
 @click.command("revoke")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.option("--properly", is_flag=True, help="Close over 45 days: answers to your requests still pass.")
 @click.pass_obj
 def revoke(terminal: Terminal, relationship: str, properly: bool) -> None:
@@ -382,7 +382,7 @@ def revoke(terminal: Terminal, relationship: str, properly: bool) -> None:
 
 
 @click.command("restore")
-@click.argument("relationship")
+@click.argument("relationship", shell_complete=complete.relationships)
 @click.pass_obj
 def restore(terminal: Terminal, relationship: str) -> None:
     """Undo a revocation or an end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sortingoffice.cli import complete
 from sortingoffice.cli.terminal import Terminal
 from sortingoffice.flows import strangers as flow
 
@@ -11,7 +12,7 @@ _COLUMNS = ("relationship", "identity", "class", "messages", "last", "word")
 
 
 @click.command("strangers")
-@click.argument("relationship", required=False, default="")
+@click.argument("relationship", shell_complete=complete.relationships, required=False, default="")
 @click.pass_obj
 def strangers(terminal: Terminal, relationship: str) -> None:
     """List who wrote to RELATIONSHIP, or to any, and is not its vendor.
