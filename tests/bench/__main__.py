@@ -67,6 +67,8 @@ def _arguments() -> argparse.Namespace:
     asked.add_argument("--no-cases", action="store_true", help="only what --steps and --growth ask for")
     asked.add_argument("--steps", action=argparse.BooleanOptionalAction, default=None)
     asked.add_argument("--growth", action=argparse.BooleanOptionalAction, default=None)
+    asked.add_argument("--grown-aliases", default="1000,100000,1000000", help="what growth compares")
+    asked.add_argument("--grown-queue", default="0,10000,100000", help="messages that wait for a dead host")
     chosen = asked.parse_args()
     if chosen.quick:
         chosen.rounds, chosen.sessions, chosen.sizes = 1, "10", "4"

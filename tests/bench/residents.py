@@ -6,6 +6,7 @@ They are written by the store's own tables, in lots, into a database that `init`
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
@@ -130,7 +131,7 @@ def _message(number: int, now: datetime) -> model.SpooledMessage:
         sender="a@b.example",
         origin="",
         results="",
-        fingerprint=None,
+        fingerprint=hashlib.sha256(b"%d" % number).digest(),
         rule="bound_vendor",
         subject="waits",
         bulk=False,
