@@ -392,3 +392,42 @@ def test_an_ordinary_reply_that_quotes_the_mailbox_passes_turned_round(subtype: 
     for text in judged(message):
         assert MAILBOX not in text
         assert REVERSE not in text
+
+
+HOSTILE: dict[str, bytes] = {
+    "addresses": b"anna@home.example,",
+    "return paths": b"home.example=anna ",
+    "words": b"at dot anna home example ",
+    "comments": b"<!--",
+    "tags": b"<a b='",
+    "attributions": b"On 1 Nov 2026, at 10:00, anna@home.example wrote:\n> x\n",
+    "references": b"&#97",
+    "ends of ASCII85": b"~>",
+    "yEnc": b"=ybegin x\n",
+    "numbers": b"97 ",
+    "encoded words": b"=?utf-8?q?",
+    "IMAP's UTF-7": b"&AEA",
+    "bzip2": b"BZh91AY&SY",
+    "compressed RTF": b"\0\1\0\0\0\0\0\0LZFu",
+    "zip entries": b"PK\x03\x04\x14\0\0\0\x08\0" + bytes(16) + b"\1\0\0\0a",
+    "zlib streams": zlib.compress(b"a"),
+}
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_hostile_repetition_costs_linear_time(unit: str) -> None:
+    """Quadratic work would take tens of seconds; the worst of these takes a quarter of one."""
+    octets = HOSTILE[unit] * (60_000 // len(HOSTILE[unit]))
+    started = time.process_time()
+    gated(leaks.attached("application/octet-stream", octets))
+    if octets.isascii():
+        gated(leaks.alone(leaks.part("text/html; charset=utf-8", octets, "8bit")))
+    assert time.process_time() - started < 5
+
+
+def test_what_stands_across_two_windows_of_a_long_text_is_found_in_its_place() -> None:
+    sought = Secrets(secrets.addresses([MAILBOX]))
+    for start in (secrets.WINDOW - 9, secrets.WINDOW - 1, secrets.WINDOW):
+        text = " " * start + MAILBOX + " x" * 9000
+        [hit] = sought.hits(text)
+        assert text[hit.start : hit.end] == MAILBOX

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 
@@ -76,8 +76,8 @@ _MONTHS = tuple(
         "December Dec Dezember Dez décembre diciembre dicembre",
     )
 )
-# Pictures of a person are asked for by it (gravatar.com), and so are they in mailing tools.
-_DIGEST = re.compile(r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})(?![0-9A-Za-z])")
+WINDOW = 1 << 19  # characters that are searched at once
+_OVERLAP = 1 << 12  # more than an address takes, spaced out and in markup
 _LETTERS = 0x530  # letters below are Latin, Greek or Cyrillic: above, scripts write without blanks
 
 
@@ -175,6 +175,20 @@ class Secrets:
 
         exact  whether the letters around count (`mail.readings.Reading`)
         """
+        if len(text) <= WINDOW:
+            return tuple(self._hits(text, exact=exact))
+        # One call over megabytes would hold up every other session of the process.
+        found: dict[Hit, None] = {}
+        for first in range(0, len(text), WINDOW):
+            window = text[max(0, first - _OVERLAP) : first + WINDOW]
+            offset = max(0, first - _OVERLAP)
+            for hit in self._hits(window, exact=exact):
+                if not hit.around:
+                    hit = replace(hit, start=hit.start + offset, end=hit.end + offset)
+                found[hit] = None
+        return tuple(found)
+
+    def _hits(self, text: str, *, exact: bool) -> list[Hit]:
         skeleton = text.translate(self._table)
         found: list[Hit] = []
         positions: list[int] | None = None
@@ -190,11 +204,11 @@ class Secrets:
                 found.append(Hit(needle.secret, 0, 0, _turned(needle, text, self._table)))
             elif needle.spoken_in(without):
                 found += _otherwise(needle, text, skeleton, exact=exact)
-        hashed = _DIGEST.findall(text) if self._digests else ()
-        for digest in dict.fromkeys(each.lower() for each in hashed):
-            if digest in self._digests:
-                found.append(Hit(self._digests[digest], 0, 0, f"[[{digest}]]"))
-        return tuple(found)
+        lower = text.lower() if self._digests else ""
+        found += [
+            Hit(secret, 0, 0, f"[[{digest}]]") for digest, secret in self._digests.items() if digest in lower
+        ]
+        return found
 
 
 def addresses(mailboxes: Iterable[str]) -> tuple[Secret, ...]:
@@ -297,6 +311,7 @@ def _address(secret: Secret, table: Folding) -> _Needle:
 
 
 def _digests(secret: Secret) -> Iterator[str]:
+    """Pictures of a person are asked for by them (gravatar.com), and so are persons in mailing tools."""
     if secret.kind is Kind.ADDRESS:
         octets = secret.text.lower().encode()
         for name in ("md5", "sha1", "sha256"):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 MAX_STREAMS = 20_000
+_MOST_ENGINES = 500  # of those that take megabytes each
 _TRIAL = 256
 _PIECE = 1 << 20
 _LOCAL = b"PK\x03\x04"
@@ -65,7 +66,7 @@ class Rule:
 
 
 class _Engine(Protocol):
-    def decompress(self, octets: bytes, most: int, /) -> bytes: ...
+    def decompress(self, octets: bytes | memoryview, most: int, /) -> bytes: ...
 
 
 def shut(octets: bytes) -> str:
@@ -124,19 +125,22 @@ def _inflated(octets: bytes, at: int, bits: int, budget: Allowance) -> bytes:
 
 
 def _bzip2(octets: bytes, budget: Allowance) -> Iterator[bytes]:
-    for match in _BZIP2.finditer(octets):
-        yield _expanded(bz2.BZ2Decompressor(), octets[match.start() :], budget)
+    for count, match in enumerate(_BZIP2.finditer(octets)):
+        if count == _MOST_ENGINES:
+            budget.spent = True
+            return
+        yield _expanded(bz2.BZ2Decompressor(), memoryview(octets)[match.start() :], budget)
 
 
 def _lzma(octets: bytes, budget: Allowance) -> Iterator[bytes]:
     at = octets.find(_XZ)
     if at >= 0:
-        yield _expanded(lzma.LZMADecompressor(memlimit=1 << 27), octets[at:], budget)
+        yield _expanded(lzma.LZMADecompressor(memlimit=1 << 27), memoryview(octets)[at:], budget)
     elif _LZMA.match(octets):
         yield _expanded(lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=1 << 27), octets, budget)
 
 
-def _expanded(engine: _Engine, octets: bytes, budget: Allowance) -> bytes:
+def _expanded(engine: _Engine, octets: memoryview | bytes, budget: Allowance) -> bytes:
     try:
         content = engine.decompress(octets, budget.left + 1)
     except (OSError, ValueError, EOFError, lzma.LZMAError, MemoryError):
@@ -171,9 +175,9 @@ def _zipped(octets: bytes, budget: Allowance) -> Iterator[bytes]:
         if method == 8:
             yield _inflated(octets, start, -15, budget)
         elif method == 12:
-            yield _expanded(bz2.BZ2Decompressor(), octets[start:], budget)
+            yield _expanded(bz2.BZ2Decompressor(), memoryview(octets)[start:], budget)
         elif method == 14 and (made := _lzma_entry(octets[start : start + 9])) is not None:
-            yield _expanded(made, octets[start + 9 :], budget)
+            yield _expanded(made, memoryview(octets)[start + 9 :], budget)
 
 
 def _lzma_entry(head: bytes) -> lzma.LZMADecompressor | None:

@@ -28,6 +28,8 @@ _ARCHIVES = tuple(
     bytes.fromhex(head)
     for head in "504b0304 1f8b08 7801 785e 789c 78da 425a68 fd377a 377abc 526172 28b52f".split()
 )
+_SHOWN = re.compile(rb"[\])>]\s{0,4}TJ\s")  # PDF 32000-1 §9.4.3: text in an array
+_WINDOW, _OVERLAP = 1 << 19, 1 << 8
 _STRING = re.compile(rb"(?:[\x20-\x7e\t\r\n]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}){5,}+")
 _TEXTUAL = bytes(set(range(0x20, 0x7F)) | {9, 10, 12, 13, 27} | set(range(0x80, 0x100)))
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -145,7 +147,7 @@ def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading
 def _split_up(octets: bytes, marked: str | None, budget: Budget) -> Iterator[Reading]:
     """RTF, a PDF's text or XML: there a word is cut by what sets it."""
     begin = octets[:200].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
-    if not (begin.startswith((b"{\\rtf", b"%PDF", b"<")) or b"TJ" in octets):
+    if not (begin.startswith((b"{\\rtf", b"%PDF", b"<")) or _SHOWN.search(octets)):
         return
     text = layers.unescape(charset.decode(octets, marked or ("utf-8" if begin[:1] == b"<" else "latin-1")))
     for pattern in (_RTF_WORD, _PDF_GAP, _TAG):
@@ -156,4 +158,8 @@ def _split_up(octets: bytes, marked: str | None, budget: Budget) -> Iterator[Rea
 
 def _strings(octets: bytes) -> str:
     """What is text in binary data, in ASCII, UTF-8 or UTF-16; a run a line."""
-    return b"\n".join(_STRING.findall(octets.replace(b"\0", b""))).decode("utf-8", "replace")
+    plain = octets.replace(b"\0", b"")
+    found: list[bytes] = []
+    for at in range(0, len(plain), _WINDOW):  # one call over megabytes would hold up every other session
+        found += _STRING.findall(plain, max(0, at - _OVERLAP), at + _WINDOW)
+    return b"\n".join(found).decode("utf-8", "replace")
