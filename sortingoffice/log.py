@@ -39,13 +39,13 @@ def start(*, debug: bool = False) -> None:
 def event(name: str, **fields: object) -> None:
     """Something that an operator may count on seeing."""
     if _logger.isEnabledFor(logging.INFO):
-        _logger.info(line(name, fields))
+        _write(logging.INFO, line(name, fields))
 
 
 def debug(name: str, **fields: object) -> None:
     """Detail that may name a person's address; off unless asked for."""
     if _logger.isEnabledFor(logging.DEBUG):
-        _logger.debug(line(name, fields))
+        _write(logging.DEBUG, line(name, fields))
 
 
 def bug(name: str, error: BaseException, **fields: object) -> None:
@@ -55,7 +55,12 @@ def bug(name: str, error: BaseException, **fields: object) -> None:
         for frame in traceback.extract_tb(error.__traceback__)
     ]
     shown = {**fields, "error": f"{type(error).__name__}: {error}", "at": " < ".join(reversed(frames[-6:]))}
-    _logger.error(line(name, shown))
+    _write(logging.ERROR, line(name, shown))
+
+
+def _write(level: int, text: str) -> None:
+    """As `_logger.log`, which looks through the stack for a file and a line that no format of ours shows."""
+    _logger.handle(logging.LogRecord(_logger.name, level, "", 0, text, (), None))
 
 
 def line(name: str, fields: dict[str, object]) -> str:

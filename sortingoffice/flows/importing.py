@@ -107,7 +107,9 @@ def _json(text: str) -> list[Mapping[str, Any]]:
     except (ValueError, RecursionError):
         raise OfficeError("the file is no JSON that can be read") from None
     if isinstance(found, dict) and "sortingoffice" in found:
-        raise OfficeError("this is a Sorting Office's own export, put together anew: give it as it was written")
+        raise OfficeError(
+            "this is a Sorting Office's own export, put together anew: give it as it was written"
+        )
     if isinstance(found, dict):
         found = _inside(found)
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):

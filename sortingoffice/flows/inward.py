@@ -171,10 +171,7 @@ def put(
     )
     spool.put(tx, spooled, (delivery,))
     relationship = unsubscribe.noted(relationship, arrival.message)
-    relationships.update(
-        tx,
-        replace(relationship, received=relationship.received + 1, pixels=relationship.pixels + loaded.pixels),
-    )
+    relationships.count(tx, relationship.id, pixels=loaded.pixels)
     disclose.remember_inbound(tx, office, relationship, arrival.message, arrival.now, arrival.computed)
     if arrival.envelope.sender is not None:  # a report of a failure is no answer
         notified.acknowledge(tx, relationship, arrival.message, arrival.now)
@@ -324,7 +321,8 @@ def _opened(tx: Transaction, arrival: Arrival, known: Known) -> Relationship:
     if first and relationships.bind(tx, Binding(0, relationship.id, who, "learned", arrival.now)):
         _event(tx, arrival, relationship, "bound", "first_proof", who)
     if relationship.state is RelationshipState.UNBOUND:
-        return replace(relationship, state=RelationshipState.ACTIVE, name=who or relationship.name)
+        relationship = replace(relationship, state=RelationshipState.ACTIVE, name=who or relationship.name)
+        relationships.update(tx, relationship)
     return relationship
 
 

@@ -124,10 +124,7 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         metrics.refused("data", early.verdict.value, early.rule)
         return early.reply
     if peer.account_id is None:
-        auth, scan = await asyncio.gather(
-            _authenticated(office, peer, envelope.sender, raw, message),
-            _scanned(office, peer, envelope, raw),
-        )
+        auth, scan = await _looked_up(office, peer, envelope, raw, message)
     else:
         auth, scan = Authentication(), Scan.CLEAN
     computed = Computed(large=len(raw) > LARGE)
@@ -178,6 +175,15 @@ def split(raw: bytes, most: int) -> Message:
     if head.separator or b"\n" in head.body:  # where the body begins was seen
         return replace(head, body=raw[2 * most - len(head.body) :])
     return replace(head, fields=(*head.fields, Field(b"", raw[: most + 1])))
+
+
+async def _looked_up(
+    office: Office, peer: Peer, envelope: Envelope, raw: bytes, message: Message
+) -> tuple[Authentication, Scan]:
+    authenticated = _authenticated(office, peer, envelope.sender, raw, message)
+    if not office.config.scanner.rspamd_url:  # two tasks less, for each message
+        return await authenticated, Scan.CLEAN
+    return await asyncio.gather(authenticated, _scanned(office, peer, envelope, raw))
 
 
 async def _authenticated(

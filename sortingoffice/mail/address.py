@@ -17,6 +17,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -58,7 +59,7 @@ class Address:
     @property
     def normal(self) -> str:
         """The form in which addresses are compared and stored: all lower case."""
-        return f"{quote_local(lower(self.local))}@{self.domain}"
+        return f"{_normal_local(self.local)}@{self.domain}"
 
     @property
     def ascii(self) -> bool:
@@ -71,6 +72,11 @@ def quote_local(local: str) -> str:
     if _DOT_STRING.fullmatch(local):
         return local
     return '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@lru_cache(4096)
+def _normal_local(local: str) -> str:
+    return quote_local(lower(local))
 
 
 def lower(text: str) -> str:

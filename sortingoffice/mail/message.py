@@ -10,9 +10,11 @@ Sources: RFC 5322 §2.1, §2.2; RFC 5321 §4.1.1.4 (lines end in CR LF).
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 # A line of a header block that starts a field: a name of printable ASCII but the colon (RFC 5322
 # §3.6.8), then blanks that obsolete syntax allows (§4.5), then the colon.
@@ -60,6 +62,11 @@ def field(name: str, value: str | bytes) -> Field:
     return Field(encoded, encoded + b": " + octets + b"\r\n")
 
 
+@lru_cache(1024)
+def _key(name: str) -> bytes:
+    return name.encode("ascii").lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message, or one entity of a MIME tree.
@@ -74,6 +81,10 @@ class Message:
     fields: tuple[Field, ...]
     separator: bytes
     body: bytes
+    # By name in lower case, made when it is first asked for: a message is asked for its fields some 50 times.
+    _index: dict[bytes, list[Field]] | None = dataclasses.field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def parse(cls, raw: bytes) -> Message:
@@ -103,11 +114,20 @@ class Message:
         return b"".join(field.raw for field in self.fields)
 
     def all(self, name: str) -> Iterator[Field]:
-        wanted = name.encode("ascii").lower()
-        return (field for field in self.fields if field.name.lower() == wanted)
+        return iter(self._named(name))
 
     def first(self, name: str) -> Field | None:
-        return next(self.all(name), None)
+        found = self._named(name)
+        return found[0] if found else None
+
+    def _named(self, name: str) -> Sequence[Field]:
+        index = self._index
+        if index is None:
+            index = {}
+            for each in self.fields:
+                index.setdefault(each.name.lower(), []).append(each)
+            object.__setattr__(self, "_index", index)  # it follows from the fields
+        return index.get(_key(name), ())
 
     def value(self, name: str) -> bytes | None:
         """The first such field's unfolded value; None where there is none."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from sortingoffice import log
 from sortingoffice.core.model import Peer
 from sortingoffice.mail import arc, dkim, dmarc, spf
 from sortingoffice.mail.address import Address
-from sortingoffice.mail.asking import Program
+from sortingoffice.mail.asking import Program, Question
 from sortingoffice.mail.authentication import (
     ArcResult,
     Authentication,
@@ -27,7 +27,7 @@ from sortingoffice.mail.authentication import (
 )
 from sortingoffice.mail.dmarc import Discovery
 from sortingoffice.mail.message import Message
-from sortingoffice.net.resolver import Memo, Resolver, Step
+from sortingoffice.net.resolver import Ended, Memo, Resolver, Step
 
 T = TypeVar("T")
 
@@ -55,25 +55,24 @@ async def authenticate(
     at = now or datetime.now(UTC)
     author = dmarc.author_domain(message)
     run = _Runner(resolver, asyncio.get_running_loop().time() + deadline, len(raw))
-    by_spf, by_dkim, by_arc, _ = await asyncio.gather(
-        run("spf", spf.check(peer.ip, peer.helo, sender, now=at), _no_spf(peer, sender)),
-        run(
-            "dkim", dkim.verify(message, at), (DkimResult(Result.TEMPERROR, reason="not found out in time"),)
-        ),
-        run("arc", arc.validate(message), ArcResult(Result.TEMPERROR, reason="not found out in time")),
+    by_spf = run("spf", spf.check(peer.ip, peer.helo, sender, now=at), _no_spf(peer, sender))
+    by_dkim = run(
+        "dkim", dkim.verify(message, at), (DkimResult(Result.TEMPERROR, reason="not found out in time"),)
+    )
+    by_arc = run("arc", arc.validate(message), ArcResult(Result.TEMPERROR, reason="not found out in time"))
+    waiting = [each.wait() for each in (by_spf, by_dkim, by_arc) if each.unfinished]
+    if waiting:
         # The policy is looked up while the others ask; its answers wait in the runner's memo.
-        run(
-            "dmarc",
-            dmarc.evaluate(author, SpfResult(Result.NONE), (), discovery=discovery),
-            DmarcResult(Result.NONE),
-        ),
-    )
-    by_dmarc = await run(
+        policy = dmarc.evaluate(author, SpfResult(Result.NONE), (), discovery=discovery)
+        waiting.append(run("dmarc", policy, DmarcResult(Result.NONE)).wait())
+        await asyncio.gather(*waiting)
+    by_dmarc = run(
         "dmarc",
-        dmarc.evaluate(author, by_spf, by_dkim, discovery=discovery),
-        dmarc.unreachable(author, by_spf, by_dkim),
+        dmarc.evaluate(author, by_spf.value, by_dkim.value, discovery=discovery),
+        dmarc.unreachable(author, by_spf.value, by_dkim.value),
     )
-    return Authentication(by_spf, by_dkim, by_dmarc, by_arc, author, peer.ip)
+    await by_dmarc.wait()
+    return Authentication(by_spf.value, by_dkim.value, by_dmarc.value, by_arc.value, author, peer.ip)
 
 
 def _no_spf(peer: Peer, sender: Address | None) -> SpfResult:
@@ -88,18 +87,50 @@ class _Runner:
     """Runs the programs about one message: one deadline, one memo of answers."""
 
     def __init__(self, resolver: Resolver, until: float, size: int):
-        self._resolver = resolver
-        self._until = until
-        self._memo: Memo = {}
-        self._step: Step | None = asyncio.to_thread if size > LARGE else None
+        self.resolver = resolver
+        self.until = until
+        self.memo: Memo = {}
+        self.step: Step | None = asyncio.to_thread if size > LARGE else None
 
-    async def __call__(self, method: str, program: Program[T], otherwise: T) -> T:
-        """The program's result, or `otherwise` where it is late or we fail."""
+    def __call__(self, method: str, program: Program[T], otherwise: T) -> _Run[T]:
+        """Begin a program: here and now as far as answers are known, mostly to its end."""
+        run = _Run(self, method, program, otherwise)
+        if self.step is None:
+            try:
+                found = self.resolver.begun(program, self.memo)
+            except Exception as error:
+                log.bug("authentication-failed", error, method=method)
+                run.unfinished = False
+            else:
+                if isinstance(found, Ended):
+                    run.value, run.unfinished = found.result, False
+                else:
+                    run.at = found
+        return run
+
+
+class _Run(Generic[T]):
+    """One program.  `value` is its result, or what was given instead where it is late or we fail."""
+
+    def __init__(self, runner: _Runner, method: str, program: Program[T], otherwise: T):
+        self.value = otherwise
+        self.unfinished = True
+        self.at: Question | None = None
+        self._runner = runner
+        self._method = method
+        self._program = program
+
+    async def wait(self) -> None:
+        if not self.unfinished:
+            return
+        runner = self._runner
         try:
-            async with asyncio.timeout_at(self._until):
-                return await self._resolver.run(program, memo=self._memo, step=self._step)
+            async with asyncio.timeout_at(runner.until):
+                self.value = await runner.resolver.run(
+                    self._program, memo=runner.memo, step=runner.step, at=self.at
+                )
         except TimeoutError:
-            log.event("authentication-late", method=method)
+            log.event("authentication-late", method=self._method)
         except Exception as error:
-            log.bug("authentication-failed", error, method=method)
-        return otherwise
+            log.bug("authentication-failed", error, method=self._method)
+        self.unfinished = False

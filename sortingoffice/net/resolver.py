@@ -17,7 +17,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import dns.asyncresolver
 import dns.exception
@@ -92,8 +92,29 @@ class Resolver:
             task.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(task)  # one who stops waiting must not stop the others
 
+    def begun(self, program: Program[T], memo: Memo) -> Question | Ended[T]:
+        """Drive a program as far as answers are known, without waiting: to its end, or to the question that
+        `run` goes on with."""
+        now = asyncio.get_running_loop().time()
+        found = _advanced(program, None)
+        while isinstance(found, Question):
+            answer = memo.get(found)
+            if answer is None:
+                kept = self._cache.get((found.name.lower().rstrip("."), found.type))
+                if kept is None or kept[0] <= now:
+                    break
+                answer = memo[found] = kept[1]
+            found = _advanced(program, answer)
+        return found
+
     async def run(
-        self, program: Program[T], *, most: int = 150, memo: Memo | None = None, step: Step | None = None
+        self,
+        program: Program[T],
+        *,
+        most: int = 150,
+        memo: Memo | None = None,
+        step: Step | None = None,
+        at: Question | None = None,
     ) -> T:
         """Drive a program to its end.
 
@@ -102,16 +123,22 @@ class Resolver:
         memo  answers that programs about one message share, whatever their TTL
         step  how the program is advanced: asyncio.to_thread for one that computes for long between
               its questions; None: here
+        at    the question where `begun` left it
         """
         answers: Memo = {} if memo is None else memo
         asked = 0
         answer: Answer | None = None
+        found: Question | Ended[T]
         try:
             while True:
-                found = _advanced(program, answer) if step is None else await step(_advanced, program, answer)
-                if isinstance(found, _Ended):
-                    result: T = found.result
-                    return result
+                if at is not None:
+                    found, at = at, None
+                elif step is None:
+                    found = _advanced(program, answer)
+                else:
+                    found = await step(_advanced, program, answer)
+                if isinstance(found, Ended):
+                    return found.result
                 answer = answers.get(found)
                 if answer is None:
                     asked += 1
@@ -170,17 +197,17 @@ class Resolver:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ended:
+class Ended(Generic[T]):
     """A program's return; StopIteration can't leave a thread or a coroutine."""
 
-    result: Any
+    result: T
 
 
-def _advanced(program: Program[Any], answer: Answer | None) -> Question | _Ended:
+def _advanced(program: Program[T], answer: Answer | None) -> Question | Ended[T]:
     try:
         return next(program) if answer is None else program.send(answer)
     except StopIteration as stop:
-        return _Ended(stop.value)
+        return Ended(stop.value)
 
 
 def _asker(nameservers: tuple[Endpoint, ...], timeout: float) -> dns.asyncresolver.Resolver:

@@ -28,6 +28,12 @@ _TAKEN = _BY_SLUG.with_only_columns(_relationship.c.id)
 # FOR NO KEY UPDATE; SQLite, which has one writer, needs and says nothing.
 _HELD_BY_ID = _BY_ID.with_for_update(key_share=True)
 _HELD_BY_SLUG = _BY_SLUG.with_for_update(key_share=True)
+# Only what changes: every other column would have its indexes and foreign keys looked at, too.
+_COUNT = (
+    _relationship.update()
+    .where(_relationship.c.id == sa.bindparam("of"))
+    .values(received=_relationship.c.received + 1, pixels=_relationship.c.pixels + sa.bindparam("more"))
+)
 _EVERY = sa.select(_relationship).where(_OF_ACCOUNT).order_by(_relationship.c.id)
 _NAMES = sa.select(_relationship.c.id, _relationship.c.slug, _relationship.c.name).where(_OF_ACCOUNT)
 _NOW = sa.bindparam("now", type_=schema.Instant)
@@ -89,6 +95,11 @@ def add(tx: Transaction, relationship: Relationship) -> Relationship:
 
 def update(tx: Transaction, relationship: Relationship) -> None:
     schema.update(tx, relationship)
+
+
+def count(tx: Transaction, relationship_id: int, *, pixels: int = 0) -> None:
+    """One message more was received, with so many tracking pixels in it."""
+    run(tx, _COUNT, {"of": relationship_id, "more": pixels})
 
 
 def by_id(tx: Transaction, relationship_id: int) -> Relationship | None:

@@ -111,6 +111,15 @@ def run(tx: sa.Connection, statement: sa.Executable, given: Mapping[str, Any]) -
     return Rows(cursor, compiled.converts)
 
 
+def say(tx: sa.Connection, text: str) -> None:
+    """Run a command that has no values and returns nothing, in the transaction of `tx`."""
+    driver: Any = tx.connection.dbapi_connection
+    try:
+        driver.execute(text).close()
+    except tx.dialect.dbapi.Error as error:  # type: ignore[union-attr]
+        raise _told(tx, text, error) from error
+
+
 def _compile(statement: sa.Executable, dialect: sa.Dialect, names: tuple[str, ...]) -> _Compiled:
     compiled: Any = statement.compile(dialect=dialect, column_keys=list(names) or None)  # type: ignore[attr-defined]
     if compiled.post_compile_params or compiled.literal_execute_params:

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 from sortingoffice import failpoint, metrics
 from sortingoffice.store import engine, handover
 from sortingoffice.store.handover import Births, Desk
+from sortingoffice.store.statement import say
 
 T = TypeVar("T")
 
@@ -160,11 +161,11 @@ class Writer:
         """Run one write so that its failure leaves the `kept` ones before it as they are."""
         born = births.count if births is not None else 0
         if kept:
-            tx.exec_driver_sql("SAVEPOINT one")
+            say(tx, "SAVEPOINT one")
         try:
             value = job.run(tx)
             if kept:
-                tx.exec_driver_sql("RELEASE SAVEPOINT one")
+                say(tx, "RELEASE SAVEPOINT one")
             elif not engine.intact(tx):
                 raise RuntimeError("a write failed, and swallowed its error")
         except BaseException as error:
@@ -173,8 +174,8 @@ class Writer:
             if births is not None:
                 births.forget(born)
             if kept:
-                tx.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
-                tx.exec_driver_sql("RELEASE SAVEPOINT one")
+                say(tx, "ROLLBACK TO SAVEPOINT one")
+                say(tx, "RELEASE SAVEPOINT one")
             else:
                 tx.rollback()
                 tx.begin()
