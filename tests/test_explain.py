@@ -217,3 +217,10 @@ def test_without_a_mail_the_two_ends_are_needed(anna: Person) -> None:
     assert anna.says("explain").status == 2
     assert anna.says("explain", "--from", MAILBOX).status == 2
     assert json.loads(anna.out("explain", "--from", "a@b.example", "--to", "x@sort.example", "--json"))
+
+
+def test_the_document_names_the_rules_in_their_order() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "cards.md").read_text()
+    table = text.partition("| rule | says no where |")[2].partition("\n\n")[0]
+    assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == list(cards.STEPS)
+    assert "`leak_guard`" in text
