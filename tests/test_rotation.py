@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sortingoffice.cli.stage import MAILBOX, until
 from sortingoffice.core.model import Account, Sensitivity
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import accounts as account_flows
@@ -22,6 +24,8 @@ from sortingoffice.mail import cipher
 from sortingoffice.store import accounts, backup, chain, schema
 from sortingoffice.store.database import Database
 from tests.desk import Desk, assigned, open_desk, text, waits
+from tests.office import Office as Running
+from tests.office import written
 from tests.person import Person
 
 
@@ -299,3 +303,34 @@ def test_options_of_a_rotation_that_make_no_sense_are_a_usage_error(
     person: Person, options: tuple[str, ...]
 ) -> None:
     assert person.says("admin", "key", "rotate", *options).status == 2
+
+
+# ---- while it runs ---------------------------------------------------------------------------------
+
+
+def test_the_running_office_sends_cards_before_during_and_after(office: Running) -> None:
+    stage = office.stage
+    stage.command("card", "set", "home.city=Berlin", "home.street=Lindenweg 4")
+    shop = office.fresh()
+    stage.command("grant", shop.slug, "home")
+
+    def asked(subject: str, field: str) -> bytes:
+        to = shop.contact()
+        head = (f"From: {MAILBOX}", f"To: {to}")
+        office.from_home(to, written(*head, subject=subject, body=f"#card home {field}\r\n"))
+        return office.vendor(subject).body
+
+    assert b"City: Berlin" in asked("before", "city")
+    assert stage.json("admin", "key", "rotate", "--office")["state"] == "begun"
+    assert b"Street: Lindenweg 4" in asked("during", "street")
+    stage.command("card", "set", "home.street=Elbe 1")  # this process has the new key, the office the old one
+    assert b"Street: Elbe 1" in asked("still", "street")
+    assert stage.daemon is not None
+    stage.daemon.send_signal(signal.SIGHUP)
+    until(lambda: "reloaded" in stage.log, "the reload")
+    assert stage.json("admin", "key", "rotate", "--office", "--finish")["state"] == "finished"
+    assert stage.json("admin", "key", "rotate", "--account", "anna")["values"] == 3
+    stage.command("card", "set", "home.city=Hamburg")
+    assert b"City: Hamburg" in asked("after", "city")
+    rows = stage.json("disclosures", shop.slug)
+    assert [row["field"] for row in rows] == ["city", "street", "street", "city"]
