@@ -69,7 +69,7 @@ async def rcpt(office: Office, peer: Peer, sender: Address | None, recipient: Ad
             return _SHUT_OUT
         if seconds:
             await asyncio.sleep(seconds)
-    decision, found = await office.db.read(_judge_recipient, office, peer, recipient)
+    decision, found = await office.db.glance(_judge_recipient, office, peer, recipient)
     if decision.verdict is Verdict.REFUSE:
         log.event("rcpt-refused", peer=peer.ip, rule=decision.rule)
         metrics.refused("rcpt", decision.verdict.value, decision.rule)

@@ -4,6 +4,7 @@ A transaction is a plain synchronous function `fn(tx, …)`.  It cannot await, s
 ever held across the network; it has no effect but on `tx`, so it can be run again.
 
     await db.read(fn, …)    on a reader's thread
+    await db.glance(fn, …)  in the loop itself, where that is quicker: some rows by their keys
     await db.write(fn, …)   in the writer's group: returned means committed
     await db.write_first(fn, …)  the same, before whatever waits
     db.view(fn, …), db.call(fn, …)   the same two, in the caller's thread: commands and tests
@@ -44,6 +45,7 @@ class Database:
         """`url` as in the config: sqlite:///PATH or postgresql://…; raises OfficeError for another."""
         self._engines = engine.open(url)
         self._writer = Writer(self._engines.writer)
+        self._glancing: sa.Connection | None = None
         self._readers = ThreadPoolExecutor(engine.READERS, thread_name_prefix="database-reader")
 
     @property
@@ -92,6 +94,31 @@ class Database:
     ) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, lambda: self._look(fn, *args, **kwargs))
+
+    async def glance(
+        self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `read`, for some rows by their keys: SQLite finds them sooner than a thread would wake up.
+
+        What it can't tell at once, since somebody is at the file, is left to a thread, which may wait.
+        """
+        if self._engines.glance is None:
+            return await self.read(fn, *args, **kwargs)
+        try:
+            if self._glancing is None:
+                self._glancing = self._engines.glance.connect()
+            with self._glancing.begin():
+                return fn(self._glancing, *args, **kwargs)
+        except Exception as error:
+            self._stop_glancing()
+            if not engine.unavailable(error):
+                raise
+        return await self.read(fn, *args, **kwargs)
+
+    def _stop_glancing(self) -> None:
+        connection, self._glancing = self._glancing, None
+        if connection is not None:
+            connection.close()
 
     def call(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A write transaction of its own, here and now."""
@@ -173,6 +200,7 @@ class Database:
         """Finish the writes that wait, and give the connections back."""
         self._writer.close()
         self._readers.shutdown()
+        self._stop_glancing()
         self._engines.close()
 
 

@@ -47,12 +47,17 @@ class OutOfReach(Unavailable, OfficeError):
 
 @dataclass(frozen=True, slots=True)
 class Engines:
+    """glance: reads, and never waits for anybody; None where a database is further away than a thread."""
+
     writer: sa.Engine
     reader: sa.Engine
+    glance: sa.Engine | None = None
 
     def close(self) -> None:
         self.writer.dispose()
         self.reader.dispose()
+        if self.glance is not None:
+            self.glance.dispose()
 
 
 def open(text: str) -> Engines:
@@ -93,8 +98,11 @@ def _sqlite(url: URL) -> Engines:
     event.listen(writer, "begin", _begin_to_write)
     event.listen(writer, "checkin", lambda _, record: record.info["turn"].leave())
     event.listen(writer, "close", lambda _, record: record.info.pop("turn").close())
-    event.listen(reader, "begin", lambda tx: tx.exec_driver_sql("BEGIN"))
-    return Engines(writer, reader)
+    glance = sa.create_engine(url, pool_size=1, connect_args={"timeout": 0})
+    event.listen(glance, "connect", _prepare_sqlite_reader)
+    for each in (reader, glance):
+        event.listen(each, "begin", lambda tx: tx.exec_driver_sql("BEGIN"))
+    return Engines(writer, reader, glance)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
