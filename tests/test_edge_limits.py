@@ -16,7 +16,7 @@ from sortingoffice.core.limits import network
 from sortingoffice.core.rates import Rates
 from sortingoffice.edge import door as doors
 from sortingoffice.edge.door import Room
-from sortingoffice.edge.gate import LOCKED_SECONDS, TRIES, Gate
+from sortingoffice.edge.gate import LOCKED_SECONDS, TRIES, Counts, Gate
 from sortingoffice.edge.peer import plain
 from tests.edge import Client, Flows, client, running, tighten
 
@@ -226,11 +226,15 @@ def test_failures_far_apart_do_not_lock() -> None:
     assert not gate.locked("192.0.2.1", TRIES * 3 * LOCKED_SECONDS / 5)
 
 
-def test_the_gate_remembers_a_bounded_number_of_guessers() -> None:
-    gate = Gate(most=1, most_per_peer=1)
-    for number in range(20_000):
-        gate.failed(f"10.0.{number // 250}.{number % 250}", 1.0)
-    assert len(gate._failures) == 10_000
+def test_a_peer_that_guesses_at_one_process_is_locked_at_all() -> None:
+    counts = Counts(2)
+    one, other = (Gate(most=1, most_per_peer=1, counts=counts.of(number)) for number in (0, 1))
+    for number in range(TRIES):
+        (one, other)[number % 2].failed("192.0.2.1", 100.0)
+    assert one.locked("192.0.2.1", 101.0)
+    assert other.locked("192.0.2.1", 101.0)
+    other.succeeded("192.0.2.1")
+    assert not one.locked("192.0.2.1", 101.0)
 
 
 async def test_a_locked_peers_password_is_not_even_checked() -> None:

@@ -12,16 +12,15 @@ Sources: the design, "Limits and refusals"; RFC 5321 §3.8 (421), §7.3; RFC 429
 from __future__ import annotations
 
 import ipaddress
-from collections import OrderedDict
 from functools import lru_cache
 
 from sortingoffice.core.rates import Rates
+from sortingoffice.core.remembered import Remembered
 
 MINUTE = 60.0
 WINDOW = 3600.0  # seconds that are counted together
 GREYLIST_SECONDS = 240.0  # a sender that comes again after this, and before a day is over, is taken
 GREYLIST_UNTIL = 86_400.0
-_REMEMBERED = 20_000  # of those who are to come again
 _STEP, _LONGEST = 0.5, 5.0  # seconds of waiting, per wrong guess beyond half of the limit, and at most
 
 
@@ -45,6 +44,7 @@ class Peers:
 
     arrivals  its connections in the present minute
     octets    of its messages' content, in the hour
+    failures  logins that failed, and since when
     """
 
     def __init__(self, processes: int = 1) -> None:
@@ -53,7 +53,8 @@ class Peers:
         self._asked = Rates(WINDOW, processes)
         self._unknown = Rates(WINDOW, processes)
         self._messages = Rates(WINDOW, processes)
-        self._greylisted: OrderedDict[tuple[str, ...], float] = OrderedDict()
+        self._greylisted = Remembered()
+        self.failures = Remembered()
 
     def of(self, number: int) -> Peers:
         """The same, for one of the processes."""
@@ -61,7 +62,7 @@ class Peers:
         same.arrivals, same.octets = self.arrivals.of(number), self.octets.of(number)
         same._asked, same._unknown = self._asked.of(number), self._unknown.of(number)
         same._messages = self._messages.of(number)
-        same._greylisted = OrderedDict()
+        same._greylisted, same.failures = self._greylisted, self.failures
         return same
 
     def wait(self, ip: str, now: float, *, most_unknown: int) -> float | None:
@@ -90,9 +91,8 @@ class Peers:
 
     def patient(self, who: tuple[str, ...], now: float) -> bool:
         """Whether this network, sender and recipients came before, long enough ago: then they are taken."""
-        first = self._greylisted.setdefault(who, now)
-        if now - first > GREYLIST_UNTIL:
-            self._greylisted[who] = first = now
-        if len(self._greylisted) > _REMEMBERED:
-            self._greylisted.popitem(last=False)
-        return now - first >= GREYLIST_SECONDS
+        known = self._greylisted.get(who)
+        if known is None or now - known[1] > GREYLIST_UNTIL:
+            self._greylisted.put(who, 1, now)
+            return False
+        return now - known[1] >= GREYLIST_SECONDS

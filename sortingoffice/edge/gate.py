@@ -1,7 +1,7 @@
 """How many may come in: connections in all and per peer, and failed logins per peer.
 
-Promise: a count per peer, nothing else; bounded memory; what entered leaves.  Connections are counted for
-all processes of the office together.
+Promise: a count per peer, nothing else; bounded memory; what entered leaves.  Both are counted for all
+processes of the office together.
 
 Sources: RFC 5321 §7.8; RFC 4954 §9 (guessing); Cormode and Muthukrishnan, "An improved data stream summary:
 the count-min sketch".
@@ -10,11 +10,9 @@ the count-min sketch".
 from __future__ import annotations
 
 import mmap
-from collections import OrderedDict
 
 from sortingoffice.core.limits import Peers, network
 
-_REMEMBERED = 10_000
 TRIES = 10  # failed logins of one peer …
 LOCKED_SECONDS = 900.0  # … within this time lock it for as long
 
@@ -75,14 +73,13 @@ def _places(peer: str) -> tuple[int, ...]:
 
 
 class Gate:
-    """Who may come in, and whose logins failed in this process."""
+    """Who may come in, and whose logins failed."""
 
     def __init__(self, *, most: int, most_per_peer: int, counts: Counts | None = None) -> None:
         self._most = most
         self._most_per_peer = most_per_peer
         self._counts = counts or Counts()
         self.peers = self._counts.peers
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def resize(self, *, most: int, most_per_peer: int) -> None:
         """New limits, for those who come from now on."""
@@ -118,18 +115,16 @@ class Gate:
 
     def failed(self, ip: str, now: float) -> None:
         peer = network(ip)
-        count, since = self._failures.pop(peer, (0, now))
+        count, since = self.peers.failures.get(peer) or (0, now)
         if now - since > LOCKED_SECONDS:
             count, since = 0, now
         count += 1
         # The lock runs from the failure that closed it.
-        self._failures[peer] = (count, now if count >= TRIES else since)
-        if len(self._failures) > _REMEMBERED:
-            self._failures.popitem(last=False)
+        self.peers.failures.put(peer, count, now if count >= TRIES else since)
 
     def succeeded(self, ip: str) -> None:
-        self._failures.pop(network(ip), None)
+        self.peers.failures.forget(network(ip))
 
     def locked(self, ip: str, now: float) -> bool:
-        count, since = self._failures.get(network(ip), (0, 0.0))
+        count, since = self.peers.failures.get(network(ip)) or (0, 0.0)
         return count >= TRIES and now - since <= LOCKED_SECONDS
