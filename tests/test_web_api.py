@@ -357,7 +357,7 @@ async def test_a_vendor_may_be_called_like_a_word_of_ours(site: Site, name: str)
     }
     answer = await client.post("/api/v3/alias/custom/new", json=body)
     assert answer.status_code == 201, answer.text
-    assert answer.json()["email"].startswith(f"{name}.")
+    assert answer.json()["email"].startswith(f"my{name}.")
 
 
 async def test_a_list_is_sorted_both_ways_and_ends(site: Site) -> None:

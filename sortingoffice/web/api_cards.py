@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import FieldType, GrantMode, Sensitivity, Via
-from sortingoffice.flows import cards, grants, ledger, notify
+from sortingoffice.flows import cards, grants, ledger, notified, notify
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.flows.grants import Permission
 from sortingoffice.store import cards as card_rows
@@ -158,6 +158,21 @@ class ChangedField(Out):
     since: Annotated[datetime | None, Field(alias="from")]
 
 
+class NoticeState(Out):
+    """What became of a notice; how: of one that is planned."""
+
+    relationship: str
+    name: str
+    state: str
+    how: str
+    at: datetime | None
+    sent: datetime | None
+    acknowledged: datetime | None
+    bounced: datetime | None
+    silent_from: datetime | None
+    again: bool
+
+
 class NoticeRow(Out):
     """how: "mail", or why they are not written to."""
 
@@ -245,6 +260,10 @@ async def _notify(call: Call, body: Notification, card: str) -> Any:
     return [notify.row(each) for each in steps]
 
 
+async def _notices(call: Call, card: str) -> Any:
+    return await call.office.db.read(notified.status, call.office, call.account, card)
+
+
 async def _who_has(call: Call, what: str) -> Any:
     return await call.office.db.read(ledger.who_has, call.office, call.account, what)
 
@@ -313,6 +332,15 @@ OPERATIONS = (
         _ungrant,
         list[GrantRow],
         query=Telling,
+    ),
+    Operation(
+        "GET",
+        "/cards/{card}/notices",
+        "listNotices",
+        "Who was told of a change, and who has answered",
+        _SCOPE,
+        _notices,
+        list[NoticeState],
     ),
     Operation(
         "POST",

@@ -12,11 +12,13 @@ from pydantic import Field
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import Account, FromForm
+from sortingoffice.core.names import Mark
 from sortingoffice.flows import (
     bymail,
     cardcontacts,
     importing,
     moving,
+    names,
     passkeys,
     relationships,
     settings,
@@ -60,6 +62,19 @@ class PasskeyRow(Out):
     label: str
     created: datetime
     last_used: datetime | None
+
+
+class Named(In):
+    """name: only where the mark is "name"."""
+
+    mark: Annotated[Mark, Field(strict=False)] = Mark.NAME
+    name: Annotated[str, Field(max_length=100)] = ""
+
+
+class NameRow(Out):
+    mark: str
+    name: str
+    looked_for: list[str]
 
 
 class ByMail(Out):
@@ -112,6 +127,22 @@ async def _passkeys(call: Call) -> Any:
 
 async def _remove_passkey(call: Call, number: int) -> None:
     await call.office.db.write(passkeys.remove, call.office, call.account, number, actor=call.actor)
+
+
+async def _names(call: Call) -> Any:
+    return await call.office.db.read(names.every, call.account)
+
+
+async def _mark(call: Call, body: Named) -> Any:
+    return await call.office.db.write(
+        names.add, call.office, call.account, body.mark, body.name, actor=call.actor
+    )
+
+
+async def _unmark(call: Call, body: Named) -> Any:
+    return await call.office.db.write(
+        names.remove, call.office, call.account, body.mark, body.name, actor=call.actor
+    )
 
 
 async def _contacts(call: Call) -> Any:
@@ -173,6 +204,9 @@ OPERATIONS = (
     Operation(
         "DELETE", "/passkeys/{number:int}", "removePasskey", "Remove a passkey", _SCOPE, _remove_passkey
     ),
+    Operation("GET", "/names", "listNames", "Names that no vendor may see", _SCOPE, _names, list[NameRow]),
+    Operation("POST", "/names", "markName", "Keep a name", _SCOPE, _mark, NameRow, Named, status=201),
+    Operation("POST", "/names/remove", "unmarkName", "Keep it no longer", _SCOPE, _unmark, NameRow, Named),
     Operation(
         "GET", "/contacts", "byMailContacts", "Where to ask for an address by mail", _SCOPE, _contacts, ByMail
     ),

@@ -43,6 +43,7 @@ from sortingoffice.web import (
     pages,
     pages_account,
     pages_cards,
+    pages_notify,
     pages_others,
     signin,
 )
@@ -92,6 +93,7 @@ def application(office: Callable[[], Office]) -> Starlette:
             *leave.routes(desk),
             *pages.routes(desk),
             *pages_cards.routes(desk),
+            *pages_notify.routes(desk),
             *pages_others.routes(desk),
             *pages_account.routes(desk),
         ],

@@ -16,6 +16,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from sortingoffice.core import naming
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import (
     Contact,
@@ -149,9 +150,9 @@ def _prefix(host: str) -> str:
     from sortingoffice.mail.publicsuffix import organizational
 
     organization = organizational(host.lower().removeprefix("www.")) or host.lower()
-    return "".join(c for c in organization.partition(".")[0] if c.isascii() and (c.isalnum() or c == "-"))[
-        :20
-    ]
+    name = organization.partition(".")[0]
+    found = "".join(c for c in name if c.isascii() and (c.isalnum() or c == "-"))[:20]
+    return f"my{found}" if naming.prefixed(found) else found  # new.example begins with a word of ours
 
 
 # ---- looking -------------------------------------------------------------------------------------

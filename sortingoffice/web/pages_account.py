@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import FromForm
+from sortingoffice.core.names import Mark
 from sortingoffice.errors import NotThere
 from sortingoffice.flows import (
     accounts,
@@ -18,6 +19,7 @@ from sortingoffice.flows import (
     cardcontacts,
     history,
     moving,
+    names,
     passkeys,
     passwords,
     settings,
@@ -55,6 +57,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         page(desk, "/settings/prefer", _prefer, "POST"),
         page(desk, "/settings/trigger", _trigger, "POST"),
         page(desk, "/settings/from", _from_form, "POST"),
+        page(desk, "/settings/names", _mark_name, "POST"),
+        page(desk, "/settings/names/remove", _unmark_name, "POST"),
         page(desk, "/settings/contacts.vcf", _contacts, "GET"),
         page(desk, "/settings/contacts/renew", _renew, "POST"),
         page(desk, "/log", _log, "GET"),
@@ -164,6 +168,7 @@ def _set_up(tx: Transaction, visit: Visit) -> dict[str, Any]:
     return {
         "mailboxes": [accounts.describe(each) for each in account_rows.mailboxes(tx, visit.account.id)],
         "domains": [each.name for each in domains.every(tx)],
+        "names": names.every(tx, visit.account),
         "contacts": bymail.contacts(tx, visit.office, visit.account),
     }
 
@@ -204,6 +209,26 @@ async def _from_form(visit: Visit) -> Response:
     form = FromForm(visit.said("from_form"))
     await visit.office.db.write(settings.set_from_form, visit.office, visit.account, form, actor=visit.actor)
     return go("/settings", "changed")
+
+
+async def _mark_name(visit: Visit) -> Response:
+    await visit.office.db.write(
+        names.add, visit.office, visit.account, _mark(visit), visit.said("name"), actor=visit.actor
+    )
+    return go("/settings", "changed")
+
+
+async def _unmark_name(visit: Visit) -> Response:
+    await visit.office.db.write(
+        names.remove, visit.office, visit.account, _mark(visit), visit.said("name"), actor=visit.actor
+    )
+    return go("/settings", "changed")
+
+
+def _mark(visit: Visit) -> Mark:
+    if visit.said("mark") not in [each.value for each in Mark]:
+        raise Refused(400, "Choose which name is meant.")
+    return Mark(visit.said("mark"))
 
 
 async def _contacts(visit: Visit) -> Response:

@@ -119,6 +119,7 @@ DONE = {
     "out": "That device is signed out.",
     "written": "Written down.",
     "taken": "Taken: mail to that spelling arrives, too.",
+    "told": "Written: who answers is shown below.",
     "renewed": "Other addresses from now on: take the new file over into your address book.",
 }
 
