@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sortingoffice.core import evidence, naming, report
@@ -64,6 +64,7 @@ DATA = st.fixed_dictionaries(
 
 
 @given(DATA, st.binary(max_size=40))
+@settings(deadline=None)
 def test_a_folder_of_a_strangers_making_is_read_or_refused_never_more(data: object, message: bytes) -> None:
     files = {report.DATA: json.dumps(data).encode(), "messages/1.eml": message}
     try:
@@ -74,6 +75,7 @@ def test_a_folder_of_a_strangers_making_is_read_or_refused_never_more(data: obje
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_any_octets_are_no_report(octets: bytes) -> None:
     with pytest.raises(report.Unreadable):
         report.verify({report.DATA: octets})

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from sortingoffice.cli.stage import MAILBOX, ORDERS, VENDOR, opened, until
+from sortingoffice.core import report as leak_report
 from sortingoffice.flows.strangers import MOST_PROCESSORS
 from sortingoffice.mail import arc, dkim
 from sortingoffice.store import relationships
@@ -280,6 +282,8 @@ def test_a_leak_is_listed_reported_and_verified_without_the_office(office: Offic
     assert MAILBOX not in text, "the person's own address is nobody's business"
     assert "proves to come from lampshop.example" in text
     assert "\x1b" not in text
+    assert "(authenticated stranger: a sender whose own domain vouches" in text
+    assert max(map(len, text.splitlines()[:5])) < 120
     found = verified(folder)
     assert found.returncode == 0, found.stderr
     assert f"signed by {OTHER}, key mail" in found.stdout
@@ -322,17 +326,23 @@ def test_whatever_is_changed_in_a_report_shows(office: Office) -> None:
         (report, changed(lambda d: d["issued"].update(issued="2020-01-01T00:00:00.000000Z"))),
         (report, changed(lambda d: d["evidence"][0]["entry"]["dns_records"].clear())),
         (report, changed(lambda d: d.pop("issued"))),
+        (report, changed(lambda d: d["given_to"].update(name="Somebody Else"))),
+        (report, changed(lambda d: d["log"].pop())),
+        (report, changed(lambda d: d["aliases"][0].update(issued="2020-01-01T00:00:00.000000Z"))),
+        (report, changed(lambda d: d["evidence"][0].update(odds_one_in=1))),
+        (report, changed(lambda d: d.pop("seal"))),
+        (folder / "report.txt", whole[folder / "report.txt"].replace(b"to nobody else", b"to others")),
         (report, b"[" * 100_000),
         (folder / "messages" / "003-more.eml", b"From: x\r\n\r\n"),
     ):
-        path.write_bytes(octets)
-        found = verified(folder)
-        assert found.returncode == 1, path
-        assert "Traceback" not in found.stderr
-        if path in whole:
-            path.write_bytes(whole[path])
-        else:
-            path.unlink()
+        files = {each.relative_to(folder).as_posix(): each.read_bytes() for each in whole}
+        files[path.relative_to(folder).as_posix()] = octets
+        with suppress(leak_report.Unreadable):
+            assert not all(each.holds for each in leak_report.verify(files)), path
+    report.write_bytes(whole[report].replace(b"lampshop", b"lampshup"))
+    found = verified(folder)
+    assert (found.returncode, "Traceback" in found.stderr) == (1, False)
+    report.write_bytes(whole[report])
     assert verified(folder).returncode == 0
 
 

@@ -96,7 +96,7 @@ def verify(ctx: click.Context, folder: Path) -> None:
 
 def _files(folder: Path) -> dict[str, bytes]:
     """What is in the folder, by name; links are not followed out of it."""
-    paths = [folder / core.DATA, *sorted((folder / core.MESSAGES).glob("*.eml"))]
+    paths = [folder / core.DATA, folder / core.TEXT, *sorted((folder / core.MESSAGES).glob("*.eml"))]
     found = {
         path.relative_to(folder).as_posix(): path
         for path in paths

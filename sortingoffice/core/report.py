@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sortingoffice.core import evidence
+from sortingoffice.core.binding import Stranger
 from sortingoffice.core.evidence import Evidence
 from sortingoffice.mail import asking, dkim, trace
 from sortingoffice.mail.asking import Answer, Outcome, Question
@@ -30,10 +31,18 @@ TEXT, DATA, MESSAGES = "report.txt", "report.json", "messages"
 _HOW = (
     "  Each message's SHA-256 is that of its file. Each entry of report.json carries a hash: the SHA-256 of",
     "  the previous entry's hash followed by the entry as JSON with sorted keys and no blanks; the first one",
-    '  follows the hash of "issued". DKIM signatures verify with the key records in "dns_records", as they',
-    "  were in DNS when the message came. `sortingoffice leaks verify FOLDER` does all of it, without any",
-    "  access to the office that made the report.",
+    '  follows the hash of "issued". The seal of report.json is the SHA-256 of all of it but the seal, in',
+    "  the same form, with this text's own SHA-256 in it: who was told the seal on the day of the report can",
+    "  tell that nothing was changed since. DKIM signatures verify with the key records in",
+    '  "dns_records", as they were in DNS when the message came. `sortingoffice leaks verify FOLDER` does',
+    "  all of it, without any access to the office that made the report.",
 )
+
+_MEANING: Mapping[str, str] = {
+    Stranger.AUTHENTICATED: "a sender whose own domain vouches for the message, and who is not that party",
+    Stranger.UNAUTHENTICATED: "a sender for whom no domain vouches",
+    Stranger.FORGED: "a sender who uses that party's name without its proof",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +104,17 @@ def write(case: Case) -> dict[str, bytes]:
         ],
     }
     files = {names[each.id]: each.raw for each in case.kept}
-    files[DATA] = json.dumps(data, indent=2, ensure_ascii=True).encode("ascii") + b"\n"
     files[TEXT] = ("\n".join(_text(case, names)) + "\n").encode()
+    data["text_sha256"] = hashlib.sha256(files[TEXT]).hexdigest()
+    data["seal"] = _seal(data)
+    files[DATA] = json.dumps(data, indent=2, ensure_ascii=True).encode("ascii") + b"\n"
     return files
+
+
+def _seal(data: Mapping[str, Any]) -> str:
+    """Over everything that the report says, but for the seal itself."""
+    said = {name: value for name, value in data.items() if name != "seal"}
+    return hashlib.sha256(evidence.canonical(said)).hexdigest()
 
 
 def _text(case: Case, names: Mapping[int, str]) -> Iterable[str]:
@@ -118,6 +135,8 @@ def _text(case: Case, names: Mapping[int, str]) -> Iterable[str]:
         yield f"Also       {_shown(other)}, issued {_when(at)}"
     yield ""
     yield f"Others wrote to it. {len(case.kept)} of their messages are kept as evidence:"
+    for standing in dict.fromkeys(each.standing for each in case.kept):
+        yield f"  ({standing}: {_MEANING.get(standing, 'somebody else')})"
     for each in case.kept:
         yield ""
         yield f"  {_when(each.at)}  {each.standing}" + (f": {_shown(each.identity)}" if each.identity else "")
@@ -181,6 +200,15 @@ def _checked(data: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterable[Ch
     wrong = evidence.broken(evidence.start(data["issued"]), links)
     said = f"the link at {wrong} does not hold" if wrong else f"{len(links)} links, from the issuing on"
     yield Checked("chain", not wrong, said)
+    whole = data["seal"] == _seal(data)
+    yield Checked(
+        DATA, whole, f"seal {data['seal']}" if whole else "something in it was changed: not its seal"
+    )
+    if TEXT not in files:
+        yield Checked(TEXT, False, "the file is missing")
+    else:
+        same = hashlib.sha256(files[TEXT]).hexdigest() == data["text_sha256"]
+        yield Checked(TEXT, same, "as it was written" if same else "it is not the text that was written")
     issued = datetime.fromisoformat(data["issued"]["issued"])
     for each in data["evidence"]:
         entry, name = each["entry"], str(each["file"])
