@@ -21,7 +21,7 @@ from sortingoffice import failpoint
 from sortingoffice.core.checked import Checked
 from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction, SpooledMessage
 from sortingoffice.store import domains, handover, schema
-from sortingoffice.store.claim import STATEMENTS, WINDOW
+from sortingoffice.store.claim import STATEMENTS, WINDOW, by_index
 from sortingoffice.store.engine import Transaction
 from sortingoffice.store.handover import Claimed as Claimed
 from sortingoffice.store.statement import run
@@ -124,7 +124,8 @@ def claim(
         "octets": octets,
         "window": max(WINDOW, n),
     }
-    found = schema.every(Delivery, run(tx, STATEMENTS[tx.dialect.name], wanted))
+    with by_index(tx):
+        found = schema.every(Delivery, run(tx, STATEMENTS[tx.dialect.name], wanted))
     messages = _messages(tx, {delivery.message_id for delivery in found})
     return tuple(Claimed(messages[delivery.message_id], delivery) for delivery in found)
 
