@@ -211,6 +211,29 @@ def test_the_same_message_sent_again_is_delivered_once(office: Office) -> None:
     assert "repeated_message" in office.stage.command("log", shop.slug)
 
 
+def test_trace_says_of_both_why_the_same_message_was_delivered_once(office: Office) -> None:
+    shop = office.fresh()
+    raw = written(f"From: {ORDERS}", f"To: {shop.alias}", f"Message-ID: <i6@{VENDOR}>", subject="inward 6")
+    names = []
+    for _ in range(2):  # a client that missed our 250
+        with office.stage.client() as client:
+            client.ehlo_or_helo_if_needed()
+            client.mail(ORDERS)
+            client.rcpt(shop.alias)
+            code, text = client.data(office.stage.signed(VENDOR, raw))
+            assert code == 250
+            names.append(text.decode().rpartition(" ")[2])
+    first, again = names
+    office.home("inward 6")
+    assert f"repeated_message  sent again, as {again}" in " ".join(
+        office.stage.command("trace", first).split("\n")
+    )
+    told = office.stage.command("trace", again)
+    assert "the same message again: delivered once" in told
+    assert f"it first came as {first}" in told
+    assert len(office.arrived(office.stage.home, "inward 6")) == 1
+
+
 def test_a_forged_vendor_with_a_reject_policy_is_refused(office: Office) -> None:
     shop = office.fresh("--site", VENDOR)
     code, text = office.refused(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="no"))

@@ -171,9 +171,13 @@ class Stage:
 
     def send(self, domain: str, sender: str, recipient: str | list[str], message: bytes) -> None:
         """Deliver to the office as the domain's own mail server would: signed by it."""
-        signed = b"".join(each.raw for each in dkim.sign(message, [self.keys[domain]], datetime.now(UTC)))
         with self.client(domain) as client:
-            client.sendmail(sender, recipient, signed + message)
+            client.sendmail(sender, recipient, self.signed(domain, message))
+
+    def signed(self, domain: str, message: bytes) -> bytes:
+        """The message with the domain's signature on top."""
+        fields = dkim.sign(message, [self.keys[domain]], datetime.now(UTC))
+        return b"".join(each.raw for each in fields) + message
 
     def client(self, domain: str = VENDOR) -> smtplib.SMTP:
         """A connection to the office's port 25, as the domain's mail server."""

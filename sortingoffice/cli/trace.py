@@ -35,7 +35,8 @@ def trace(terminal: Terminal, message_or_address: str, most: int) -> None:
 def _lines(row: dict[str, Any]) -> Iterator[str]:
     """One message, for a person."""
     if "direction" not in row:
-        yield f"{row['message']}  not accepted"
+        again = any(event["what"] == "repeated" for event in row["events"])
+        yield f"{row['message']}  {'the same message again: delivered once' if again else 'not accepted'}"
     else:
         where = f"  {row['relationship']}" if row["relationship"] else ""
         yield f"{row['message']}  {row['direction']}{where}  {row['size']} octets"

@@ -151,7 +151,7 @@ def put(
     name  the token of this copy: one arrival becomes one message per relationship
     """
     if decision.rule == "repeated_message":
-        _event(tx, arrival, known.relationship, "repeated", decision.rule, _from(arrival))
+        _repeated(tx, arrival, known, decision.rule)
         return
     relationship = _opened(tx, arrival, known)
     facts, author = _facts(tx, office, arrival, known, alias)
@@ -352,16 +352,35 @@ def _address(text: str) -> Address:
     return found
 
 
+def _repeated(tx: Transaction, arrival: Arrival, known: Known, rule: str) -> None:
+    """Told of both, so that `trace` of either says why nothing was delivered a second time."""
+    came = _from(arrival)
+    since = arrival.now - REPEAT_WINDOW
+    first = None if known.fingerprint is None else spool.same(tx, known.fingerprint, since)
+    if first is not None:
+        again = f"sent again, as {arrival.token}"
+        _event(tx, arrival, known.relationship, "repeated", rule, again, message=first.token)
+        came += f", it first came as {first.token}"
+    _event(tx, arrival, known.relationship, "repeated", rule, came)
+
+
 def _event(
-    tx: Transaction, arrival: Arrival, relationship: Relationship, what: str, rule: str, detail: str
+    tx: Transaction,
+    arrival: Arrival,
+    relationship: Relationship,
+    what: str,
+    rule: str,
+    detail: str,
+    message: str = "",
 ) -> None:
+    """`message`: the id of another one than what arrived."""
     events.add(
         tx,
         at=arrival.now,
         actor=arrival.actor(),
         account_id=relationship.account_id,
         relationship_id=relationship.id,
-        message=arrival.token,
+        message=message or arrival.token,
         what=what,
         rule=rule,
         detail=detail,
