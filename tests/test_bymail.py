@@ -25,6 +25,7 @@ from sortingoffice.store import accounts, relationships, schema
 from sortingoffice.store.database import Database, Transaction
 from tests.desk import START, Desk, open_desk
 from tests.office import Office, written
+from tests.person import Person
 
 
 @pytest.fixture
@@ -324,6 +325,18 @@ def test_beside_a_vendor_it_goes_back_whole_and_makes_nothing(desk: Desk) -> Non
     assert desk.db.call(receive.accept, desk.office, arrival).rule == "outsider"
     assert names(desk) == []
     assert desk.states() == []
+
+
+def test_the_command_line_makes_them_anew(person: Person) -> None:
+    def found(*options: str) -> str:
+        card = vcard.parse(person.out("card", "contacts", *options).encode() + b"\n")[0]
+        return card[2].text
+
+    before = found()
+    assert found() == before
+    after = found("--renew")
+    assert after != before
+    assert found() == after
 
 
 # ---- through a running office --------------------------------------------------------------------

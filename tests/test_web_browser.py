@@ -30,6 +30,7 @@ PATHS = [
     "/cards",
     "/cards/shipping?reveal=yes",
     "/cards/town",
+    "/cards/shipping/tell",
     "/held",
     "/held/ONE",
     "/ledger",

@@ -17,7 +17,7 @@ from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.core import fields
 from sortingoffice.core.model import Account, FieldType, Sensitivity
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import cardcontacts, cards, exchange, sealed
+from sortingoffice.flows import bymail, cardcontacts, cards, exchange, sealed
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.sealed import Seal
@@ -195,10 +195,18 @@ def export(terminal: Terminal, name: str, form: str) -> None:
 
 
 @card.command("contacts")
+@click.option("--renew", is_flag=True, help="Make New address and Pocket addresses anew; the old ones end.")
 @click.pass_obj
-def contacts(terminal: Terminal) -> None:
-    """Print your cards as address book contacts: put one in Cc, and its card goes along."""
-    octets = terminal.office.db.view(cardcontacts.file, terminal.office, terminal.account)
+def contacts(terminal: Terminal, renew: bool) -> None:
+    """Print contacts for your address book.
+
+    A card's contact in Cc: its card goes along.  A mail to New address, with the vendor as its subject, is
+    answered with an address; one to Pocket addresses with a list of them.
+    """
+    account = terminal.account
+    if renew:
+        account = terminal.office.db.call(bymail.renew, terminal.office, account, actor=ACTOR)
+    octets = terminal.office.db.view(cardcontacts.file, terminal.office, account)
     if terminal.json:
         terminal.data({"text": octets.decode()})
     else:
