@@ -1,4 +1,4 @@
-"""One press ends a subscription: the vendor's own way out is taken, from the alias, and the relationship muted.
+"""One press ends a subscription: the vendor's own way out is taken, from the alias, which is muted then.
 
 By a relationship's setting its mail carries our List-Unsubscribe instead of the vendor's.  The link is a
 MAC over the relationship, so it needs no row, and a second press finds everything done.

@@ -5,8 +5,8 @@ all that is due fits into the window, that is everything.  When it does not, som
 in the way, and the index over (destination, due) is walked from one destination to the next, taking the
 first few of each: the cost grows with the number of destinations, never with the backlog.
 
-What is picked is looked up by its key: `state || ''` hides the index over what is queued from the planner, which
-would read the whole backlog through it.  Only what is queued is leased.
+What is picked is looked up by its key: `state || ''` hides the index over what is queued from the planner,
+which would read the whole backlog through it.  Only what is queued is leased.
 
 SQLite writes alone.  On PostgreSQL another node may be at the same rows: SKIP LOCKED passes by
 what it holds, and the conditions are checked again on what is locked.
