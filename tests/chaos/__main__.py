@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from sortingoffice.cli.progress import watched
 from tests.chaos.run import Plan, Report, run
 
 
@@ -38,7 +39,8 @@ def main() -> int:
         steady=wanted.steady,
         seconds=wanted.seconds,
     )
-    report = run(plan)
+    with watched("kills") as watcher:
+        report = run(plan, watcher)
     for line in lines(report):
         print(line)
     if wanted.json:

@@ -18,6 +18,7 @@ from pathlib import Path
 from sortingoffice import config as configuration
 from sortingoffice.cli.stage import ORDERS, VENDOR, Stage, opened
 from sortingoffice.core.model import DeliveryState, Mailbox, MailboxState
+from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.flows import issue
 from sortingoffice.flows import office as offices
 from sortingoffice.store import accounts, spool
@@ -30,7 +31,8 @@ from tests.database import Cluster, programs
 
 _SPF = "ip4:127.0.0.1 -all"
 _SETTLES = 120.0
-_DISK = "400m"
+_DISK = 300 << 20  # octets that are free for trouble
+_ROOM = 8 << 10  # octets that a message leaves behind: rows, attempts, log lines
 _RELATIONSHIPS = 6  # per next hop
 _STEADY_RATE = 50.0  # messages a second
 
@@ -69,23 +71,25 @@ class Report:
     small_disk: bool
 
 
-def run(plan: Plan) -> Report:
+def run(plan: Plan, watcher: Watcher = unwatched) -> Report:
     with ExitStack() as stack:
-        small_disk = plan.database == "sqlite" and stack.enter_context(small_temporary_disk())
+        small_disk = plan.database == "sqlite" and stack.enter_context(
+            small_temporary_disk(_DISK + _ROOM * plan.messages)
+        )
         cluster = stack.enter_context(_cluster()) if plan.database == "postgresql" else None
         stage = stack.enter_context(opened())
         stage.vendor.stop()  # theirs are replaced by ours
         stage.home.stop()
         targets = _set_up(stage, cluster)
-        return asyncio.run(_run(plan, stage, targets, cluster, small_disk=bool(small_disk)))
+        return asyncio.run(_run(plan, stage, targets, cluster, watcher, small_disk=bool(small_disk)))
 
 
 @contextmanager
-def small_temporary_disk() -> Iterator[bool]:
+def small_temporary_disk(octets: int = _DISK) -> Iterator[bool]:
     """A file system that can be filled up, where we may mount one; whether we could."""
     folder = tempfile.mkdtemp(prefix="office-disk-")
     before = tempfile.tempdir
-    command = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={octets}", "tmpfs", folder]
     mounted = os.getuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
     try:
         if mounted:
@@ -161,7 +165,13 @@ def _mailbox(like: Mailbox, address: str) -> Mailbox:
 
 
 async def _run(
-    plan: Plan, stage: Stage, targets: list[Target], cluster: Cluster | None, *, small_disk: bool
+    plan: Plan,
+    stage: Stage,
+    targets: list[Target],
+    cluster: Cluster | None,
+    watcher: Watcher,
+    *,
+    small_disk: bool,
 ) -> Report:
     began = time.monotonic()
     taken = Taken()
@@ -184,7 +194,7 @@ async def _run(
     sending = asyncio.create_task(senders.run(plan.sessions))
     database: Database | None = None
     try:
-        await trouble.until(plan.kills, plan.messages, began + plan.seconds)
+        await trouble.until(plan.kills, plan.messages, began + plan.seconds, watcher)
         for peer in peers:
             peer.honest = True
         config = configuration.load(stage.config)

@@ -17,12 +17,14 @@ from pathlib import Path
 
 from sortingoffice import failpoint
 from sortingoffice.cli.stage import Stage
+from sortingoffice.core.progress import Watcher
 from sortingoffice.net.zone import SERVFAIL
 from tests.chaos.senders import Senders
 from tests.database import Cluster
 
 _START_SECONDS = 30.0
-_AT_MOST = 3.0  # until a failpoint must have been passed; else the kill is a random one
+_SELDOM = ("take-back", "at-claim", "claimed", "in-return", "in-note")  # passed now and then
+_AT_MOST = 5.0  # until a failpoint must have been passed; else the kill is a random one
 _COMES_BACK = 20.0
 _QUIET = 30.0  # seconds at most between two batches of kills
 _STEADY = (2.0, 6.0)  # seconds that an office lives before a kill that duplicates are counted by
@@ -153,13 +155,14 @@ class Trouble:
         if small_disk:
             self._kinds.append(self._disk_full)
 
-    async def until(self, kills: int, messages: int, end: float) -> None:
+    async def until(self, kills: int, messages: int, end: float, watcher: Watcher) -> None:
         """Cycles until so many kills were done and so many messages accepted; the two go on in step.
 
         end  of time.monotonic(): not beyond
         """
         cycle = 0
         while len(self.kills.at) < kills or self._senders.promises.messages < messages:
+            watcher(len(self.kills.at), kills)
             if time.monotonic() > end:
                 return
             cycle += 1
@@ -177,8 +180,7 @@ class Trouble:
     async def _at_a_point(self) -> None:
         point = self._points[self._next_point % len(self._points)]
         self._next_point += 1
-        first = point in ("take-back", "in-note")
-        setting = f"{point}=kill@{1 if first else self._random.choice((1, 2, 5, 15))}"
+        setting = f"{point}=kill@{1 if point in _SELDOM else self._random.choice((1, 2, 5, 15))}"
         await self._nursery.start(setting)
         try:
             await asyncio.wait_for(self._nursery.died.wait(), _AT_MOST)
