@@ -112,13 +112,14 @@ def take(work: Work, kind: Kind, number: int, row: Any) -> None:
 def fresh_addresses(work: Work) -> None:
     """For each relationship whose addresses are all at domains that are not hosted here."""
     domain = issue.domain_named(work.tx, "")
+    tellings = {each["name"]: each for each in work.told if each["kind"] == "relationship"}
     for number in sorted(work.new["relationships"]):
         if any(each["address"].rpartition("@")[2].lower() in work.hosted for each in work.aliases[number]):
             continue
         of = rows.by_id(work.tx, work.made["relationships"][number])
         assert of is not None, "it was just made"
         fresh = issue.fresh_alias(work.tx, work.office, of, domain)
-        told = next(each for each in work.told if (each["kind"], each["name"]) == ("relationship", of.slug))
+        told = tellings[of.slug]
         told["why"] = f"instead of {told['address']}, whose domain is not hosted here"
         told["address"] = fresh.address
 
