@@ -329,3 +329,17 @@ def test_names_are_marked_at_the_command_line(person: Person) -> None:
     assert [row["mark"] for row in person.json("names", "list")] == ["login"]
     assert "too short" in person.refused("names", "add", "Al")
     assert "is not marked" in person.refused("names", "remove", "Somebody")
+
+
+def test_marked_names_are_kept_by_either_database(db: Database, tmp_path: Path) -> None:
+    desk = open_desk(db, tmp_path)
+    mark(desk, "Anna Beispiel")
+    mark(desk, "Anna Beispiel")
+    mark(desk, kind=Mark.LOGIN)
+    assert [row["mark"] for row in desk.db.view(names.every, desk.account)] == ["name", "login"]
+    desk.post("Greetings, Beispiel\n")
+    assert desk.states() == ["held"]
+    desk.answer("yes")
+    assert desk.states() == ["queued"]
+    desk.db.call(names.remove, desk.office, desk.account, Mark.LOGIN, "", actor="test")
+    assert [row["mark"] for row in desk.db.view(names.every, desk.account)] == ["name"]

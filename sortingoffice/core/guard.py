@@ -32,6 +32,7 @@ from sortingoffice.mail.readings import Budget, Reading
 
 _BUDGET = 1 << 26  # characters read in one message, above what it takes to read it a few times
 _TIMES = 12
+_CODED = frozenset({"base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue"})
 _NAME = 12  # octets; longer names of fields are looked at
 _HIDES = re.compile(r"display\s*:|hidden|font-size\s*:\s*0|visibility\s*:|opacity\s*:", re.IGNORECASE)
 _SEALED = frozenset({"multipart/signed", "multipart/encrypted"})
@@ -144,16 +145,33 @@ def _search(place: _Place, sought: Secrets, budget: Budget) -> Iterator[Found]:
 # ---- places --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """An entity as the walk comes to it.
+
+    sealed  whether a signature or encryption covers it
+    around  in which attached message it is, for the person: " of the attached message"
+    where   what it is called
+    octets  a leaf's content, decoded once
+    text    of what is a text; None for what isn't, and where no charset of ours reads it
+    """
+
+    entity: Entity
+    sealed: bool
+    around: str
+    where: str
+    octets: bytes
+    text: str | None
+    budget: Budget
+
+
 def _places(root: Entity, budget: Budget) -> Iterator[_Place]:
     for entity, sealed, around in _walk(root, sealed=False, around=""):
-        yield from _header(entity, sealed=sealed, around=around)
-        if entity.children:
-            for octets in entity.between:
-                yield _Place(
-                    f"between the parts{around}", octets.decode("latin-1"), safe=False, path=entity.path
-                )
-        else:
-            yield from _leaf(entity, budget, sealed=sealed, around=around)
+        where = _called(entity) + around
+        octets = b"" if entity.children else entity.octets()
+        seen = _Seen(entity, sealed, around, where, octets, _text(entity), budget)
+        for rule in PLACES:
+            yield from rule.places(seen)
 
 
 def _walk(entity: Entity, *, sealed: bool, around: str) -> Iterator[tuple[Entity, bool, str]]:
@@ -166,14 +184,20 @@ def _walk(entity: Entity, *, sealed: bool, around: str) -> Iterator[tuple[Entity
         yield from _walk(child, sealed=inner, around=around)
 
 
-def _header(entity: Entity, *, sealed: bool, around: str) -> Iterator[_Place]:
-    for each in entity.message.fields:
+def _fields(seen: _Seen) -> Iterator[_Place]:
+    path = seen.entity.path
+    for each in seen.entity.message.fields:
         name = each.name.decode("latin-1")
-        where = f"the field {name}{around}" if entity.path else f"the {name}"
+        where = f"the field {name}{seen.around}" if path else f"the {name}"
         for text in _field_texts(each):
-            yield _Place(where, text, safe=not sealed, path=entity.path, exact=not _is_id(each))
-        if len(name) > _NAME:
-            yield _Place(f"the name of a field{around}", name, safe=False, path=entity.path, exact=False)
+            yield _Place(where, text, safe=not seen.sealed, path=path, exact=not _is_id(each))
+
+
+def _field_names(seen: _Seen) -> Iterator[_Place]:
+    for each in seen.entity.message.fields:
+        if len(each.name) > _NAME:
+            name = each.name.decode("latin-1")
+            yield _Place(f"the name of a field{seen.around}", name, False, seen.entity.path, exact=False)
 
 
 def _is_id(field: Field) -> bool:
@@ -194,45 +218,90 @@ def _field_texts(field: Field) -> Iterator[str]:
                 yield headers.decode(parameter.value.encode("utf-8", "replace"))
 
 
-def _leaf(leaf: Entity, budget: Budget, *, sealed: bool, around: str) -> Iterator[_Place]:
-    where = _called(leaf) + around
-    content = leaf.octets()
-    if (shut := _shut(leaf, content)) != "":
-        yield _Place(where, "", safe=False, path=leaf.path, shut=shut)
-    textual = leaf.content_type.startswith(("text/", "message/"))
-    text = leaf.text() if textual else None
-    if leaf.encoding in ("base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue"):
-        # What a decoder passes over stands there all the same.
+def _between(seen: _Seen) -> Iterator[_Place]:
+    for octets in seen.entity.between if seen.entity.children else ():
+        yield _Place(f"between the parts{seen.around}", octets.decode("latin-1"), False, seen.entity.path)
+
+
+def _unreadable(seen: _Seen) -> Iterator[_Place]:
+    shut = "" if seen.entity.children else _shut(seen.entity, seen.octets)
+    if shut:
+        yield _Place(seen.where, "", safe=False, path=seen.entity.path, shut=shut)
+
+
+def _not_decoded(seen: _Seen) -> Iterator[_Place]:
+    """What a decoder passes over stands there all the same."""
+    leaf = seen.entity
+    if not leaf.children and leaf.encoding in (
+        "base64",
+        "quoted-printable",
+        "x-uuencode",
+        "uuencode",
+        "x-uue",
+    ):
         raw = leaf.message.body.decode("latin-1")
-        yield _Place(f"{where} (not decoded)", raw, safe=False, path=leaf.path, encodings=False)
-    if text is None or not _plain(leaf.charset, content):
-        for reading in readings.of_octets(content, budget):
-            yield _Place(
-                f"{where} ({reading.how})" if reading.how else where,
-                reading.text,
-                safe=False,
-                path=leaf.path,
-                exact=reading.exact,
-                encodings=False,
-                shut=reading.shut,
-            )
-    if text is None:
+        yield _Place(f"{seen.where} (not decoded)", raw, safe=False, path=leaf.path, encodings=False)
+
+
+def _octets(seen: _Seen) -> Iterator[_Place]:
+    leaf = seen.entity
+    if leaf.children or (seen.text is not None and _plain(leaf.charset, seen.octets)):
         return
-    attached = sealed or leaf.disposition == "attachment" or bool(leaf.filename)
-    if leaf.content_type == "text/html":
-        finer = None if html.too_long(text) else partial(_markup, text, where, leaf.path, safe=not attached)
-        yield _Place(where, html.without_tags(text, TOGETHER), safe=False, path=leaf.path, finer=finer)
-        if _HIDES.search(text) and not html.too_long(text):
-            seen = "\n".join(line.text for line in html.visual_lines(text) if not line.hidden)
-            yield _Place(f"{where}, as it is shown", seen, safe=False, path=leaf.path, finer=finer)
-        yield _Place(f"{where}, its tags", html.only_tags(text), safe=False, path=leaf.path, finer=finer)
-        yield _Place(f"{where}, its source", text, False, leaf.path, encodings=False, finer=finer)
-    elif leaf.content_type == "text/plain" and not attached:
-        finer = partial(_plain_text, text, where, leaf.path)
-        yield _Place(where, text, safe=False, path=leaf.path, finer=finer)
+    for reading in readings.of_octets(seen.octets, seen.budget):
+        yield _Place(
+            f"{seen.where} ({reading.how})" if reading.how else seen.where,
+            reading.text,
+            safe=False,
+            path=leaf.path,
+            exact=reading.exact,
+            encodings=False,
+            shut=reading.shut,
+        )
+
+
+def _html(seen: _Seen) -> Iterator[_Place]:
+    leaf = seen.entity
+    text = seen.text
+    if text is None or leaf.content_type != "text/html":
+        return
+    where, path = seen.where, leaf.path
+    finer = None
+    if not html.too_long(text):
+        finer = partial(_markup, text, where, path, safe=not seen.sealed and not _attached(leaf))
+    yield _Place(where, html.without_tags(text, TOGETHER), safe=False, path=path, finer=finer)
+    yield _Place(f"{where}, its tags", html.only_tags(text), safe=False, path=path, finer=finer)
+    yield _Place(f"{where}, its source", text, False, path, encodings=False, finer=finer)
+
+
+def _html_as_shown(seen: _Seen) -> Iterator[_Place]:
+    """Without what is hidden: letters between others."""
+    leaf = seen.entity
+    text = seen.text if leaf.content_type == "text/html" else None
+    if text is not None and _HIDES.search(text) and not html.too_long(text):
+        shown = "\n".join(line.text for line in html.visual_lines(text) if not line.hidden)
+        yield _Place(f"{seen.where}, as it is shown", shown, safe=False, path=leaf.path)
+
+
+def _texts(seen: _Seen) -> Iterator[_Place]:
+    leaf = seen.entity
+    text = seen.text
+    if text is None or leaf.content_type == "text/html":
+        return
+    if leaf.content_type == "text/plain" and not seen.sealed and not _attached(leaf):
+        finer = partial(_plain_text, text, seen.where, leaf.path)
+        yield _Place(seen.where, text, safe=False, path=leaf.path, finer=finer)
     else:
         machine = leaf.content_type in cleansed.FORMS or leaf.content_type in cleansed.REPORTS
-        yield _Place(where, text, safe=machine and not sealed, path=leaf.path)
+        yield _Place(seen.where, text, safe=machine and not seen.sealed, path=leaf.path)
+
+
+def _text(leaf: Entity) -> str | None:
+    textual = not leaf.children and leaf.content_type.startswith(("text/", "message/"))
+    return leaf.text() if textual else None
+
+
+def _attached(leaf: Entity) -> bool:
+    return leaf.disposition == "attachment" or bool(leaf.filename)
 
 
 def _shut(leaf: Entity, content: bytes) -> str:
@@ -296,3 +365,22 @@ def _markup(source: str, where: str, path: mime.Path, *, safe: bool) -> Iterator
         else:
             for each in token.attributes:
                 yield _Place(f"{where}, a link or attribute", each.value, safe, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    places: Callable[[_Seen], Iterator[_Place]]
+
+
+PLACES: tuple[Rule, ...] = (
+    Rule("fields", _fields),
+    Rule("names of fields", _field_names),
+    Rule("between the parts", _between),
+    Rule("what can't be read", _unreadable),
+    Rule("what a decoder passes over", _not_decoded),
+    Rule("octets", _octets),
+    Rule("HTML", _html),
+    Rule("HTML as it is shown", _html_as_shown),
+    Rule("text", _texts),
+)

@@ -15,6 +15,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 MAX_STREAMS = 20_000
@@ -35,7 +36,7 @@ _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _XZ = b"\xfd7zXZ\0"
 _LZMA = re.compile(rb"\A\x5d\0\0[\0-\xff]{3}[\0-\xff]{4}")
 # Containers and compressions that the standard library doesn't read; by their first octets.
-_SHUT = (
+_HEADED = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive, which can't be looked into"),
     (b"Rar!\x1a\x07", "a RAR archive, which can't be looked into"),
     (b"\x28\xb5\x2f\xfd", "a Zstandard file, which can't be looked into"),
@@ -69,19 +70,37 @@ class _Engine(Protocol):
     def decompress(self, octets: bytes | memoryview, most: int, /) -> bytes: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Shut:
+    """One rule.  says: what nobody can look into in these octets, for the person; "" where there is none."""
+
+    name: str
+    says: Callable[[bytes], str]
+
+
 def shut(octets: bytes) -> str:
     """What nobody can look into here, for the person; "" where there is none such."""
-    for head, said in _SHUT:
-        if octets.startswith(head):
-            return said
+    return next((said for rule in SHUT if (said := rule.says(octets))), "")
+
+
+def _headed(octets: bytes, *, head: bytes, said: str) -> str:
+    return said if octets.startswith(head) else ""
+
+
+def _enveloped(octets: bytes) -> str:
     start = octets[:64]
-    if octets[:1] == b"\x30" and any(each in start for each in _ENVELOPED):
-        return ENCRYPTED
-    if octets.startswith(b"\xd0\xcf\x11\xe0") and _OFFICE in octets:
-        return ENCRYPTED
-    if octets.startswith(b"%PDF") and (found := _PDF_SHUT.search(octets)) is not None:
-        return ENCRYPTED if found[0].startswith(b"/E") else _UNKNOWN_METHOD
-    return ""
+    return ENCRYPTED if start[:1] == b"\x30" and any(each in start for each in _ENVELOPED) else ""
+
+
+def _office(octets: bytes) -> str:
+    return ENCRYPTED if octets.startswith(b"\xd0\xcf\x11\xe0") and _OFFICE in octets else ""
+
+
+def _pdf(octets: bytes) -> str:
+    found = _PDF_SHUT.search(octets) if octets.startswith(b"%PDF") else None
+    if found is None:
+        return ""
+    return ENCRYPTED if found[0].startswith(b"/E") else _UNKNOWN_METHOD
 
 
 # ---- streams -------------------------------------------------------------------------------------
@@ -193,7 +212,7 @@ def _lzma_entry(head: bytes) -> lzma.LZMADecompressor | None:
         return None
 
 
-def shut_entries(octets: bytes) -> str:
+def _entries(octets: bytes) -> str:
     """Entries of a zip archive that are encrypted, or packed by a method that isn't read here."""
     at = octets.find(_LOCAL) if octets.startswith(_LOCAL) else -1
     while at >= 0:
@@ -269,4 +288,12 @@ RULES: tuple[Rule, ...] = (
     Rule("zlib and gzip", _streams),
     Rule("bzip2", _bzip2),
     Rule("xz and LZMA", _lzma),
+)
+
+SHUT: tuple[Shut, ...] = (
+    *(Shut(said, partial(_headed, head=head, said=said)) for head, said in _HEADED),
+    Shut("S/MIME", _enveloped),
+    Shut("Office", _office),
+    Shut("PDF", _pdf),
+    Shut("entries of an archive", _entries),
 )

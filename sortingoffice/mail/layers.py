@@ -32,7 +32,6 @@ _IMAP = re.compile(r"&(A[A-H][A-Za-z0-9+,]++)-")
 _WORD = r"=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?="
 _WORDS = re.compile(rf"{_WORD}(?:\s*+{_WORD})*")
 _TAG = re.compile(r"<[a-zA-Z/!]")
-_JOINT = re.compile(r"[\"'`][ \t]{0,8}[+.&,][ \t]{0,8}[\"'`]")
 _ASIDE = re.compile(r"\([^()@]{1,60}\)[ \t]{0,4}(?=[@.])|(?<=[@.])[ \t]{0,4}\([^()@]{1,60}\)")
 _SIMPLE = {"n": "\n", "r": "\r", "t": "\t"}
 TOGETHER = "\u2060"  # where something invisible stood: a reader sees no gap, but the word may end there
@@ -142,6 +141,5 @@ LAYERS: tuple[Layer, ...] = (
     Layer("IMAP's UTF-7", "in UTF-7", _has(_IMAP), _imap),
     Layer("UTF-7", "in UTF-7", _has(_UTF7), _utf7, alone=True),
     Layer("tags", "between tags", _has(_TAG), _without_tags, alone=True),
-    Layer("pieces", "in pieces", _has(_JOINT), lambda text: _JOINT.sub("", text), alone=True),
     Layer("comments", "with comments", _has(_ASIDE), lambda text: _ASIDE.sub("", text), alone=True),
 )

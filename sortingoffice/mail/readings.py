@@ -18,7 +18,12 @@ from dataclasses import dataclass
 from sortingoffice.mail import charset, embedded, inside, layers
 from sortingoffice.mail.layers import TOGETHER
 
-MAX_LAYERS = 4
+MAX_LAYERS = 6
+_DEEP = "archives or encodings within each other, deeper than is looked into"
+# In base64: an archive, or nothing else but base64.
+_MORE = re.compile(
+    r"(?<![A-Za-z0-9+/])(?:UEsDB|H4sI|eJ[w-z]|eN[o-r]|eAE|eF4|Qlpo)[A-Za-z0-9+/]{12}|\A[A-Za-z0-9+/\s]{24,}+={0,2}\s*\Z"
+)
 _PASSES = 4
 _MAX_ARCHIVES = 500
 _TAG = re.compile(r"<[^<>]*+>")
@@ -84,6 +89,8 @@ def of_text(text: str, budget: Budget, layer: int = 0) -> Iterator[Reading]:
         if budget.take(len(new)):
             yield Reading(new, "encoded twice")
             last = new
+    if layer >= MAX_LAYERS and _MORE.search(text):
+        yield Reading("", shut=_DEEP)
     if layer < MAX_LAYERS:
         yield from _embedded(text, budget, layer)
         if undone:
@@ -117,7 +124,7 @@ def _read(decoded: list[bytes], how: str, budget: Budget, layer: int) -> Iterato
     for octets in (*archives, b"\n".join(decoded)):
         if octets:
             for each in of_octets(octets, budget, layer + 1):
-                if not each.shut or octets in archives:
+                if not each.shut or each.shut == _DEEP or octets in archives:
                     yield Reading(each.text, how, each.exact and not each.how, each.shut)
 
 
@@ -133,9 +140,11 @@ def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading
             yield Reading(each.text, each.how, exact=False, shut=each.shut)
         if marked:
             yield from of_text(charset.decode(octets, marked), budget, layer)
-    if (shut := inside.shut(octets) or inside.shut_entries(octets)) != "":
+    if (shut := inside.shut(octets)) != "":
         yield Reading("", shut=shut)
     if layer >= MAX_LAYERS:
+        if octets.startswith(_ARCHIVES):
+            yield Reading("", shut=_DEEP)
         return
     for rule in inside.RULES:
         for content in rule.inside(octets, budget):
