@@ -314,6 +314,15 @@ def test_a_signature_is_used_once_however_late_and_by_whatever_envelope(office: 
     assert "signature_used" in office.stage.command("--account", "anna", "log")
 
 
+def test_a_recipient_whom_the_signature_does_not_cover_gets_nothing(office: Office, to: str) -> None:
+    """As most providers sign: a To added on top leaves the signature whole, and it counts for nobody."""
+    other = fresh(office).to
+    raw = loosely_signed(office, written(f"From: {MAILBOX}", f"To: {to}", subject="attack"))
+    assert answer(office, other, raw, MAILBOX) == NEVER, "in the envelope alone"
+    assert answer(office, other, f"To: {other}\r\n".encode() + raw, MAILBOX) == NEVER
+    assert answer(office, other, f"Resent-To: {other}\r\n".encode() + raw, MAILBOX) == NEVER
+
+
 def test_one_of_two_signatures_taken_off_makes_no_new_message(office: Office, to: str) -> None:
     mail = written(f"From: {MAILBOX}", f"To: {to}", "Message-ID: <two@x>", subject="signed twice")
     first = loosely_signed(office, mail)

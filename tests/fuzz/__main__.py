@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import random
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+
+if "--corpus" in sys.argv:  # coverage is laid into modules as they are imported
+    import atheris
+
+    with atheris.instrument_imports(
+        include=["sortingoffice.mail", "sortingoffice.core", "sortingoffice.edge"]
+    ):
+        importlib.import_module("tests.fuzz.entries")
 
 from tests.fuzz.entries import ENTRIES
 from tests.fuzz.run import Tally, by_atheris, by_hypothesis

@@ -91,7 +91,6 @@ def by_atheris(name: str, tally: Tally, *, seconds: float, corpus: str) -> None:
     for number, each in enumerate((*entry.seeds, *entry.words)):
         Path(corpus, f"seed{number}").write_bytes(each)
     options = [f"-max_total_time={int(seconds)}", "-max_len=65536", "-len_control=50", "-print_final_stats=1"]
-    atheris.instrument_all()
     atheris.Setup(
         [name, f"-artifact_prefix={corpus}/", *options, corpus], lambda each: tried(entry, each, tally)
     )
