@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from sortingoffice.flows import signin
 from sortingoffice.store import accounts, schema, spool
@@ -175,6 +176,8 @@ PAGES = [
     "/devices",
     "/settings",
     "/log",
+    "/strangers",
+    "/leaks",
     "/export/everything.json",
 ]
 
@@ -184,6 +187,34 @@ async def test_without_a_session_every_page_leads_to_the_door(site: Site, path: 
     answer = await site.client().get(path)
     assert answer.status_code == 303
     assert answer.headers["Location"].startswith("/signin")
+
+
+# What anybody may ask for: the door, what a browser needs before it, and what a secret in the path opens.
+OPEN = ("/healthz", "/readyz", "/static", "/manifest", "/robots.txt", "/signin", "/api", "/leave")
+
+
+async def test_no_path_at_all_is_open_without_a_session(site: Site) -> None:
+    client, tried = site.client(), 0
+    for each in site.app.routes:
+        if not isinstance(each, Route) or each.path.startswith(OPEN):
+            continue
+        path = re.sub(r"\{[^}]+\}", "1", each.path)
+        for method in sorted((each.methods or set()) - {"HEAD"}):
+            answer = await client.request(method, path, headers=HERE)
+            tried += 1
+            assert (answer.status_code, answer.headers.get("Location", "")[:7]) == (303, "/signin"), path
+    assert tried > 50
+
+
+async def test_no_form_at_all_is_taken_without_its_session_s_token(site: Site) -> None:
+    client, tried = await signed_in(site), 0
+    for each in site.app.routes:
+        if isinstance(each, Route) and not each.path.startswith(OPEN) and "POST" in (each.methods or ()):
+            path = re.sub(r"\{[^}]+\}", "1", each.path)
+            answer = await client.post(path, data={"form_token": "0" * 40}, headers=HERE)
+            tried += 1
+            assert answer.status_code == 403, path
+    assert tried > 30
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/signin", "/r/lamp-shop"])
