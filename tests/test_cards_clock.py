@@ -14,7 +14,17 @@ from tests.desk import Desk, open_desk, refusal, text
 
 
 @pytest.fixture
-def desk(db: Database, tmp_path: Path) -> Desk:
+def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
+    return furnished(sqlite_db, tmp_path)
+
+
+@pytest.fixture
+def either(db: Database, tmp_path: Path) -> Desk:
+    """On SQLite, and on PostgreSQL."""
+    return furnished(db, tmp_path)
+
+
+def furnished(db: Database, tmp_path: Path) -> Desk:
     desk = open_desk(db, tmp_path)
     desk.shipping()
     desk.grant("shipping")
@@ -26,7 +36,8 @@ def back(desk: Desk, **span: int) -> None:
     desk.now[0] -= timedelta(**span)
 
 
-def test_a_value_set_before_the_clock_went_back_is_the_one_that_leaves(desk: Desk) -> None:
+def test_a_value_set_before_the_clock_went_back_is_the_one_that_leaves(either: Desk) -> None:
+    desk = either
     desk.set("shipping.city=Hamburg", "shipping.floor=3")
     back(desk, hours=1)
     assert text(desk.ask("#card shipping city floor\n")) == "City: Hamburg\nFloor: 3\n"

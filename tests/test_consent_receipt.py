@@ -60,8 +60,8 @@ def wrong(value: Any, schema: dict[str, Any], path: str = "") -> list[str]:
 
 
 @pytest.fixture
-def desk(db: Database, tmp_path: Path) -> Desk:
-    desk = open_desk(db, tmp_path)
+def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
+    desk = open_desk(sqlite_db, tmp_path)
     desk.shipping()
     return desk
 

@@ -20,7 +20,17 @@ TODAY = date(2026, 3, 1)
 
 
 @pytest.fixture
-def desk(db: Database, tmp_path: Path) -> Desk:
+def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
+    return furnished(sqlite_db, tmp_path)
+
+
+@pytest.fixture
+def either(db: Database, tmp_path: Path) -> Desk:
+    """On SQLite, and on PostgreSQL."""
+    return furnished(db, tmp_path)
+
+
+def furnished(db: Database, tmp_path: Path) -> Desk:
     desk = open_desk(db, tmp_path)
     desk.set("identity.birthday=2008-03-02", "identity.full=Anna Maria Example")
     desk.view("adult", "identity.birthday:over-18")
@@ -102,7 +112,8 @@ def test_a_town_never_holds_a_number_and_any_text_is_read(address: str) -> None:
     assert found is None or not any(character.isdigit() for character in found)
 
 
-def test_a_view_gives_the_derived_value_and_the_ledger_keeps_only_that(desk: Desk) -> None:
+def test_a_view_gives_the_derived_value_and_the_ledger_keeps_only_that(either: Desk) -> None:
+    desk = either
     desk.grant("adult")
     assert text(desk.send("Hello\n#adult\n")) == "Hello\nOver 18: no\n"
     [row] = desk.who_has("identity.birthday")
@@ -205,7 +216,8 @@ def test_a_derivation_that_makes_no_sense_is_refused(desk: Desk, member: str, se
     assert len(str(refused.value)) < 300
 
 
-def test_a_change_is_told_to_whom_it_changes_something_for(desk: Desk) -> None:
+def test_a_change_is_told_to_whom_it_changes_something_for(either: Desk) -> None:
+    desk = either
     desk.view("born", "identity.birthday:year")
     desk.grant("born")
     desk.send("#card born\n")
