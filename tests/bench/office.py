@@ -39,6 +39,8 @@ listen = ["127.0.0.1:{port}"]
 listen = []
 [http]
 listen = ""
+[processes]
+count = {processes}
 [delivery]
 port = {sink}
 [dns]
@@ -52,7 +54,8 @@ connections_per_peer = 200
 class Premises:
     """Where an office lives before it is started.
 
-    variant  passed to `tests.bench.variant`: what differs from the office as it is; "" for nothing
+    variant    passed to `tests.bench.variant`: what differs from the office as it is; "" for nothing
+    processes  as in the config; 0 for one for each core
     """
 
     folder: Path
@@ -61,6 +64,7 @@ class Premises:
     aliases: int
     database: str = ""
     variant: str = ""
+    processes: int = 0
 
     @property
     def config(self) -> Path:
@@ -89,6 +93,7 @@ class Premises:
                 database=self.database,
                 port=port,
                 sink=self.sink,
+                processes=self.processes,
                 zone=f"{self.zone.endpoint[0]}:{self.zone.endpoint[1]}",
             )
         )
