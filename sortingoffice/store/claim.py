@@ -25,9 +25,8 @@ import sqlalchemy as sa
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
 
-WINDOW = (
-    150  # all of a claim, and half as much again: each row of it costs every claim 2 µs while a host is dead
-)
+# A claim's most, and half as much again: while a host is dead, each row of it costs every claim 2 µs.
+WINDOW = 150
 
 _SQL = """
 WITH RECURSIVE
