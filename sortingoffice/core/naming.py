@@ -30,6 +30,7 @@ _DIGITS = 10_000
 _LABEL = 14  # so that a labelled local part stays within 24 octets
 _PERSON = 24
 _SLUG = 40
+_ACCENTS = re.compile("[\u0300-\u036f]")  # Unicode: Combining Diacritical Marks
 
 # No l, i, o, u: what is read out or copied by hand stays what it was.
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -105,10 +106,14 @@ def reverse_local(contact: str, random: Random) -> str:
 
 
 def slug(name: str) -> str:
-    """What the command line calls a relationship: `lamp-shop` for "Lamp Shop!"."""
-    bare = "".join(c for c in unicodedata.normalize("NFKD", name) if unicodedata.category(c) != "Mn")
+    """What the command line calls a relationship: `lamp-shop` for "Lamp Shop!".
+
+    Accents go, which a keyboard may lack; marks that make another letter (kana's, Hangul's) stay.
+    """
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", name))
     folded = unicodedata.normalize("NFC", bare.casefold())
-    return re.sub(r"[\W_]+", "-", folded).strip("-")[:_SLUG].strip("-") or "vendor"
+    words = "".join(c if c.isalnum() or unicodedata.category(c).startswith("M") else "-" for c in folded)
+    return re.sub("-+", "-", words).strip("-")[:_SLUG].strip("-") or "vendor"
 
 
 def _joined(parts: list[str]) -> str:
