@@ -109,6 +109,15 @@ def test_a_from_that_is_not_proved_to_be_the_mailbox_sends_nothing(
     assert answer(office, to, signed(office, mail, EVIL), f"spam@{EVIL}") == NEVER
 
 
+@pytest.mark.parametrize("who", [f"eve@{HOME}", f"anna+x@{HOME}", f"an.na@{HOME}", f"anna@sub.{HOME}"])
+def test_another_mailbox_of_the_same_provider_sends_nothing_though_it_signs(
+    office: Office, to: str, who: str
+) -> None:
+    """The domain is proved; the From is exactly the mailbox's, or it is nobody's."""
+    mail = written(f"From: {who}", f"To: {to}", subject="attack")
+    assert answer(office, to, signed(office, mail, HOME), who, HOME) == NEVER
+
+
 @pytest.mark.parametrize("beside", [MAILBOX, ORDERS])
 @pytest.mark.parametrize(
     "form",
