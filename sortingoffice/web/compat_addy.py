@@ -10,30 +10,35 @@ Sources: app.addy.io/docs; the requests of its browser extension and of Bitwarde
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from sortingoffice.core.access import Scope
-from sortingoffice.core.model import Account, Mailbox, MailboxState, RelationshipState
+from sortingoffice.core.model import Account, Mailbox, RelationshipState
 from sortingoffice.core.relationship import Action
 from sortingoffice.flows import relationships, signup
 from sortingoffice.flows.relationships import Change
 from sortingoffice.flows.signup import Asked, Row
-from sortingoffice.store import accounts, domains, traffic
-from sortingoffice.store import relationships as rows
+from sortingoffice.store import accounts, domains
 from sortingoffice.store.database import Transaction
 from sortingoffice.web import limits
 from sortingoffice.web.answers import Answer, Refused, nothing, said
 from sortingoffice.web.auth import Call, Desk, Handler, route
+from sortingoffice.web.compat_addy_account import (
+    ALIAS,
+    RECIPIENT,
+    TABLE,
+    date,
+    recipient_row,
+    row_id,
+    uuid,
+    verified,
+)
 from sortingoffice.web.typed import number, text
 
-# The release of theirs whose dialect this is: their apps ask before they use something newer.
-VERSION = (1, 4, 0)
 PAGE = 100
 FORMATS = (
     "random_characters",
@@ -44,19 +49,12 @@ FORMATS = (
     "uuid",
     "custom",
 )
-_NONE_OF_IT = ("domains", "usernames", "rules", "failed-deliveries", "labels", "blocklist")
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
     """Paths below /api/v1."""
     new, all_ = Scope.NEW, Scope.RELATIONSHIPS
-    table = [
-        ("/api-token-details", _token, "GET", None),
-        ("/account-details", _account, "GET", None),
-        ("/app-version", _version, "GET", None),
-        ("/domain-options", _domain_options, "GET", new),
-        ("/recipients", _recipients, "GET", new),
-        ("/recipients/{id}", _recipient, "GET", new),
+    table: list[tuple[str, Handler, str, Scope | None]] = [
         ("/aliases", _list, "GET", all_),
         ("/aliases", _create, "POST", new),
         ("/aliases/{id}", _one, "GET", all_),
@@ -67,8 +65,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         ("/active-aliases", _activate, "POST", all_),
         ("/active-aliases/{id}", _deactivate, "DELETE", all_),
         ("/alias-recipients", _deliver_to, "POST", all_),
+        *TABLE,
     ]
-    table += [(f"/{name}", _nothing_there, "GET", None) for name in _NONE_OF_IT]
     return [
         route(desk, path, _told(handler), method, scope=scope, mistake=422)
         for path, handler, method, scope in table
@@ -92,144 +90,6 @@ def _told(handler: Handler) -> Handler:
 def invalid(member: str, sentence: str) -> Refused:
     """422, as Laravel says it: what is wrong with which member."""
     return Refused(422, sentence, more={"errors": {member: [sentence]}})
-
-
-# ---- ids -----------------------------------------------------------------------------------------
-
-_ALIAS, _RECIPIENT = 0x8000, 0x9000  # the fourth group: two kinds of ids that can't be mixed up
-
-
-def _uuid(kind: int, row_id: int) -> str:
-    """Their ids are UUIDs: ours in the last group of one, so that it can be read back."""
-    return str(UUID(fields=(0, 0, 0x4000, kind >> 8, kind & 0xFF, row_id)))
-
-
-def _row_id(kind: int, shown: str) -> int:
-    """Raises `Refused` (404) for what is no id of ours."""
-    try:
-        found = UUID(shown)
-    except ValueError:
-        raise Refused(404, "there is no such address") from None
-    if str(found) != _uuid(kind, found.node):
-        raise Refused(404, "there is no such address")
-    return found.node
-
-
-# ---- the account ---------------------------------------------------------------------------------
-
-
-async def _token(call: Call) -> Response:
-    token = call.token
-    return Answer(
-        {"name": token.label, "created_at": _date(token.created), "expires_at": _date(token.expires)}
-    )
-
-
-async def _version(call: Call) -> Response:
-    major, minor, patch = VERSION
-    return Answer({"version": f"{major}.{minor}.{patch}", "major": major, "minor": minor, "patch": patch})
-
-
-async def _account(call: Call) -> Response:
-    return Answer({"data": await call.office.db.read(_account_row, call)})
-
-
-def _account_row(tx: Transaction, call: Call) -> dict[str, Any]:
-    account = call.account
-    every = [each for each in rows.every(tx, account.id) if each.state is not RelationshipState.REVOKED]
-    counts = traffic.counts(tx, [each.id for each in every]).values()
-    preferred = accounts.preferred_mailbox(tx, account.id)
-    hosted = domains.every(tx)
-    return {
-        "id": _uuid(_ALIAS, account.id),
-        "username": account.name,
-        "from_name": None,
-        "email_subject": None,
-        "banner_location": "off",
-        "bandwidth": 0,
-        "bandwidth_limit": 0,
-        "username_count": 0,
-        "username_limit": 0,
-        "default_username_id": None,
-        "default_recipient_id": None if preferred is None else _uuid(_RECIPIENT, preferred.id),
-        "default_alias_domain": hosted[0].name if hosted else "",
-        "default_alias_format": "random_words",
-        "subscription": None,
-        "subscription_ends_at": None,
-        "recipient_count": len(accounts.mailboxes(tx, account.id)),
-        "recipient_limit": 0,
-        "active_domain_count": 0,
-        "active_domain_limit": 0,
-        "active_shared_domain_alias_count": len(every),
-        "active_shared_domain_alias_limit": 0,
-        "active_rule_count": 0,
-        "active_rule_limit": 0,
-        "aliases_count": len(every),
-        "total_emails_forwarded": sum(each.inward for each in counts),
-        "total_emails_blocked": sum(each.refused for each in counts),
-        "total_emails_replied": sum(each.outward for each in counts),
-        "total_emails_sent": 0,
-        "created_at": _date(account.created),
-        "updated_at": _date(account.created),
-    }
-
-
-async def _domain_options(call: Call) -> Response:
-    names = [each.name for each in await call.office.db.read(domains.every)]
-    return Answer(
-        {
-            "data": names,
-            "sharedDomains": [],
-            "defaultAliasDomain": names[0] if names else "",
-            "defaultAliasFormat": "random_words",
-        }
-    )
-
-
-async def _nothing_there(call: Call) -> Response:
-    """Lists of theirs that are always empty here."""
-    return Answer({"data": []})
-
-
-# ---- recipients ----------------------------------------------------------------------------------
-
-
-async def _recipients(call: Call) -> Response:
-    found = await call.office.db.read(accounts.mailboxes, call.account.id)
-    wanted = call.request.query_params.get("filter[verified]", "")
-    chosen = [each for each in found if each.delivers]
-    if wanted in ("true", "false"):
-        chosen = [each for each in chosen if _verified(each) == (wanted == "true")]
-    return Answer({"data": [_recipient_row(each, call.account) for each in chosen]})
-
-
-async def _recipient(call: Call) -> Response:
-    wanted = _row_id(_RECIPIENT, call.request.path_params["id"])
-    found = await call.office.db.read(accounts.mailbox_by_id, wanted)
-    if found is None or found.account_id != call.account.id:
-        raise Refused(404, "there is no such recipient")
-    return Answer({"data": _recipient_row(found, call.account)})
-
-
-def _verified(mailbox: Mailbox) -> bool:
-    return mailbox.state is not MailboxState.PENDING
-
-
-def _recipient_row(mailbox: Mailbox, account: Account) -> dict[str, Any]:
-    return {
-        "id": _uuid(_RECIPIENT, mailbox.id),
-        "user_id": _uuid(_ALIAS, account.id),
-        "email": mailbox.address,
-        "can_reply_send": True,
-        "should_encrypt": False,
-        "inline_encryption": False,
-        "protected_headers": False,
-        "fingerprint": None,
-        "email_verified_at": _date(mailbox.created) if _verified(mailbox) else None,
-        "aliases": [],
-        "created_at": _date(mailbox.created),
-        "updated_at": _date(mailbox.created),
-    }
 
 
 # ---- aliases -------------------------------------------------------------------------------------
@@ -281,10 +141,10 @@ async def _chosen(call: Call, given: Mapping[str, Any]) -> Mailbox | None:
     if len(set(ids)) > 1:
         raise invalid("recipient_ids", "An address delivers to one mailbox here: choose one.")
     try:
-        found = await call.office.db.read(accounts.mailbox_by_id, _row_id(_RECIPIENT, ids[0]))
+        found = await call.office.db.read(accounts.mailbox_by_id, row_id(RECIPIENT, ids[0]))
     except Refused:
         found = None
-    if found is None or found.account_id != call.account.id or not _verified(found):
+    if found is None or found.account_id != call.account.id or not verified(found):
         raise invalid("recipient_ids", "That is none of your verified mailboxes.")
     return found
 
@@ -366,7 +226,7 @@ async def _one(call: Call) -> Response:
 
 
 def _wanted(call: Call) -> int:
-    return _row_id(_ALIAS, call.request.path_params["id"])
+    return row_id(ALIAS, call.request.path_params["id"])
 
 
 async def _change(call: Call) -> Response:
@@ -382,7 +242,7 @@ async def _deliver_to(call: Call) -> Response:
     given = await said(call.request)
     chosen = await _chosen(call, given)
     wish = Change(mailbox=chosen.address if chosen is not None else "")
-    return Answer({"data": await _set(call, _row_id(_ALIAS, text(given, "alias_id")), wish)})
+    return Answer({"data": await _set(call, row_id(ALIAS, text(given, "alias_id")), wish)})
 
 
 async def _set(call: Call, relationship_id: int, wish: Change) -> dict[str, Any]:
@@ -413,7 +273,7 @@ async def _restore(call: Call) -> Response:
 
 async def _activate(call: Call) -> Response:
     given = await said(call.request)
-    wanted = _row_id(_ALIAS, text(given, "id"))
+    wanted = row_id(ALIAS, text(given, "id"))
     found = await call.office.db.write(
         signup.switch, call.office, call.account, wanted, on=True, actor=call.actor
     )
@@ -431,8 +291,8 @@ async def _deactivate(call: Call) -> Response:
 def _alias(row: Row, account: Account) -> dict[str, Any]:
     local, _, domain = row.alias.address.rpartition("@")
     return {
-        "id": _uuid(_ALIAS, row.relationship.id),
-        "user_id": _uuid(_ALIAS, account.id),
+        "id": uuid(ALIAS, row.relationship.id),
+        "user_id": uuid(ALIAS, account.id),
         "aliasable_id": None,
         "aliasable_type": None,
         "local_part": local,
@@ -447,16 +307,12 @@ def _alias(row: Row, account: Account) -> dict[str, Any]:
         "emails_blocked": row.counts.refused,
         "emails_replied": row.counts.outward,
         "emails_sent": 0,
-        "recipients": [] if row.mailbox is None else [_recipient_row(row.mailbox, account)],
+        "recipients": [] if row.mailbox is None else [recipient_row(row.mailbox, account)],
         "last_forwarded": None,
         "last_blocked": None,
         "last_replied": None,
         "last_sent": None,
-        "created_at": _date(row.relationship.created),
-        "updated_at": _date(row.relationship.created),
-        "deleted_at": _date(row.ended),
+        "created_at": date(row.relationship.created),
+        "updated_at": date(row.relationship.created),
+        "deleted_at": date(row.ended),
     }
-
-
-def _date(at: datetime | None) -> str | None:
-    return None if at is None else at.strftime("%Y-%m-%d %H:%M:%S")
