@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from sortingoffice.edge.gate import Counts
 from sortingoffice.edge.serve import opened, serve
 from sortingoffice.errors import OfficeError
 from sortingoffice.mail import certificate
@@ -56,6 +57,29 @@ async def test_sockets_from_systemd_are_used_instead_of_the_configs() -> None:
         assert "STARTTLS" not in await peer.say("EHLO c")
         assert (await peer.say("STARTTLS")).startswith("502")
     await edge.drain(1)
+
+
+async def test_of_two_processes_the_one_with_more_inside_lets_the_other_go_first() -> None:
+    with closing(opened([Endpoint("127.0.0.1", 0)])[0]) as given:
+        port, counts = ports([given])[0], Counts(2)
+        edges = [
+            await serve(
+                config(smtp__listen=[]),
+                Flows().hooks,
+                context=None,
+                smtp_sockets=[given.dup()],
+                counts=counts.of(number),
+                processes=2,
+            )
+            for number in (0, 1)
+        ]
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                peer = await stack.enter_async_context(client(port))
+                assert (await peer.reply()).startswith("220")
+            assert [len(edge.door.sessions) for edge in edges] == [5, 5]
+        for edge in edges:
+            await edge.drain(1)
 
 
 async def test_implicit_tls_without_a_certificate_is_refused_at_the_start() -> None:
