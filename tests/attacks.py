@@ -214,6 +214,23 @@ def _hex_pdf(text: str) -> bytes:
     )
 
 
+def _glyph_pdf(text: str, *, ranges: bool = False) -> bytes:
+    """As browsers print: the letters are numbers, which a table explains."""
+    letters = sorted(set(text))
+    code = {letter: number for number, letter in enumerate(letters, 3)}
+    pairs = "".join(f"<{code[c]:04x}> <{ord(c):04x}>\n" for c in letters)
+    if ranges:
+        pairs = "".join(f"<{code[c]:04x}> <{code[c]:04x}> <{ord(c):04x}>\n" for c in letters)
+    kind = "range" if ranges else "char"
+    table = f"{len(letters)} beginbf{kind}\n{pairs}endbf{kind}"
+    first, second = ("".join(f"{code[c]:04x}" for c in piece) for piece in (text[:5], text[5:]))
+    page = f"BT /F1 12 Tf [<{first}> -20 <{second}>] TJ ET"
+    streams = b"".join(
+        b"stream\n" + zlib.compress(each.encode()) + b"\nendstream\n" for each in (table, page)
+    )
+    return b"%PDF-1.7\n" + streams + b"%%EOF"
+
+
 def _utf16_xml(text: str) -> bytes:
     return f"<?xml version='1.0'?><a><b>{text[:4]}</b><b>{text[4:]}</b></a>".encode("utf-16")
 
@@ -296,6 +313,8 @@ PLACES: dict[str, Callable[[str], bytes]] = {
     ),
     "a PDF in ASCII85": lambda a: attached("application/pdf", _a85_pdf(a)),
     "a PDF in hexadecimal": lambda a: attached("application/pdf", _hex_pdf(a)),
+    "what a PDF shows by glyphs": lambda a: attached("application/pdf", _glyph_pdf(a)),
+    "what a PDF shows by ranges of glyphs": lambda a: attached("application/pdf", _glyph_pdf(a, ranges=True)),
     "an XML in UTF-16": lambda a: attached("application/xml", _utf16_xml(a)),
     "an SVG with a mark": lambda a: attached("image/svg+xml", _bom_svg(a)),
     "the second RTF of a winmail.dat": lambda a: attached("application/ms-tnef", _lzfu_twice(a)),

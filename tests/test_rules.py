@@ -255,6 +255,11 @@ SWITCHES: dict[tuple[Any, str], Case] = {
         mixed(HELLO, b"Content-Type: message/rfc822\r\n\r\n" + ATTACHED_MAIL),
         rewritten,
     ),
+    (inside, "shown"): (
+        lambda octets, budget: iter(()),
+        place("what a PDF shows by glyphs"),
+        lambda raw: bool(gated(raw)[1]),
+    ),
     (cleansed._Clean, "field"): (lambda self, old: old, COMMENTED, cleaned),
     (cleansed._Clean, "parameters"): (lambda self, value: value, IN_PIECES, cleaned),
     (cleansed._Clean, "text"): (

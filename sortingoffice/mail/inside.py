@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from sortingoffice.mail import glyphs
+
 MAX_STREAMS = 20_000
 _MOST_ENGINES = 500  # of those that take megabytes each
 _TRIAL = 256
@@ -118,6 +120,25 @@ def _streams(octets: bytes, budget: Allowance) -> Iterator[bytes]:
         if count == MAX_STREAMS:
             budget.spent = True
             return
+
+
+def shown(octets: bytes, budget: Allowance) -> Iterator[str]:
+    """What a PDF's pages show by numbers of glyphs."""
+    if not octets.startswith(b"%PDF"):
+        return
+    tables: list[bytes] = []
+    pages: list[bytes] = []
+    size = 0
+    for stream in _streams(octets, budget):
+        if glyphs.is_table(stream):
+            tables.append(stream)
+        elif glyphs.shows(stream):
+            size += len(stream)
+            pages.append(stream)
+        if size * max(len(tables), 1) > glyphs.MOST or len(tables) > glyphs.MOST_TABLES:
+            budget.spent = True
+            return
+    yield from glyphs.texts(tables, pages)
 
 
 def _inflated(octets: bytes, at: int, bits: int, budget: Allowance) -> bytes:

@@ -150,6 +150,9 @@ def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading
         for content in rule.inside(octets, budget):
             for each in of_octets(content, budget, layer + 1):
                 yield Reading(each.text, each.how or "compressed", each.exact, each.shut)
+    for text in inside.shown(octets, budget):
+        if budget.take(len(text)):
+            yield Reading(text, "as it is shown")
     yield from _split_up(octets, marked, budget)
 
 
