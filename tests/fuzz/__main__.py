@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import random
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def main() -> int:
     if asked.corpus:
         by_atheris(names[0], Tally(), seconds=asked.minutes * 60, corpus=asked.corpus)
         return 0
+    logging.getLogger("mail.debug").disabled = True  # aiosmtpd's: it tells of every broken PROXY header
     tallies = {name: Tally() for name in names}
     begun = time.monotonic()
     while (left := asked.minutes * 60 - (time.monotonic() - begun)) > 0:
