@@ -37,6 +37,7 @@ from sortingoffice.mail.signature import (
 MAX_SETS = 50  # RFC 8617 §5.2, step 1
 MAX_TOLD = 2000  # characters of one forwarder's results that are kept
 _RESULTS, _MESSAGE, _SEAL = "arc-authentication-results", "arc-message-signature", "arc-seal"
+_NAMES = frozenset(name.encode() for name in (_RESULTS, _MESSAGE, _SEAL))
 _INSTANCE = re.compile(r"[1-9][0-9]?")
 _RESULTS_INSTANCE = re.compile(rb"[ \t\r\n]*i[ \t\r\n]*=[ \t\r\n]*([1-9][0-9]?)[ \t\r\n]*;")
 
@@ -103,7 +104,7 @@ def vouched(found: ArcResult, trusted: Collection[str], author: str) -> bool:
 
 
 def _is_arc(own: Field) -> bool:
-    return own.name.lower() in (_RESULTS.encode(), _MESSAGE.encode(), _SEAL.encode())
+    return own.name.lower() in _NAMES
 
 
 def _sets(message: Message) -> list[_Set]:
