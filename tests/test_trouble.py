@@ -123,6 +123,19 @@ def test_a_database_that_is_gone_is_a_451_and_is_found_again_without_a_restart(
         assert _subjects(stage).count("waiting") == 1
 
 
+def test_an_office_starts_while_the_database_is_locked(stage: Stage) -> None:
+    alias = stage.command("new", "Shop")
+    [path] = (stage.folder / "office").glob("*.db")
+    other = sqlite3.connect(path, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        stage.start()
+        other.execute("ROLLBACK")
+    finally:
+        other.close()
+    _goes_on(stage, alias, "after")
+
+
 def test_while_dns_is_down_mail_is_deferred_and_what_was_promised_waits(stage: Stage) -> None:
     alias = stage.command("new", "Shop")
     stage.start()

@@ -187,7 +187,7 @@ class Database:
 
     def check(self) -> None:
         """Raises OfficeError, with what to do, where the schema is not this version's."""
-        found = self.revision()
+        found = self.view(_revision)  # only read: an office starts while somebody else writes for long
         if found == migrations.REVISIONS[-1]:
             return
         if not found:

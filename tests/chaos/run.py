@@ -240,10 +240,16 @@ async def _keeps_up(database: Database) -> bool:
 
 
 async def _settled(database: Database) -> None:
-    """The queue is empty, or has had its time."""
+    """The queue is empty, or has had its time; then what is left is told."""
     end = time.monotonic() + _SETTLES
     while time.monotonic() < end:
         with suppress(Unavailable):
             if DeliveryState.QUEUED not in await database.read(spool.census):
                 return
         await asyncio.sleep(0.2)
+    for each in await database.read(spool.queue, state=DeliveryState.QUEUED):
+        left = each.delivery
+        print(
+            f"still queued: {left.id} to {left.destination}, {left.attempts} attempts, due {left.due:%T},"
+            f" leased to {left.lease_node or 'nobody'}, {left.last_reply}"
+        )
