@@ -249,6 +249,13 @@ class Trouble:
         if not self._nursery.died.is_set():
             await self._random_kill()
 
+    async def _accepts(self) -> None:
+        """It has started: a message was taken."""
+        before = self._senders.promises.messages
+        end = time.monotonic() + _COMES_BACK
+        while self._senders.promises.messages == before and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
     async def _disk_full(self) -> None:
         await self._begin()
         ballast = self._stage.folder / "ballast"
@@ -282,7 +289,7 @@ class Trouble:
     async def _database_restarts(self) -> None:
         assert self._cluster is not None
         await self._begin()
-        await asyncio.sleep(0.3)
+        await self._accepts()  # one that still starts may refuse to, without a database
         await asyncio.to_thread(self._cluster.stop)
         await asyncio.sleep(self._random.choice((0, 1, 3)))
         await asyncio.to_thread(self._cluster.start)
