@@ -343,3 +343,12 @@ def test_marked_names_are_kept_by_either_database(db: Database, tmp_path: Path) 
     assert desk.states() == ["queued"]
     desk.db.call(names.remove, desk.office, desk.account, Mark.LOGIN, "", actor="test")
     assert [row["mark"] for row in desk.db.view(names.every, desk.account)] == ["name"]
+
+
+def test_a_card_that_needs_a_yes_waits_from_the_moment_it_is_spooled(desk: Desk) -> None:
+    """A node may have taken a new delivery for itself at once: holding it afterwards would be too late."""
+    desk.shipping()
+    desk.post("#card shipping city\n")
+    assert desk.states() == ["held"]
+    [row] = desk.db.view(held.every, desk.account)
+    assert row["reason"] == "new_information_needs_a_yes"

@@ -187,7 +187,8 @@ def _send(
         )
     except mime.TooComplex as error:
         return _back(tx, office, arrival, account, who, made.relationship, _too_complex(error))
-    spooled = _spooled(tx, office, arrival, account, made, facts, checked, name, fingerprint)
+    held = asked.waiting.rule if asked.waiting is not None else ""
+    spooled = _spooled(tx, office, arrival, account, made, facts, checked, name, fingerprint, held)
     references.remember(
         tx,
         made.relationship.id,
@@ -365,7 +366,9 @@ def _spooled(
     checked: Checked,
     name: str,
     fingerprint: bytes | None,
+    held: str,
 ) -> SpooledMessage:
+    """held: the rule that makes it wait for the person's yes from the first moment on; "" if none does."""
     subject = Message.parse(checked.octets).value("Subject") or b""
     # RFC 3834 §3.3, RFC 5321 §4.5.5: nothing may answer what no human sent.
     automatic = arrival.envelope.sender is None or classify.auto_submitted(arrival.message)
@@ -391,6 +394,7 @@ def _spooled(
             give_up_after=office.config.delivery.give_up_after,
             return_domain="" if automatic else facts.alias.domain,
             contact_id=each.id,
+            held=held,
         )
         for each in made.contacts
     )
