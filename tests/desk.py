@@ -216,10 +216,11 @@ class Desk:
                 raw,
             ),
         )
+        reason = ""
         if resolved.waiting is not None:
-            state = DeliveryState.QUEUED
+            state, reason = DeliveryState.HELD, resolved.waiting.rule
         for contact in resolved.contacts:
-            schema.insert(tx, delivery(spooled, contact, state, now))
+            schema.insert(tx, replace(delivery(spooled, contact, state, now), reason=reason))
         disclose.record(tx, self.office, resolved, spooled.id, now)
 
     def receive(self, message: bytes | str) -> None:

@@ -401,10 +401,9 @@ def test_octets_that_two_nodes_left_behind_are_erased_later(db: Database) -> Non
 
 
 def test_held_mail_waits_and_a_release_gives_it_all_its_time_again(db: Database) -> None:
-    db.call(spool.put, message(), (to("a.example"),))
+    waits = replace(to("a.example"), state=DeliveryState.HELD, reason="muted")
+    db.call(spool.put, message(), (waits,))
     delivery = only(db)
-    assert db.call(spool.hold, delivery.id, "muted")
-    assert not db.call(spool.hold, delivery.id, "muted")
     assert db.call(spool.claim, NOW, "n1", 1) == ()
     later = NOW + timedelta(days=30)
     assert db.call(spool.release, delivery.id, later)
@@ -412,11 +411,6 @@ def test_held_mail_waits_and_a_release_gives_it_all_its_time_again(db: Database)
     after = only(db)
     assert (after.state, after.reason, after.due) == (DeliveryState.QUEUED, "", later)
     assert after.expires == later + timedelta(days=5)
-
-
-def test_a_delivery_under_way_is_not_held(db: Database) -> None:
-    db.call(spool.put, message(), (to("a.example"),))
-    assert not db.call(spool.hold, claim_one(db).id, "muted")
 
 
 def test_a_retry_is_due_at_once(db: Database) -> None:

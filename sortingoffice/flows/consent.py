@@ -30,6 +30,7 @@ from sortingoffice.core.model import (
     Account,
     Confirmation,
     Contact,
+    DeliveryState,
     Grant,
     GrantMode,
     Relationship,
@@ -73,7 +74,7 @@ def ask(
     original: bytes,
     now: datetime,
 ) -> None:
-    """Hold a message that was just spooled, and ask the person: once, whatever there is to ask.
+    """Ask the person about a message that was just spooled, held: once, whatever there is to ask.
 
     waiting   a card that is news to the vendor
     found     what the leak guard found
@@ -82,9 +83,9 @@ def ask(
     left_out  fields of the asked cards that stay, as "card.field"
     original  their own mail, octets
     """
+    if any(each.state is not DeliveryState.HELD for each in spool.deliveries(tx, message.id)):
+        raise ValueError("what waits for a yes is spooled as held: a queued delivery may be on its way")
     rule = waiting.rule if waiting is not None else gate.RULE
-    for each in spool.deliveries(tx, message.id):
-        spool.hold(tx, each.id, rule)  # the gate has done so where something was found
     token = base64.b32encode(office.random(16)).decode().rstrip("=").lower()
     expires = now + PATIENCE
     confirmations.add(

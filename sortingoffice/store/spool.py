@@ -288,11 +288,6 @@ _NEXT_DUE = sa.select(_delivery.c.due).where(_QUEUED).order_by(_delivery.c.due).
 # ---- what a person or a flow decides -------------------------------------------------------------
 
 
-def hold(tx: Transaction, delivery_id: int, reason: str) -> bool:
-    """Queued → held; whether it was queued and nobody is at it."""
-    return bool(tx.execute(_HOLD, {"of": delivery_id, "new_reason": reason}).rowcount)
-
-
 def release(tx: Transaction, delivery_id: int, now: datetime) -> bool:
     """Held → queued, due at once, with as much time as it had when it was put in; whether it was held."""
     return bool(tx.execute(_RELEASE, {"of": delivery_id, "now": now}).rowcount)
@@ -339,7 +334,6 @@ def cancel_relationship(
 _NOW = sa.bindparam("now", type_=schema.Instant)
 _REASON = sa.bindparam("new_reason", type_=sa.Text)
 _UNLEASED = _delivery.c.lease_node == sa.literal_column("''")
-_HOLD = _delivery.update().where(_OF, _QUEUED, _UNLEASED).values(state=DeliveryState.HELD, reason=_REASON)
 _RELEASE = (
     _delivery.update()
     .where(_OF, _HELD)
