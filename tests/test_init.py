@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sortingoffice import config
+from sortingoffice.cli.stage import until
 from sortingoffice.core.records import Record, zone_lines
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import read_keys, write_private
@@ -277,7 +278,7 @@ def test_a_rotation_publishes_first_and_signs_then(person: Person) -> None:
     assert len(states()) == 4
     person.out("admin", "key", "rotate")
     assert states() == {"rsa1": "retired", "ed1": "retired", "rsa2": "signing", "ed2": "signing"}
-    assert {key.selector for key in signing[DOMAIN]} == {"rsa2", "ed2"}
+    until(lambda: {key.selector for key in signing[DOMAIN]} == {"rsa2", "ed2"}, "the keys to be looked at")
 
 
 def test_dns_rows_are_whole_and_without_trailing_dots(person: Person) -> None:

@@ -170,8 +170,8 @@ def put(
         held=held,
     )
     spool.put(tx, spooled, (delivery,))
-    relationship = unsubscribe.noted(relationship, arrival.message)
     relationships.count(tx, relationship.id, pixels=loaded.pixels)
+    unsubscribe.note(tx, relationship, arrival.message)
     disclose.remember_inbound(tx, office, relationship, arrival.message, arrival.now, arrival.computed)
     if arrival.envelope.sender is not None:  # a report of a failure is no answer
         notified.acknowledge(tx, relationship, arrival.message, arrival.now)

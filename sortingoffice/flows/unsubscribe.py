@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sortingoffice.core.letter import Letter
@@ -53,12 +53,13 @@ def link(office: Office, of: Relationship) -> str:
     return f"{base.rstrip('/')}{PATH}/{token.leaving(office.keys.token, of.id)}"
 
 
-def noted(of: Relationship, message: Message) -> Relationship:
-    """With the ways out that the message offers, which the next press will take."""
+def note(tx: Transaction, of: Relationship, message: Message) -> None:
+    """Keep the ways out that the message offers: the next press will take one."""
     if of.unsubscribe is not Unsubscribe.OFFICE:
-        return of
+        return
     found = unsubscribe.ways(message)
-    return replace(of, leave_url=found.one_click, leave_mailto=found.mailto) if found else of
+    if found and found != unsubscribe.Ways(of.leave_url, of.leave_mailto):
+        relationships.leave(tx, of.id, found.one_click, found.mailto)
 
 
 def find(tx: Transaction, office: Office, secret: str) -> tuple[Relationship, Account] | None:

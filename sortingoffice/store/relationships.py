@@ -34,6 +34,11 @@ _COUNT = (
     .where(_relationship.c.id == sa.bindparam("of"))
     .values(received=_relationship.c.received + 1, pixels=_relationship.c.pixels + sa.bindparam("more"))
 )
+_LEAVE = (
+    _relationship.update()
+    .where(_relationship.c.id == sa.bindparam("of"))
+    .values(leave_url=sa.bindparam("url"), leave_mailto=sa.bindparam("mailto"))
+)
 _EVERY = sa.select(_relationship).where(_OF_ACCOUNT).order_by(_relationship.c.id)
 _NAMES = sa.select(_relationship.c.id, _relationship.c.slug, _relationship.c.name).where(_OF_ACCOUNT)
 _NOW = sa.bindparam("now", type_=schema.Instant)
@@ -100,6 +105,11 @@ def update(tx: Transaction, relationship: Relationship) -> None:
 def count(tx: Transaction, relationship_id: int, *, pixels: int = 0) -> None:
     """One message more was received, with so many tracking pixels in it."""
     run(tx, _COUNT, {"of": relationship_id, "more": pixels})
+
+
+def leave(tx: Transaction, relationship_id: int, url: str, mailto: str) -> None:
+    """The vendor's own ways out, as its latest message offers them."""
+    run(tx, _LEAVE, {"of": relationship_id, "url": url, "mailto": mailto})
 
 
 def by_id(tx: Transaction, relationship_id: int) -> Relationship | None:
