@@ -213,7 +213,7 @@ def test_the_same_message_sent_again_is_delivered_once(office: Office) -> None:
 
 def test_trace_says_of_both_why_the_same_message_was_delivered_once(office: Office) -> None:
     shop = office.fresh()
-    raw = written(f"From: {ORDERS}", f"To: {shop.alias}", f"Message-ID: <i6@{VENDOR}>", subject="inward 6")
+    raw = written(f"From: {ORDERS}", f"To: {shop.alias}", f"Message-ID: <i6@{VENDOR}>", subject="sent twice")
     names = []
     for _ in range(2):  # a client that missed our 250
         with office.stage.client() as client:
@@ -224,14 +224,14 @@ def test_trace_says_of_both_why_the_same_message_was_delivered_once(office: Offi
             assert code == 250
             names.append(text.decode().rpartition(" ")[2])
     first, again = names
-    office.home("inward 6")
+    office.home("sent twice")
     assert f"repeated_message  sent again, as {again}" in " ".join(
         office.stage.command("trace", first).split("\n")
     )
     told = office.stage.command("trace", again)
     assert "the same message again: delivered once" in told
     assert f"it first came as {first}" in told
-    assert len(office.arrived(office.stage.home, "inward 6")) == 1
+    assert len(office.arrived(office.stage.home, "sent twice")) == 1
 
 
 def test_a_forged_vendor_with_a_reject_policy_is_refused(office: Office) -> None:

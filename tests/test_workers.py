@@ -204,8 +204,15 @@ def test_no_worker_outlives_a_parent_that_is_killed_and_the_port_is_free(stage: 
     stage.daemon.kill()
     stage.daemon.wait()
     until(lambda: all(_gone(pid) for pid in both), "the end of both", 2)
-    with socket.create_server(("127.0.0.1", stage.smtp_port)):
-        pass
+    until(lambda: _free(stage.smtp_port), "the port to be free", 5)
+
+
+def _free(port: int) -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", port)):
+            return True
+    except OSError:
+        return False
 
 
 _CREW = """
