@@ -12,6 +12,7 @@ import pytest
 
 from sortingoffice.core.delivery import Outcome, Tried
 from sortingoffice.net import tls
+from sortingoffice.net.conversing import Conversing
 from sortingoffice.net.relay import Login, Parcel, Relay, Timeouts
 from sortingoffice.net.route import Host
 from tests.servers import DROP, HANG, Certificate, Late, Sink
@@ -44,17 +45,11 @@ async def far_end(
 ) -> AsyncIterator[Host]:
     """A server whose every octet the test writes."""
 
-    async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(guarded, "127.0.0.1", 0)
-    async with server:
-        yield Host("localhost", "127.0.0.1", server.sockets[0].getsockname()[1])
+    server = Conversing(serve)
+    try:
+        yield Host("localhost", "127.0.0.1", await server.listen("127.0.0.1", 0))
+    finally:
+        await server.close()
 
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *extensions: str) -> None:

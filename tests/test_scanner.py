@@ -25,6 +25,7 @@ from sortingoffice.core.limits import GREYLIST_SECONDS, Peers
 from sortingoffice.core.model import Envelope, Peer
 from sortingoffice.mail.address import Address
 from sortingoffice.net import scanner
+from sortingoffice.net.conversing import Conversing
 from tests.database import skip_or_fail
 from tests.office import Office, written
 
@@ -152,20 +153,17 @@ async def _scanned(answer: bytes | None, *, helo: str = "x") -> tuple[Scan, byte
             if answer is None:
                 await reader.read()
             await writer.drain()
-        except ConnectionError:
-            pass
         finally:
-            writer.close()
-            with suppress(ConnectionError):
-                await writer.wait_closed()
             gone.set()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with server:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = Conversing(handle)
+    url = f"http://127.0.0.1:{await server.listen('127.0.0.1', 0)}"
+    try:
         raw = b"From: a\r\n\r\nhello\r\n"
         found = await scanner.scan(url, Peer("192.0.2.1", helo), ENVELOPE, raw, deadline=0.5)
         await asyncio.wait_for(gone.wait(), 5)
+    finally:
+        await server.close()
     return found, bytes(asked)
 
 

@@ -20,6 +20,7 @@ from sortingoffice.mail import token
 from sortingoffice.mail import unsubscribe as ways_of
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.unsubscribe import Ways
+from sortingoffice.net.conversing import Conversing
 from sortingoffice.net.resolver import Resolver
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store import events, relationships, spool
@@ -220,11 +221,10 @@ async def test_one_click_is_posted_to_the_vendors_own_server_and_told_in_the_log
             f"HTTP/1.1 {vendor.status}\r\nLocation: https://elsewhere.example/\r\n"
             "Content-Length: 0\r\n\r\n".encode()
         )
-        writer.close()
 
     certificate = make_certificate(tmp_path, "u.shop.example")
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=certificate.server())
-    port = server.sockets[0].getsockname()[1]
+    server = Conversing(answer)
+    port = await server.listen("127.0.0.1", 0, context=certificate.server())
     zone.set("u.shop.example", "A", "127.0.0.1")
     offered = f"List-Unsubscribe: <https://u.shop.example:{port}/out?u=1&x=%20y>\r\n{CLICK}"
     arrives(site.person, "lamp-shop", "news@shop.example", fields=offered + LEAVE)
@@ -238,7 +238,7 @@ async def test_one_click_is_posted_to_the_vendors_own_server_and_told_in_the_log
     assert attempt.here(office).loopback
     trusting = ssl.create_default_context(cafile=str(certificate.certificate))
     await unsubscribe.tell_vendor(office, done.relationship, trusting)
-    server.close()
+    await server.close()
     [asked] = vendor.asked
     assert asked.startswith(b"POST /out?u=1&x=%20y HTTP/1.1\r\n")
     assert b"\r\nCookie:" not in asked

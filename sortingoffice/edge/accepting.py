@@ -42,7 +42,7 @@ class Accepting:
         self._door, self._begin, self._context, self._ahead = door, begin, context, ahead
         self._loop = asyncio.get_running_loop()
         self._later: asyncio.TimerHandle | None = None
-        self._beginning: set[asyncio.Task[None]] = set()
+        self.beginning: set[asyncio.Task[None]] = set()  # taken, but not yet a session
         door.setblocking(False)
         self._loop.add_reader(door, self._knocked)
 
@@ -74,8 +74,8 @@ class Accepting:
             return
         connection.setblocking(False)
         task = self._loop.create_task(self._open(connection))
-        self._beginning.add(task)
-        task.add_done_callback(self._beginning.discard)
+        self.beginning.add(task)
+        task.add_done_callback(self.beginning.discard)
 
     async def _open(self, connection: socket.socket) -> None:
         try:
@@ -84,7 +84,7 @@ class Accepting:
             connection.close()
 
     def end(self) -> None:
-        """Take no more; what has begun goes on."""
+        """Take no more, while the socket is still open; what has begun goes on."""
         self._loop.remove_reader(self._door)
         if self._later is not None:
             self._later.cancel()

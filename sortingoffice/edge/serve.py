@@ -31,6 +31,7 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.values import Endpoint
 
 BACKLOG = 1024
+_HANDSHAKE_SECONDS = 0.5  # of implicit TLS, once the office shuts down
 
 Kind = Callable[[Door], Session]
 
@@ -80,26 +81,36 @@ class Edge:
     def close(self) -> None:
         """Stop accepting; those who are inside go on."""
         for listener in self.listeners:
-            if listener.accepting is not None:
+            if listener.accepting is not None and listener.socket.fileno() >= 0:
                 listener.accepting.end()
-                listener.accepting = None
             listener.socket.close()
 
     async def drain(self, seconds: float) -> None:
         """Idle sessions get 421 now, the others after what they are at; after `seconds` they are cut."""
         self.close()
         self.door.closing = True
+        await self._begun()
         for session in tuple(self.door.sessions):
             session.dismiss()
-        running = [session.task for session in self.door.sessions if session.task is not None]
+        running = {session.task: session for session in self.door.sessions if session.task is not None}
         if running:
             _, left = await asyncio.wait(running, timeout=seconds)
             for task in left:
-                task.cancel()
+                running[task].cut()
             if left:
                 log.event("edge.cut", sessions=len(left))
                 await asyncio.wait(left)
+        await asyncio.sleep(0)  # a transport that was told to close does so in the loop's next turn
         self.door.threads.shutdown(wait=False)
+
+    async def _begun(self) -> None:
+        """Whoever was let in a moment ago is a session now, or its TLS handshake is given up."""
+        accepting = [one.accepting for one in self.listeners if one.accepting is not None]
+        if beginning := [task for each in accepting for task in each.beginning]:
+            _, late = await asyncio.wait(beginning, timeout=_HANDSHAKE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
 
 async def serve(

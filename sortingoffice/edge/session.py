@@ -82,6 +82,7 @@ class Session(SMTP):
     # ---- the protocol: called by the transport -----------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.door.sessions.add(self)
         self.wire = cast(asyncio.Transport, transport)
         self.reader.connect(self.wire)
         super().connection_made(transport)
@@ -166,7 +167,6 @@ class Session(SMTP):
 
     async def _handle_client(self) -> None:
         """The whole session; replaces aiosmtpd's loop."""
-        self.door.sessions.add(self)
         try:
             try:
                 if await self.admit():
@@ -229,6 +229,14 @@ class Session(SMTP):
         """The office shuts down: whoever waits for a command's line is told so; the rest may end."""
         if not self.busy:
             self.reader.interrupt(replies.SHUTTING_DOWN)
+
+    def cut(self) -> None:
+        """End it as it is."""
+        if self.wire is not None:
+            self.wire.abort()
+        if self.task is not None:
+            self.task.cancel()
+        self.door.sessions.discard(self)  # one whose task has not begun does nothing any more
 
     @property
     def busy(self) -> bool:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
+from sortingoffice.net.conversing import Conversing
+
 DROP = "drop"  # close the connection instead of answering
 HANG = "hang"  # never answer, until the client goes away
 _MAX = 256 * 1024 * 1024
@@ -90,26 +92,21 @@ class Sink:
     port: int = 0
     on_message: Callable[[Received], None] | None = None
     _news: threading.Condition = field(default_factory=threading.Condition)
-    _server: asyncio.Server | None = None
+    _server: Conversing | None = None
     _loop: asyncio.AbstractEventLoop | None = None
     _thread: threading.Thread | None = None
     _end: asyncio.Event | None = None
-    _conversations: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen; `self.port` is the port."""
         context = self.tls if self.implicit_tls else None
-        self._server = await asyncio.start_server(self._serve, host, port, limit=_MAX, ssl=context)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = Conversing(self._serve)
+        self.port = await self._server.listen(host, port, limit=_MAX, context=context)
 
     async def close(self) -> None:
         """Stop listening and end every session."""
         if self._server is not None:
-            self._server.close()
-        for conversation in tuple(self._conversations):
-            conversation.cancel()
-        await asyncio.gather(*self._conversations, return_exceptions=True)
-        self._server = None
+            await self._server.close()
 
     def start_in_thread(self, host: str = "127.0.0.1", port: int = 0) -> Sink:
         """Listen in a thread with its own loop; returns itself when the port is open."""
@@ -184,22 +181,15 @@ class Sink:
         return None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._conversations.add(task)
         self.sessions += 1
         self.open_sessions += 1
         self.most_open = max(self.most_open, self.open_sessions)
         try:
             await _Session(self, self.sessions, reader, writer).run()
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, _Dropped):
+        except _Dropped:
             pass
-        except asyncio.CancelledError:
-            pass  # `close` ends the session
         finally:
             self.open_sessions -= 1
-            self._conversations.discard(task)
-            writer.close()
 
 
 class _Dropped(Exception):

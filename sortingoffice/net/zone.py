@@ -12,7 +12,6 @@ import asyncio
 import struct
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Self, cast
 
@@ -25,6 +24,8 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+
+from sortingoffice.net.conversing import Conversing
 
 SERVFAIL = "SERVFAIL"
 TIMEOUT = "TIMEOUT"
@@ -91,41 +92,30 @@ class ZoneServer:
 
     async def _serve(self) -> None:
         for attempt in range(20):  # a UDP port that is free may be taken for TCP
-            tcp = await asyncio.start_server(self._conversation, "127.0.0.1", 0)
-            port = tcp.sockets[0].getsockname()[1]
+            tcp = Conversing(self._conversation)
+            port = await tcp.listen("127.0.0.1", 0)
             try:
                 udp, _ = await self._loop.create_datagram_endpoint(
                     lambda: _Datagrams(self), local_addr=("127.0.0.1", port)
                 )
                 break
             except OSError:
-                tcp.close()
+                await tcp.close()
                 if attempt == 19:
                     raise
         self.endpoint = ("127.0.0.1", port)
         self._ready.set()
         await self._stopping.wait()
         udp.close()
-        tcp.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for conversation in others:
-            conversation.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await tcp.close()
 
     async def _conversation(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                (length,) = struct.unpack("!H", await reader.readexactly(2))
-                wire = self.respond(await reader.readexactly(length), over_udp=False)
-                if wire is not None:
-                    writer.write(struct.pack("!H", len(wire)) + wire)
-                    await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.close()
-            with suppress(ConnectionError, asyncio.CancelledError):
-                await writer.wait_closed()
+        while True:
+            (length,) = struct.unpack("!H", await reader.readexactly(2))
+            wire = self.respond(await reader.readexactly(length), over_udp=False)
+            if wire is not None:
+                writer.write(struct.pack("!H", len(wire)) + wire)
+                await writer.drain()
 
     def respond(self, wire: bytes, *, over_udp: bool) -> bytes | None:
         """The answer to one question on the wire; None where none is to be sent."""
