@@ -15,9 +15,7 @@ import traceback
 if "--corpus" in sys.argv:  # coverage is laid into modules as they are imported
     import atheris
 
-    with atheris.instrument_imports(
-        include=["sortingoffice.mail", "sortingoffice.core", "sortingoffice.edge"]
-    ):
+    with atheris.instrument_imports(include=["sortingoffice"]):
         importlib.import_module("tests.fuzz.entries")
 
 from tests.fuzz.entries import ENTRIES

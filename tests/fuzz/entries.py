@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import dns.message
 
 from sortingoffice.core import evidence, report
 from sortingoffice.mail import arc, dkim, token
-from tests.fuzz import dialogue, parsers
+from tests.fuzz import counter, dialogue, parsers, requests
 from tests.fuzz.parsers import KEY, NOW, RECORD
 from tests.fuzz.seeds import ABUSE, CARD, INVITATION, MULTI, PAGE, PLAIN, REPORT
 
@@ -23,11 +24,17 @@ class Entry:
 
     seeds  octets that it reads well
     words  what its grammar is made of
+    clock  of the time that a call takes, in seconds
+    open   what must be there before a call
+    close  what is to be done after the last one
     """
 
     call: Callable[[bytes], object]
     seeds: tuple[bytes, ...]
     words: tuple[bytes, ...] = ()
+    clock: Callable[[], float] = time.thread_time
+    open: Callable[[], None] = lambda: None
+    close: Callable[[], None] = lambda: None
 
 
 _LEAK = json.dumps(
@@ -77,6 +84,13 @@ _HEADER_WORDS = (
     b"Content-Type: ",
     b"multipart/mixed; boundary=",
 )
+
+
+def _door(*seeds: bytes) -> Entry:
+    """The HTTP door: its database is asked in threads."""
+    return Entry(counter.spoken, seeds, requests.WORDS, time.process_time, counter.opened, counter.closed)
+
+
 _TAGS = (b"v=1;", b" d=", b" s=", b" h=", b" b=", b" bh=", b" x=1;", b" l=0;", b" c=simple/simple;")
 
 ENTRIES: dict[str, Entry] = {
@@ -237,4 +251,8 @@ ENTRIES: dict[str, Entry] = {
         (_LEAK, b"{}", b"[]"),
         (b'"hash":', b"null", b"[", b'"messages"'),
     ),
+    "pages": _door(*requests.PAGES),
+    "office api": _door(*requests.OFFICE),
+    "addy api": _door(*requests.ADDY),
+    "simplelogin api": _door(*requests.SIMPLELOGIN),
 }

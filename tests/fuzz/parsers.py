@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 
 import dns.exception
 import dns.message
+import dns.rdataclass
+import dns.resolver
 
 from sortingoffice.core import (
     body,
@@ -296,8 +298,14 @@ def a_transport_policy(octets: bytes) -> None:
 
 def a_dns_answer(octets: bytes) -> None:
     with contextlib.suppress(dns.exception.DNSException):
-        for rrset in dns.message.from_wire(octets).answer:
-            for record in rrset:
+        response = dns.message.from_wire(octets)
+        resolver._negative_ttl(response)
+        if not isinstance(response, dns.message.QueryMessage):
+            return
+        for question in response.question:
+            # As the library takes what it asked for out of what came.
+            found = dns.resolver.Answer(question.name, question.rdtype, dns.rdataclass.IN, response)
+            for record in found.rrset or ():
                 resolver._size(resolver._plain(record))
 
 
