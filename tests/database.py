@@ -125,11 +125,11 @@ class Cluster:
             self.emptied.append(name)
 
 
-def skip_or_fail(what: str) -> None:
+def skip_or_fail(what: str, why: str = "is not installed") -> None:
     """On a person's machine what is not installed is skipped by name; in CI it is a failure."""
     if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is not installed, and CI=true")
-    pytest.skip(f"{what} is not installed")
+        pytest.fail(f"{what} {why}, and CI=true")
+    pytest.skip(f"{what} {why}")
 
 
 @pytest.fixture(scope="session")

@@ -54,10 +54,10 @@ def _sealed(raw: bytes, key: keys.SigningKey, state: str) -> bytes:
 
 
 def _cases(name: str) -> list[Any]:
-    path = corpora.FOLDER / "arc" / name
-    if not path.is_file():
-        return [pytest.param(None, None, marks=pytest.mark.skip(reason=f"no {name}"), id="arc suite")]
-    sections = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    text = corpora.read(name)
+    if text is None:
+        return [pytest.param(None, None, marks=corpora.skipped(name), id="arc suite")]
+    sections = yaml.safe_load_all(text)
     return [
         pytest.param(section, case, id=case_name)
         for section in sections
@@ -69,7 +69,7 @@ def _raw(text: str) -> bytes:
     return text.encode().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
-@pytest.mark.parametrize(("section", "case"), _cases("arc-draft-validation-tests.yml"))
+@pytest.mark.parametrize(("section", "case"), _cases(corpora.ARC_VALID))
 def test_the_public_suite_validates(section: Any, case: Any) -> None:
     zone = {name: record.encode() for name, record in (section["txt-records"] or {}).items()}
     wanted = case["cv"].lower() or "fail"  # "": the chain has ended before us, and so is no pass
@@ -90,7 +90,7 @@ def _tags(value: bytes) -> dict[str, str]:
     return {name: "".join(text.split()) for name, text in (tags.parse(value) or {}).items()}
 
 
-@pytest.mark.parametrize(("section", "case"), _cases("arc-draft-sign-tests.yml"))
+@pytest.mark.parametrize(("section", "case"), _cases(corpora.ARC_SIGN))
 def test_the_public_suite_seals(section: Any, case: Any) -> None:
     key = keys.SigningKey.from_pem(section["domain"], section["sel"], section["privatekey"].encode())
     message = Message.parse(_raw(case["message"]))

@@ -238,8 +238,8 @@ def test_a_walk_that_fails_is_temporary_and_alignment_is_told_by_the_list() -> N
 # ---- organizational domains ------------------------------------------------------------------------
 
 
-def test_the_public_suffix_suite_passes_whole() -> None:
-    text = corpora.path("publicsuffix/test_psl.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize("text", corpora.whole(corpora.SUFFIXES))
+def test_the_public_suffix_suite_passes_whole(text: str) -> None:
     cases = re.findall(r"^checkPublicSuffix\((null|'[^']*'), (null|'[^']*')\);", text, re.MULTILINE)
     assert len(cases) == 78
     for domain, wanted in cases:

@@ -16,6 +16,7 @@ from sortingoffice.core.records import Record, zone_lines
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import read_keys, write_private
 from sortingoffice.mail.keys import SigningKey
+from tests.database import skip_or_fail
 from tests.person import DOMAIN, MAILBOX, Person, Said, said, said_outside
 
 
@@ -167,7 +168,7 @@ def test_without_any_config_init_writes_one_here(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv(config.ENVIRONMENT, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
     if Path("/etc/sortingoffice/config.toml").exists():
-        pytest.skip("this machine has an office")
+        skip_or_fail("/etc/sortingoffice/config.toml", "is this machine's own")
     answer = said_outside("init", "--domain", DOMAIN, "--mailbox", MAILBOX, cwd=tmp_path)
     assert answer.status == 0, answer
     assert (tmp_path / config.FILE_NAME).exists()

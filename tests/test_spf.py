@@ -17,14 +17,13 @@ from sortingoffice.mail.asking import Answer, Outcome, Question, run
 from sortingoffice.mail.authentication import Result, SpfResult
 from tests import corpora
 
-SUITE = "spf/rfc7208-tests.yml"
-
 
 def _suite() -> list[Any]:
-    if not (corpora.FOLDER / SUITE).is_file():
-        return [pytest.param(None, None, marks=pytest.mark.skip(reason=f"no {SUITE}"), id="openspf suite")]
+    text = corpora.read(corpora.SPF)
+    if text is None:
+        return [pytest.param(None, None, marks=corpora.skipped(corpora.SPF), id="openspf suite")]
     cases = []
-    for section in yaml.safe_load_all((corpora.FOLDER / SUITE).read_text(encoding="utf-8")):
+    for section in yaml.safe_load_all(text):
         zone = {name.lower(): records for name, records in section["zonedata"].items()}
         for name, case in section["tests"].items():
             cases.append(pytest.param(zone, case, id=name))

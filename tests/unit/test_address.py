@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 
 from sortingoffice.mail import address
 from sortingoffice.mail.address import Address, parse, parse_path
-from tests.corpora import FOLDER
-
-SUITE = FOLDER / "isemail" / "tests.xml"
+from tests import corpora
 
 # Our policy, by the suite's categories: RFC 5321's are addresses, and those whose only fault is in
 # DNS.  Errors are not; neither is what only RFC 5322 allows, comments and folding white space, and
@@ -22,10 +20,8 @@ ACCEPTED = {"VALID_CATEGORY", "DNSWARN", "RFC5321"}
 ALSO = {"RFC5321_IPV6DEPRECATED"}
 
 
-def suite() -> Iterator[tuple[str, str, bool]]:
-    if not SUITE.exists():
-        return
-    for case in ElementTree.parse(SUITE).iter("test"):
+def suite(xml: str) -> Iterator[tuple[str, str, bool]]:
+    for case in ElementTree.fromstring(xml.encode()).iter("test"):
         text = "".join(
             chr(ord(c) - 0x2400) if 0x2400 <= ord(c) <= 0x2420 else c for c in case.findtext("address") or ""
         )
@@ -34,9 +30,9 @@ def suite() -> Iterator[tuple[str, str, bool]]:
         yield f"{case.get('id')}-{diagnosis}", text, category in ACCEPTED or diagnosis in ALSO
 
 
-@pytest.mark.skipif(not SUITE.exists(), reason="the isemail corpus is not beside the repository")
-def test_the_public_suite_agrees_with_the_stated_policy() -> None:
-    cases = list(suite())
+@pytest.mark.parametrize("xml", corpora.whole(corpora.ADDRESSES))
+def test_the_public_suite_agrees_with_the_stated_policy(xml: str) -> None:
+    cases = list(suite(xml))
     assert len(cases) == 164
     wrong = [(name, text) for name, text, wanted in cases if (parse(text) is not None) != wanted]
     assert wrong == []
