@@ -71,6 +71,37 @@ def test_what_a_client_might_read_as_an_address_leaves_to() -> None:
     assert value(got, "X-Omitted-Recipients") == "1"
 
 
+@pytest.mark.parametrize(
+    "people",
+    [
+        b"<lunar.otter4821@sort.example> bob@other.example",
+        b"<lunar.otter4821@sort.example> Bob <bob@other.example>",
+        b'<lunar.otter4821@sort.example> (x) "Bob" <bob@other.example> carol@other.example',
+        b"lunar.otter4821@sort.example, " + b", ".join(b"p%d@other.example" % n for n in range(1200)),
+        b"Team: " + b",".join(b"p%d@other.example" % n for n in range(600)) + b";",
+        b"lunar.otter4821@sort.example, Bob <bob@oth(er.example>",
+    ],
+    ids=["no comma", "no comma and a name", "two without a comma", "1,200", "a group of 600", "open comment"],
+)
+def test_nobody_elses_address_is_left_in_to_and_the_next_field_is_what_it_was(people: bytes) -> None:
+    got = rewritten(b"From: a@x.example\r\nTo: " + people + b"\r\nX-Next: 1\r\n\r\nx")
+    assert b"@oth" not in got.header
+    assert [field.name for field in got.fields][:3] == [b"From", b"To", b"X-Next"]
+    assert Message.parse(bytes(got)) == got
+
+
+@pytest.mark.parametrize("odd", [b"no field at all", b"X-Gr\xc3\xbc\xc3\x9fe: 1", b"X Space: y", b": 1"])
+@pytest.mark.parametrize("name", [b"Reply-To", b"reply-to ", b"Cc", b"From", b"List-Post"])
+def test_what_only_a_kinder_reader_would_answer_to_is_body_for_every_reader(odd: bytes, name: bytes) -> None:
+    head, below = b"From: a@x.example\r\n", odd + b"\r\n" + name + b": <mailto:b@y.example>\r\n\r\nx\r\n"
+    assert bytes(rewritten(head + below)).endswith(b"\r\n\r\n" + below)
+
+
+def test_an_odd_line_that_hides_nothing_stays_where_it_stands() -> None:
+    raw = b"From: a@x.example\r\nno field at all\r\nX-Other: 1\r\n\r\nReply-To: b@y.example\r\n"
+    assert bytes(rewritten(raw)).endswith(raw.partition(b"\r\n")[2])
+
+
 def test_at_most_fifty_people_stay_and_the_rest_are_counted() -> None:
     people = ", ".join(f"p{n}@x.example" for n in range(60))
     got = rewritten(f"From: a@x.example\r\nTo: {people}, {ALIAS}\r\n\r\nx".encode())

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sortingoffice.core import calendar
 from sortingoffice.core.model import FromForm
@@ -40,6 +40,9 @@ _ANSWERED = (
 _LISTED = ("To", "Cc")
 _MAILTO_FIELDS = ("List-Post", "List-Unsubscribe")
 _ID_FIELDS = ("In-Reply-To", "References")
+_LED = re.compile(
+    rb"(?im)^(?:" + "|".join((*_ANSWERED, *_LISTED, *_MAILTO_FIELDS)).encode("ascii") + rb")[ \t]*:"
+)
 _MAILTO = re.compile(rb"(?i)mailto:([^?&<>\s,]{1,400})")
 _IN_DISPLAY = re.compile(r"\s*@\s*")
 _NO_BRACKETS = str.maketrans("", "", "<>")
@@ -143,12 +146,21 @@ def rewrite(message: Message, facts: InwardFacts) -> Message:
         rule = _CHANGES.get(name)
         return old if rule is None else rule(old, facts)
 
-    changed = _invited(message, facts).edit(change)
+    changed = _parted(_invited(message, facts)).edit(change)
     if facts.unsubscribe and message.first(_UNSUBSCRIBE) is not None:
         changed = _one_way_out(changed, facts.unsubscribe)
     if omitted:
         changed = changed.appended(field(_OMITTED, str(omitted)))
     return changed
+
+
+def _parted(message: Message) -> Message:
+    """Where a line that is no field ends the header block, and what a kinder reader would answer to stands
+    below it, the empty line that tells every reader where the body begins (as Postfix does)."""
+    if message.separator or not message.body:
+        return message
+    below = message.body[:_STRIDE].partition(b"\r\n\r\n")[0]
+    return replace(message, separator=b"\r\n") if len(below) == _STRIDE or _LED.search(below) else message
 
 
 def _calendars(message: Message) -> tuple[mime.Entity | None, list[tuple[mime.Entity, str]]]:
@@ -249,7 +261,8 @@ def _listed(old: Field, facts: InwardFacts) -> tuple[Field, int]:
     value = old.value
     changes: list[tuple[int, int, bytes]] = []
     omitted = 0
-    for mention in headers.addresses(value):
+    mentions = headers.addresses(value)
+    for mention in mentions:
         new = _as_reverse(mention, facts)
         if new is not None:
             changes.append((mention.start, mention.end, new))
@@ -258,6 +271,11 @@ def _listed(old: Field, facts: InwardFacts) -> tuple[Field, int]:
         ):
             omitted += 1
             changes.append(_taken_out(value, mention))
+    if len(mentions) == headers.MAX_MENTIONS:  # nobody read who follows
+        start, end = mentions[-1].end, len(value.rstrip(b" \t\r\n"))
+        if start < end:
+            omitted += value.count(b"@", start, end)
+            changes.append((start, end, b""))
     if not changes:
         return old, 0
     edited = _LEADING_COMMA.sub(rb"\1", headers.edited(value, changes))

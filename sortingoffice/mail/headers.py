@@ -106,26 +106,35 @@ def _tokens(value: bytes) -> Iterator[_Token]:
                 yield _Token("comment", value[opened : match.end()], opened, match.end())
         elif depth == 0:
             yield _Token(kind, match[0], match.start(), match.end())
-    if depth:  # a comment that never closes: the rest of the field
-        yield _Token("comment", value[opened:], opened, len(value))
+    if depth:  # a comment that never closes: the rest of the field, but for the line end that is nobody's
+        end = len(value.rstrip(b" \t\r\n"))
+        yield _Token("comment", value[opened:end], opened, end)
 
 
 def _segments(value: bytes) -> Iterator[list[_Token]]:
-    """What stands between the separators of the list; a comma inside <…> is an old route's."""
+    """What stands between the separators of the list; a comma inside <…> is an old route's.
+
+    After <…> what holds an @ or a bracket is another mailbox: a client that misses the comma reads it so.
+    """
     segment: list[_Token] = []
     angle = False
+    whole = 0  # tokens up to the bracket that closed
     for token in _tokens(value):
+        if whole and not angle and (token.octets == b"<" or (token.kind == "word" and b"@" in token.octets)):
+            yield segment[:whole]
+            segment, whole = segment[whole:], 0
         if token.kind == "special":
             if token.octets == b"<":
                 angle = True
             elif token.octets == b">":
                 angle = False
+                whole = whole or len(segment) + 1
             elif not angle:
                 if token.octets in (b",", b";"):
                     yield segment
-                    segment = []
+                    segment, whole = [], 0
                 elif token.octets == b":":  # the name of a group ends here
-                    segment = []
+                    segment, whole = [], 0
                 continue
         segment.append(token)
     yield segment
