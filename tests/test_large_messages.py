@@ -59,7 +59,7 @@ def arrival(made: Spooled, body: bytes, number: int = 1, sender: str = VENDOR, t
         receive.proved(author),
         f"arrival{number}",
         made.clock.now,
-        computed=Computed(large=len(raw) > LARGE),
+        computed=Computed(size=len(raw)),
     )
 
 
@@ -180,7 +180,7 @@ def test_the_same_large_message_twice_at_once_is_stored_once(made: Spooled) -> N
 
 
 async def test_facts_that_never_stay_are_answered_for_now_only(made: Spooled) -> None:
-    came = replace(arrival(made, large()), computed=Forgetful(large=True))
+    came = replace(arrival(made, large()), computed=Forgetful(size=2 * LARGE))
     decision = await receive.accepted(made.office, came)
     assert (decision.verdict, decision.reply.code) == (Verdict.DEFER, 451)
     assert made.queued(Direction.INWARD) == []

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sortingoffice.core import cleansed, secrets
+from sortingoffice.core import cleansed, outward, secrets
 from sortingoffice.core.checked import UNREAD, Checked, Found
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Secrets
@@ -65,6 +65,14 @@ def checked(message: Message, facts: OutwardFacts, others: tuple[secrets.Secret,
     """
     new, found = guarded(message, facts, others)
     return Checked(bytes(new), found)
+
+
+def leaving(message: Message, facts: OutwardFacts, others: tuple[secrets.Secret, ...]) -> Checked:
+    """The person's message, rewritten for the vendor, as it may go into the spool.
+
+    Raises mime.TooComplex.
+    """
+    return checked(outward.rewrite(message, facts), facts, others)
 
 
 def as_written(message: Message, sought: tuple[secrets.Secret, ...]) -> Checked:

@@ -19,14 +19,28 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LARGE = 96 << 10  # octets of a message; what is worked out from fewer takes some milliseconds at most
+VERY_LARGE = 1 << 20  # from here on one search holds the interpreter so long that others notice
+
+Run = Callable[..., Any]  # run(fn, *facts) == fn(*facts)
+
+
+def here(fn: Callable[..., Any], *facts: Any) -> Any:
+    return fn(*facts)
 
 
 class Elsewhere(Exception):
-    """The transaction wants an answer that it may not wait for; `work` finds it, in any thread."""
+    """The transaction wants an answer that it may not wait for; `work` finds it, in any thread.
 
-    def __init__(self, work: Callable[[], object]) -> None:
+    apart  whether it is better given a process of its own, by `work(run)`
+    """
+
+    def __init__(self, work: Callable[[Run], object], *, apart: bool) -> None:
         super().__init__("to be worked out outside of the transaction")
-        self.work = work
+        self._work = work
+        self.apart = apart
+
+    def work(self, run: Run = here) -> None:
+        self._work(run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +57,24 @@ class _Answer:
 class Computed:
     """The answers about one message.  One transaction or one thread at a time."""
 
-    def __init__(self, *, large: bool = False) -> None:
-        """large  nothing new is worked out where `Elsewhere` can send it to a thread"""
-        self._large = large
+    def __init__(self, *, size: int = 0) -> None:
+        """size  octets of the message; of a large one nothing new is worked out where `Elsewhere` can send
+        it to a thread"""
+        self._size = size
         self._answers: list[_Answer] = []
 
     def __call__(self, fn: Callable[P, T], *facts: P.args, **none: P.kwargs) -> T:
         """fn(*facts).  Raises `Elsewhere`, or what `fn` raises."""
+        return self._answered(fn, facts, apart=False)
+
+    def apart(self, fn: Callable[P, T], *facts: P.args, **none: P.kwargs) -> T:
+        """The same for a module's function that searches the text again and again."""
+        return self._answered(fn, facts, apart=self._size > VERY_LARGE)
+
+    def _answered(self, fn: Callable[..., T], facts: tuple[Any, ...], *, apart: bool) -> T:
         found = self._found(fn, facts)
-        if found is None and self._large:
-            raise Elsewhere(lambda: self._work(fn, facts))
+        if found is None and self._size > LARGE:
+            raise Elsewhere(lambda run: self._work(fn, facts, run), apart=apart)
         found = found or self._work(fn, facts)
         if found.error is not None:
             raise found.error
@@ -76,9 +98,9 @@ class Computed:
     def _found(self, fn: Callable[..., Any], facts: tuple[Any, ...]) -> _Answer | None:
         return next((each for each in self._answers if each.is_for(fn, facts)), None)
 
-    def _work(self, fn: Callable[..., Any], facts: tuple[Any, ...]) -> _Answer:
+    def _work(self, fn: Callable[..., Any], facts: tuple[Any, ...], run: Run = here) -> _Answer:
         try:
-            answer = _Answer(fn, facts, fn(*facts), None)
+            answer = _Answer(fn, facts, run(fn, *facts), None)
         except Exception as error:
             answer = _Answer(fn, facts, None, error)
         self._answers.append(answer)

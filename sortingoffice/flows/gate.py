@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sortingoffice.core import guard, outward, secrets
+from sortingoffice.core import guard, secrets
 from sortingoffice.core.checked import Checked
 from sortingoffice.core.model import Account, Delivery, DeliveryState, SpooledMessage
 from sortingoffice.core.outward import OutwardFacts
@@ -45,11 +45,7 @@ def written(
     Raises mime.TooComplex.
     """
     private = _names(tx, account.id, displayed, known | {facts.display_name})
-    return computed(_rewritten, message, facts, (*private, *withheld))
-
-
-def _rewritten(message: Message, facts: OutwardFacts, withheld: tuple[Secret, ...]) -> Checked:
-    return guard.checked(outward.rewrite(message, facts), facts, withheld)
+    return computed.apart(guard.leaving, message, facts, (*private, *withheld))
 
 
 def composed(
@@ -77,7 +73,7 @@ def put(
     if checked.found:
         deliveries = tuple(replace(each, state=DeliveryState.HELD, reason=RULE) for each in deliveries)
     raw = checked.octets
-    utf8 = not Message.parse(raw).header.isascii()
+    utf8 = not Message.head(raw).header.isascii()
     whole = replace(message, raw=raw, size=len(raw), utf8=utf8)
     return spool.put(tx, whole, deliveries, checked)
 

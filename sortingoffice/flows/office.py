@@ -29,6 +29,7 @@ from sortingoffice import log
 from sortingoffice.config import Config
 from sortingoffice.core.limits import Peers
 from sortingoffice.errors import OfficeError
+from sortingoffice.flows.apart import Apart
 from sortingoffice.store.database import Database, Unavailable
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def _nobody() -> None:
 @dataclass(frozen=True, slots=True)
 class Office:
     """clock() is an aware UTC datetime; random(n) is n octets fit for secrets; wake() tells whoever
-    delivers in this process that something new is due; peers: what each network tried."""
+    delivers in this process that something new is due; peers: what each network tried; apart: the process
+    beside this one."""
 
     config: Config
     db: Database
@@ -83,6 +85,7 @@ class Office:
     random: Callable[[int], bytes]
     wake: Callable[[], None] = _nobody
     peers: Peers = field(default_factory=Peers)
+    apart: Apart = field(default_factory=Apart, repr=False, compare=False)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _aside: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "large-message", sys.setswitchinterval, (_TURN,))

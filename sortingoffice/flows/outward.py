@@ -369,7 +369,7 @@ def _spooled(
     held: str,
 ) -> SpooledMessage:
     """held: the rule that makes it wait for the person's yes from the first moment on; "" if none does."""
-    subject = Message.parse(checked.octets).value("Subject") or b""
+    subject = Message.head(checked.octets).value("Subject") or b""
     # RFC 3834 §3.3, RFC 5321 §4.5.5: nothing may answer what no human sent.
     automatic = arrival.envelope.sender is None or classify.auto_submitted(arrival.message)
     spooled = rows.message(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sortingoffice import failpoint, log, metrics
 from sortingoffice.core import decide
@@ -127,7 +128,7 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         auth, scan = await _looked_up(office, peer, envelope, raw, message)
     else:
         auth, scan = Authentication(), Scan.CLEAN
-    computed = Computed(large=len(raw) > LARGE)
+    computed = Computed(size=len(raw))
     arrival = Arrival(peer, envelope, message, len(raw), auth, name, office.clock(), scan, computed=computed)
     failpoint.at("before-accept")
     decision = await accepted(office, arrival)
@@ -156,7 +157,7 @@ async def accepted(office: Office, arrival: Arrival) -> Decision:
         try:
             return await office.db.write(accept, office, arrival)
         except Elsewhere as wanted:
-            await office.aside(wanted.work)
+            await office.aside(partial(wanted.work, office.apart) if wanted.apart else wanted.work)
     return Decision(Verdict.DEFER, "facts_kept_changing", _NOT_NOW)
 
 

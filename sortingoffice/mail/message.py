@@ -67,6 +67,25 @@ def _key(name: str) -> bytes:
     return name.encode("ascii").lower()
 
 
+def _split(raw: bytes) -> tuple[tuple[Field, ...], bytes, int]:
+    """The fields, the separator, and where the body begins."""
+    fields: list[Field] = []
+    at = 0
+    while match := _LINE.match(raw, at):
+        line = match[0]
+        if line in (b"\r\n", b"\n"):
+            return tuple(fields), line, match.end()
+        name = _FIELD_NAME.match(line)
+        if name is None:
+            # A blank line of spaces, an mbox "From " line, or text without an empty line before it.
+            break
+        start, at = at, match.end()
+        while raw.startswith(_CONTINUED, at) and (match := _LINE.match(raw, at)):
+            at = match.end()
+        fields.append(Field(name[1], raw[start:at]))
+    return tuple(fields), b"", at
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message, or one entity of a MIME tree.
@@ -89,21 +108,14 @@ class Message:
     @classmethod
     def parse(cls, raw: bytes) -> Message:
         """Split octets; every input is accepted (what is odd stays odd: RFC 5322 is checked elsewhere)."""
-        fields: list[Field] = []
-        at = 0
-        while match := _LINE.match(raw, at):
-            line = match[0]
-            if line in (b"\r\n", b"\n"):
-                return cls(tuple(fields), line, raw[match.end() :])
-            name = _FIELD_NAME.match(line)
-            if name is None:
-                # A blank line of spaces, an mbox "From " line, or text without an empty line before it.
-                return cls(tuple(fields), b"", raw[at:])
-            start, at = at, match.end()
-            while raw.startswith(_CONTINUED, at) and (match := _LINE.match(raw, at)):
-                at = match.end()
-            fields.append(Field(name[1], raw[start:at]))
-        return cls(tuple(fields), b"", raw[at:])
+        fields, separator, body = _split(raw)
+        return cls(fields, separator, raw[body:])
+
+    @classmethod
+    def head(cls, raw: bytes) -> Message:
+        """The same without a body: of a large message no copy is made."""
+        fields, separator, _ = _split(raw)
+        return cls(fields, separator, b"")
 
     def __bytes__(self) -> bytes:
         return b"".join([*(field.raw for field in self.fields), self.separator, self.body])
