@@ -27,7 +27,9 @@ def main() -> int:
         "--steady", type=int, default=10, help="kills under 50 messages a second and no trouble"
     )
     said.add_argument("--seconds", type=float, default=math.inf, help="end with what was reached by then")
-    said.add_argument("--json", type=Path, help="write the figures there, too")
+    said.add_argument(
+        "--json", type=Path, help="write the figures there, too; every 30 seconds what was reached"
+    )
     wanted = said.parse_args()
     plan = Plan(
         wanted.kills,
@@ -39,12 +41,18 @@ def main() -> int:
         steady=wanted.steady,
         seconds=wanted.seconds,
     )
+
+    def tell(report: Report) -> None:
+        if wanted.json:
+            fresh = wanted.json.with_suffix(".fresh")
+            fresh.write_text(json.dumps(report, default=_plain, indent=1))
+            fresh.replace(wanted.json)
+
     with watched("kills") as watcher:
-        report = run(plan, watcher)
+        report = run(plan, watcher, tell)
     for line in lines(report):
         print(line)
-    if wanted.json:
-        wanted.json.write_text(json.dumps(report, default=_plain, indent=1))
+    tell(report)
     return 1 if report.result.wrong else 0
 
 
@@ -57,6 +65,7 @@ def lines(report: Report) -> list[str]:
     per_steady = result.after_steady / steady if steady else 0.0
     points = ", ".join(f"{name} {number}" for name, number in sorted(kills.where.items()))
     troubles = ", ".join(f"{name} {number}" for name, number in sorted(kills.troubles.items()))
+    phases = ", ".join(f"{phase} {number}" for phase, number in result.phases.most_common())
     states = ", ".join(f"{state} {number}" for state, number in sorted(result.states.items()))
     return [
         f"{report.messages} messages answered 250 ({report.tries} tries) in {report.seconds:.0f} s on"
@@ -73,6 +82,7 @@ def lines(report: Report) -> list[str]:
         " that took it and didn't say so",
         f"from arrival to settled: {_quartiles(result.open)}",
         f"from their arrival to the kill: {_quartiles(result.gaps)}",
+        f"what had come of the first copies at the kill: {phases or '-'}",
         f"lost or wrong: {len(result.wrong)}",
         *(f"  {each}" for each in result.wrong[:50]),
     ]

@@ -5,11 +5,15 @@ fork milliseconds.  `python -m tests.chaos.nursery CONFIG` reads lines and answe
                               →  died PID STATUS   when it has ended, by whatever cause
 
 The child is `sortingoffice serve` in a session of its own, with the failpoints of SETTING ("-" for none)
-and COUNT worker processes (1: none, it does everything itself).
+and COUNT worker processes (1: none, it does everything itself).  Workers whose parent was killed become ours,
+so that none of a group is left, not even as a zombie, once all have died.
+
+Sources: prctl(2) (PR_SET_CHILD_SUBREAPER).
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import selectors
@@ -22,6 +26,8 @@ import uvloop  # noqa: F401 - loaded before the fork
 import sortingoffice.daemon  # noqa: F401 - the same
 from sortingoffice import failpoint
 from sortingoffice.cli import main as command
+
+_CHILD_SUBREAPER = 36  # prctl(2)
 
 
 def _child(config: str, log: str, setting: str, count: str) -> None:
@@ -69,6 +75,7 @@ def _reap() -> None:
 
 def main(config: str) -> None:
     Path(config).stat()
+    ctypes.CDLL(None).prctl(_CHILD_SUBREAPER, 1)
     ears, mouth = os.pipe()
     os.set_blocking(mouth, False)
     signal.set_wakeup_fd(mouth)

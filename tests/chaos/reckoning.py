@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import bisect
+import re
 from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +24,10 @@ from tests.chaos.trouble import Kills
 _UNKNOWN = "after the message was sent"  # net.conversation's words
 _NEAR = 10.0  # seconds between what arrived and the kill before its commit
 _SAMPLE = 25  # duplicates that are looked up in `trace`
+_TAKEN = re.compile(r"^(\S+ \S+) attempt .*\bdelivery=(\d+) .*\boutcome=taken\b")
 
+_Promise = tuple[str, int, bool]
+_Copy = tuple[int, float | None, float]  # delivery, the first one's arrival before the kill, the kill
 _ROWS = sa.text(
     "SELECT m.subject, m.relationship_id, m.direction, m.token, d.id, d.state, d.return_domain, d.ended"
     " FROM message m JOIN delivery d ON d.message_id = m.id"
@@ -34,6 +41,7 @@ class Result:
 
     open  seconds from each arrival to the transaction that settled it: when a kill makes a second copy
     gaps  seconds from the arrival of each second copy's first to the kill
+    phases  how far the first of each had come at the kill
     """
 
     promised: int = 0
@@ -47,51 +55,93 @@ class Result:
     unanswered: int = 0
     open: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
+    phases: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
 
-def reckon(db: Database, key: bytes, promises: Promises, taken: Taken, kills: Kills) -> Result:
+def so_far(
+    db: Database, key: bytes, kept: frozenset[_Promise], several: dict[str, list[float]], kills: Kills
+) -> Result:
+    """While it runs: what was promised is in the spool, once.  The rest can be told when all is at rest.
+
+    several  what came more than once, by its return path
+    """
+    result = Result(promised=len(kept))
+    rows = db.view(lambda tx: [tuple(row) for row in tx.execute(_ROWS)])
+    _look_up(result, kept, _by_promise(rows))
+    counted = Result()
+    arrived = _by_delivery(counted, key, several)
+    _duplicates(counted, db, arrived, db.view(_named), {}, kills, None)
+    result.duplicates, result.unanswered = counted.duplicates, counted.unanswered
+    result.after_steady, result.after_random = counted.after_steady, counted.after_random
+    result.after_point, result.gaps = counted.after_point, counted.gaps
+    return result
+
+
+def reckon(db: Database, key: bytes, promises: Promises, taken: Taken, kills: Kills, log: Path) -> Result:
+    """When all is at rest.
+
+    log  the office's, which tells when it knew of an end
+    """
     result = Result(promised=len(promises.kept))
     rows = db.view(lambda tx: [tuple(row) for row in tx.execute(_ROWS)])
     named = db.view(_named)
-    arrived: dict[int, list[float]] = {}
-    for path, times in taken.by_path.items():
-        number = token.delivery_of(key, path.partition("@")[0])
-        if number is None:
-            result.wrong.append(f"{path} is no return path of ours")
-        else:
-            arrived.setdefault(number, []).extend(times)
-    of_promise: defaultdict[tuple[str, int, bool], list[tuple[int, str]]] = defaultdict(list)
+    arrived = _by_delivery(result, key, taken.by_path)
     returned: Counter[str] = Counter()
+    returns = " ".join(taken.by_id)
     by_token: dict[int, str] = {}
-    for subject, relationship, direction, name, number, state, path, ended in rows:
+    for _, _, direction, name, number, state, path, ended in rows:
         by_token[number] = name
         if direction in ("inward", "outward"):
-            of_promise[subject, relationship, direction == "outward"].append((number, state))
             returned[direction] += state == "returned"
             _check_arrival(result, number, state, path, arrived)
             if state == "delivered" and number in arrived:
                 result.open.append(ended / 1e6 - max(arrived[number]))
         elif direction == "return":
             result.dsns += 1
-            if state == "delivered" and not any(name in each for each in taken.by_id):
+            if state == "delivered" and name not in returns:
                 result.wrong.append(f"the DSN {name} was delivered and never arrived")
         else:
             result.notes += 1
-    for promise in promises.kept:
+    _look_up(result, promises.kept, _by_promise(rows))
+    if returned["inward"] != result.dsns:
+        result.wrong.append(f"{returned['inward']} returned to the vendor, but {result.dsns} DSNs")
+    if returned["outward"] > result.notes:
+        result.wrong.append(f"{returned['outward']} returned to the person, but {result.notes} notes")
+    _duplicates(result, db, arrived, named, by_token, kills, log)
+    result.wrong += kills.complaints
+    return result
+
+
+def _by_delivery(result: Result, key: bytes, by_path: Mapping[str, list[float]]) -> dict[int, list[float]]:
+    arrived: dict[int, list[float]] = {}
+    for path, times in by_path.items():
+        number = token.delivery_of(key, path.partition("@")[0])
+        if number is None:
+            result.wrong.append(f"{path} is no return path of ours")
+        else:
+            arrived.setdefault(number, []).extend(times)
+    return arrived
+
+
+def _by_promise(rows: list[tuple[Any, ...]]) -> dict[_Promise, list[tuple[int, str]]]:
+    found: defaultdict[_Promise, list[tuple[int, str]]] = defaultdict(list)
+    for subject, relationship, direction, _, number, state, _, _ in rows:
+        if direction in ("inward", "outward"):
+            found[subject, relationship, direction == "outward"].append((number, state))
+    return found
+
+
+def _look_up(
+    result: Result, kept: Collection[_Promise], of_promise: dict[_Promise, list[tuple[int, str]]]
+) -> None:
+    for promise in kept:
         if promise not in of_promise:
             result.wrong.append(f"lost: {promise}")
     for promise, found in of_promise.items():
         if len(found) > 1:
             result.wrong.append(f"accepted twice: {promise} as {found}")
-        result.states[found[0][1]] += promise in promises.kept
-    if returned["inward"] != result.dsns:
-        result.wrong.append(f"{returned['inward']} returned to the vendor, but {result.dsns} DSNs")
-    if returned["outward"] > result.notes:
-        result.wrong.append(f"{returned['outward']} returned to the person, but {result.notes} notes")
-    _duplicates(result, db, arrived, named, by_token, kills)
-    result.wrong += kills.complaints
-    return result
+        result.states[found[0][1]] += promise in kept
 
 
 def _check_arrival(
@@ -133,8 +183,11 @@ def _duplicates(
     named: defaultdict[int, _Named],
     by_token: dict[int, str],
     kills: Kills,
+    log: Path | None,
 ) -> None:
-    moments = [at for at, _ in kills.at]
+    copies: list[_Copy] = []
+    ordered = sorted(kills.at)
+    moments = [at for at, _ in ordered]
     looked_up = 0
     for number, times in arrived.items():
         extra = len(times) - 1
@@ -147,17 +200,40 @@ def _duplicates(
         by_peer = min(why.unknown, extra)
         result.unanswered += by_peer
         for cut in why.cut[: extra - by_peer]:
-            kill, where = kills.at[bisect.bisect_left(moments, cut / 1e6) - 1]
+            kill, where = ordered[bisect.bisect_left(moments, cut / 1e6) - 1]
             if where == "steady":
                 result.after_steady += 1
             elif where.startswith("random"):
                 result.after_random += 1
             else:
                 result.after_point += 1
-            result.gaps += [kill - at for at in times if 0 <= kill - at < _NEAR][-1:]
-        if looked_up < _SAMPLE:
+            before = [at for at in times if 0 <= kill - at < _NEAR]
+            result.gaps += [kill - at for at in before[-1:]]
+            copies.append((number, before[-1] if before else None, kill))
+        if number in by_token and looked_up < _SAMPLE:
             looked_up += 1
             _traced(result, db, number, by_token[number])
+    if log is not None:
+        _phases(result, copies, log)
+
+
+def _phases(result: Result, copies: list[_Copy], log: Path) -> None:
+    """The office writes an attempt's line when it knows of its end, and commits it then."""
+    knew: defaultdict[int, list[float]] = defaultdict(list)
+    numbers = {number for number, _, _ in copies}
+    with log.open(errors="replace") as lines:
+        for line in lines:
+            found = _TAKEN.match(line)
+            if found and int(found[2]) in numbers:
+                at = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007
+                knew[int(found[2])].append(at.timestamp())
+    for number, arrived, kill in copies:
+        if arrived is None:
+            result.phases["sent, and taken after the kill"] += 1
+        elif any(arrived - 0.002 <= at <= kill for at in knew[number]):
+            result.phases["the answer known, and not committed"] += 1
+        else:
+            result.phases["taken, the answer not read"] += 1
 
 
 def _traced(result: Result, db: Database, number: int, name: str) -> None:

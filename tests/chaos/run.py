@@ -6,12 +6,13 @@ import asyncio
 import math
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,11 +23,12 @@ from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.flows import issue
 from sortingoffice.flows import office as offices
 from sortingoffice.store import accounts, spool
-from sortingoffice.store.database import Database, Transaction, Unavailable
+from sortingoffice.store.database import Database, OutOfReach, Transaction, Unavailable
+from tests.chaos.offices import Nursery
 from tests.chaos.peers import MANNERS, Peer, Taken
-from tests.chaos.reckoning import Result, reckon
+from tests.chaos.reckoning import Result, reckon, so_far
 from tests.chaos.senders import Senders, Target
-from tests.chaos.trouble import Kills, Nursery, Trouble
+from tests.chaos.trouble import STEADY_RATE, Kills, Trouble
 from tests.database import Cluster, programs
 
 _SPF = "ip4:127.0.0.1 -all"
@@ -34,7 +36,7 @@ _SETTLES = 120.0
 _DISK = 300 << 20  # octets that are free for trouble
 _ROOM = 8 << 10  # octets that a message leaves behind: rows, attempts, log lines
 _RELATIONSHIPS = 6  # per next hop
-_STEADY_RATE = 50.0  # messages a second
+_TELLS = 30.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,8 @@ class Plan:
     """kills, messages  both are reached, whichever takes longer, but for `seconds`
     rate     messages a second
     at_random  share of the kills that are at no failpoint
-    steady   kills, besides, of an office under a steady 50 messages a second, to next hops with good
-             manners: what duplicates are counted by
+    steady   kills, besides and between, of an office under a steady 50 messages a second, to next hops
+             with good manners: what duplicates are counted by
     database "sqlite" or "postgresql"
     """
 
@@ -69,9 +71,17 @@ class Report:
     other: dict[str, int]
     received: int
     small_disk: bool
+    finished: bool
 
 
-def run(plan: Plan, watcher: Watcher = unwatched) -> Report:
+Tell = Callable[[Report], None]
+
+
+def run(plan: Plan, watcher: Watcher = unwatched, tell: Tell = lambda _: None) -> Report:
+    """SIGTERM and SIGINT end the trouble before its time; what was reached is looked up all the same.
+
+    tell  is told now and then what was reached
+    """
     with ExitStack() as stack:
         small_disk = plan.database == "sqlite" and stack.enter_context(
             small_temporary_disk(_DISK + _ROOM * plan.messages)
@@ -81,7 +91,7 @@ def run(plan: Plan, watcher: Watcher = unwatched) -> Report:
         stage.vendor.stop()  # theirs are replaced by ours
         stage.home.stop()
         targets = _set_up(stage, cluster)
-        return asyncio.run(_run(plan, stage, targets, cluster, watcher, small_disk=bool(small_disk)))
+        return asyncio.run(_run(plan, stage, targets, cluster, watcher, tell, small_disk=bool(small_disk)))
 
 
 @contextmanager
@@ -164,78 +174,129 @@ def _mailbox(like: Mailbox, address: str) -> Mailbox:
     return replace(like, id=0, address=address, preferred=False, state=MailboxState.VERIFIED)
 
 
+@dataclass(slots=True)
+class _Set:
+    """What a run consists of, while it runs."""
+
+    plan: Plan
+    stage: Stage
+    taken: Taken
+    senders: Senders
+    trouble: Trouble
+    database: Database
+    began: float
+    small_disk: bool
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def over(self) -> bool:
+        """Told to stop, or out of time."""
+        return self.stopping.is_set() or time.monotonic() > self.began + self.plan.seconds
+
+    def report(self, result: Result, *, finished: bool) -> Report:
+        promises = self.senders.promises
+        return Report(
+            self.plan,
+            result,
+            self.trouble.kills,
+            time.monotonic() - self.began,
+            promises.messages,
+            promises.tries,
+            promises.other,
+            self.taken.number,
+            self.small_disk,
+            finished,
+        )
+
+
 async def _run(
     plan: Plan,
     stage: Stage,
     targets: list[Target],
     cluster: Cluster | None,
     watcher: Watcher,
+    tell: Tell,
     *,
     small_disk: bool,
 ) -> Report:
-    began = time.monotonic()
+    async with _opened(plan, stage, targets, cluster, small_disk=small_disk) as of:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, of.stopping.set)
+        sending = asyncio.create_task(of.senders.run(plan.sessions))
+        telling = asyncio.create_task(_tell_so_far(of, tell))
+        try:
+            await of.trouble.until(plan.kills, plan.messages, plan.steady, of.over, watcher)
+            await of.trouble.last()
+            of.senders.stop()
+            await sending
+            await _settled(of.database)
+            await of.trouble.ended()
+        finally:
+            of.senders.stop()
+            sending.cancel()
+            telling.cancel()
+            await asyncio.gather(sending, telling, return_exceptions=True)
+        kills, log = of.trouble.kills, stage.folder / "log"
+        result = reckon(of.database, _key(stage), of.senders.promises, of.taken, kills, log)
+        return of.report(result, finished=True)
+
+
+@asynccontextmanager
+async def _opened(
+    plan: Plan, stage: Stage, targets: list[Target], cluster: Cluster | None, *, small_disk: bool
+) -> AsyncIterator[_Set]:
+    """Next hops that listen, senders that are ready, and a nursery."""
     taken = Taken()
     peers: list[Peer] = []
-    for at, domain in enumerate((*MANNERS, VENDOR), 2):
-        peers.append(Peer(domain, taken, plan.seed + at))
-        await peers[-1].start(f"127.0.0.{at}", stage.port)
     senders = Senders(targets, stage.port, rate=plan.rate, seed=plan.seed)
+    database = Database(configuration.load(stage.config).database)
     nursery = Nursery(stage.config, stage.folder / "log", stage.port)
-    await nursery.open()
     trouble = Trouble(
         stage,
         nursery,
         senders,
+        peers,
+        partial(_keeps_up, database),
         cluster=cluster,
         small_disk=small_disk,
         at_random=plan.at_random,
         seed=plan.seed,
     )
-    sending = asyncio.create_task(senders.run(plan.sessions))
-    database: Database | None = None
     try:
-        await trouble.until(plan.kills, plan.messages, began + plan.seconds, watcher)
-        for peer in peers:
-            peer.honest = True
-        config = configuration.load(stage.config)
-        database = Database(config.database)
-        senders.rate = _STEADY_RATE
-        await trouble.steadily(plan.steady, partial(_keeps_up, database))
-        await nursery.start()
-        senders.stop()
-        await sending
-        await _settled(database)
-        await nursery.stop()
-        key = offices.read_keys(config, "all").token
-        result = reckon(database, key, senders.promises, taken, trouble.kills)
+        for at, domain in enumerate((*MANNERS, VENDOR), 2):
+            peers.append(Peer(domain, taken, plan.seed + at))
+            await peers[-1].start(f"127.0.0.{at}", stage.port)
+        await nursery.open()
+        yield _Set(plan, stage, taken, senders, trouble, database, time.monotonic(), small_disk)
     finally:
-        senders.stop()
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
         await nursery.close()
         for peer in peers:
             await peer.close()
-        if database is not None:
-            database.close()
-    promises = senders.promises
-    return Report(
-        plan,
-        result,
-        trouble.kills,
-        time.monotonic() - began,
-        promises.messages,
-        promises.tries,
-        promises.other,
-        taken.number,
-        small_disk,
-    )
+        database.close()
+
+
+async def _tell_so_far(of: _Set, tell: Tell) -> None:
+    """Now and then, so that a run which is broken off has said what it saw."""
+    while True:
+        await asyncio.sleep(_TELLS)
+        kept = frozenset(of.senders.promises.kept)
+        several = {path: list(times) for path, times in of.taken.by_path.items() if len(times) > 1}
+        with suppress(Unavailable, OutOfReach):
+            result = await asyncio.to_thread(
+                so_far, of.database, _key(of.stage), kept, several, of.trouble.kills
+            )
+            tell(of.report(result, finished=False))
+
+
+def _key(stage: Stage) -> bytes:
+    """What return paths are signed with."""
+    return offices.read_keys(configuration.load(stage.config), "all").token
 
 
 async def _keeps_up(database: Database) -> bool:
     """Whether hardly anything waits."""
     with suppress(Unavailable):
         number, _ = (await database.read(spool.census)).get(DeliveryState.QUEUED, (0, None))
-        return number < _STEADY_RATE / 2
+        return number < STEADY_RATE / 2
     return False
 
 

@@ -6,135 +6,59 @@ import asyncio
 import contextlib
 import os
 import random
-import signal
 import sqlite3
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sortingoffice import failpoint
 from sortingoffice.cli.stage import Stage
 from sortingoffice.core.progress import Watcher
 from sortingoffice.net.zone import SERVFAIL
+from tests.chaos.offices import Nursery
+from tests.chaos.peers import Peer
 from tests.chaos.senders import Senders
 from tests.database import Cluster
 
-_START_SECONDS = 30.0
 _SELDOM = ("take-back", "at-claim", "claimed", "in-return", "in-note")  # passed now and then
-_AT_MOST = 5.0  # until a failpoint must have been passed; else the kill is a random one
+_AT_MOST = 4.0  # until a failpoint must have been passed; else the kill is a random one
+_FALLS = 5  # of workers at a failpoint, before the whole office goes
 _COMES_BACK = 20.0
 _QUIET = 30.0  # seconds at most between two batches of kills
+STEADY_RATE = 50.0  # messages a second
 _STEADY = (2.0, 6.0)  # seconds that an office lives before a kill that duplicates are counted by
 _EMPTY = 60.0  # seconds in which what its predecessors left must be delivered
 
 
 @dataclass
 class Kills:
-    """When each kill was, and where.  `deaths` counts the ends that were not ordered."""
+    """When each kill was, and where."""
 
     at: list[tuple[float, str]] = field(default_factory=list)
     where: Counter[str] = field(default_factory=Counter)
     troubles: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
 
-
-class Nursery:
-    """See `tests.chaos.nursery`: one office at a time."""
-
-    def __init__(self, config: Path, log: Path, port: int) -> None:
-        self._config = config
-        self._log = log
-        self._port = port
-        self._process: asyncio.subprocess.Process | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._born: asyncio.Queue[int] = asyncio.Queue()
-        self.pid = 0
-        self.died = asyncio.Event()
-        self.status = 0
-
-    async def open(self) -> None:
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.chaos.nursery", str(self._config)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            word, *numbers = line.decode().split()
-            if word == "born":
-                self._born.put_nowait(int(numbers[0]))
-            elif int(numbers[0]) == self.pid:
-                self.status = int(numbers[1])
-                self.died.set()
-
-    async def start(self, setting: str = "-", count: int = 1) -> bool:
-        """Whether it accepts; False where it died on the way, as a failpoint may have it.
-
-        count  of processes
-        """
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self.died.clear()
-        self.pid = 0
-        self._process.stdin.write(f"start {self._log} {setting} {count}\n".encode())
-        self.pid = await self._born.get()
-        end = time.monotonic() + _START_SECONDS
-        while time.monotonic() < end and not self.died.is_set():
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            except OSError:
-                await asyncio.sleep(0.01)
-                continue
-            writer.close()
-            return True
-        return False
-
-    def kill_worker(self, number: int) -> bool:
-        """One of its worker processes; whether it had one."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        try:
-            workers = children.read_text().split()
-            os.kill(int(workers[number % len(workers)]), signal.SIGKILL)
-        except (OSError, ZeroDivisionError):
-            return False
-        return True
-
-    async def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        await self.died.wait()
-
-    async def stop(self) -> None:
-        """In order, with SIGTERM."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
-        await asyncio.wait_for(self.died.wait(), 20)
-
-    async def close(self) -> None:
-        if self.pid and not self.died.is_set():
-            await self.kill()
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            await self._process.wait()
-        if self._reading is not None:
-            await self._reading
+    @property
+    def wild(self) -> int:
+        """All but those under a steady load."""
+        return len(self.at) - self.where["steady"]
 
 
 class Trouble:
-    """Makes it, and complains where the office doesn't come back by itself."""
+    """Makes it, and complains where the office doesn't come back by itself.
+
+    empty  whether hardly anything waits in the spool
+    """
 
     def __init__(
         self,
         stage: Stage,
         nursery: Nursery,
         senders: Senders,
+        peers: list[Peer],
+        empty: Callable[[], Awaitable[bool]],
         *,
         cluster: Cluster | None,
         small_disk: bool,
@@ -145,6 +69,9 @@ class Trouble:
         self._stage = stage
         self._nursery = nursery
         self._senders = senders
+        self._rate = senders.rate
+        self._peers = peers
+        self._empty = empty
         self._cluster = cluster
         self._at_random_share = at_random
         self._random = random.Random(seed)
@@ -155,19 +82,23 @@ class Trouble:
         if small_disk:
             self._kinds.append(self._disk_full)
 
-    async def until(self, kills: int, messages: int, end: float, watcher: Watcher) -> None:
-        """Cycles until so many kills were done and so many messages accepted; the two go on in step.
-
-        end  of time.monotonic(): not beyond
-        """
+    async def until(
+        self, kills: int, messages: int, steady: int, over: Callable[[], bool], watcher: Watcher
+    ) -> None:
+        """Cycles until so many kills were done and so many messages accepted, or it is over; the three go
+        on in step."""
         cycle = 0
-        while len(self.kills.at) < kills or self._senders.promises.messages < messages:
-            watcher(len(self.kills.at), kills)
-            if time.monotonic() > end:
+        while not over():
+            wild = self.kills.wild
+            watcher(wild, kills)
+            if self.kills.where["steady"] < steady * min(wild / kills if kills else 1, 1):
+                await self._steadily()
+                continue
+            if wild >= kills and self._senders.promises.messages >= messages:
                 return
             cycle += 1
             if cycle % 10 == 0:
-                await self._quiet(messages * len(self.kills.at) // max(kills, 1))
+                await self._quiet(messages * wild // max(kills, 1))
             if cycle % 12 == 0:
                 kind = self._kinds[(cycle // 12 - 1) % len(self._kinds)]
                 self.kills.troubles[kind.__name__.strip("_").replace("_", " ")] += 1
@@ -178,14 +109,31 @@ class Trouble:
                 await self._at_a_point()
 
     async def _at_a_point(self) -> None:
-        point = self._points[self._next_point % len(self._points)]
+        """The one process dies there; in the next round worker after worker, and then the whole office."""
+        round_, place = divmod(self._next_point, len(self._points))
+        point = self._points[place]
         self._next_point += 1
         setting = f"{point}=kill@{1 if point in _SELDOM else self._random.choice((1, 2, 5, 15))}"
-        await self._nursery.start(setting)
+        in_turn = round_ % 2 == 1
+        await self._nursery.start(setting, 2 if in_turn else 1)
+        if in_turn:
+            await self._workers_fall(point)
+            return
         try:
             await asyncio.wait_for(self._nursery.died.wait(), _AT_MOST)
             self._note(point)
         except TimeoutError:
+            await self._random_kill()
+
+    async def _workers_fall(self, point: str) -> None:
+        fallen = 0
+        end = time.monotonic() + _AT_MOST
+        while fallen < _FALLS and time.monotonic() < end and not self._nursery.died.is_set():
+            await asyncio.sleep(0.05)
+            for at in self._nursery.fallen():
+                self._note(point, at)
+                fallen += 1
+        if not self._nursery.died.is_set():  # one whose worker falls at its start gives up
             await self._random_kill()
 
     async def _at_random(self) -> None:
@@ -193,10 +141,10 @@ class Trouble:
         count = self._random.choice((1, 2))
         await self._begin(count=count)
         await asyncio.sleep(self._random.uniform(0.05, 1.2))
-        for _ in range(self._random.randrange(3) if count > 1 else 0):
+        for _ in range(self._random.randrange(4) if count > 1 else 0):
             if self._nursery.kill_worker(self._random.randrange(count)):
                 self._note("random worker")
-            await asyncio.sleep(self._random.uniform(0.05, 1.0))
+            await asyncio.sleep(self._random.uniform(0.05, 0.6))
         await self._random_kill()
 
     async def _quiet(self, messages: int) -> None:
@@ -209,30 +157,60 @@ class Trouble:
             await asyncio.sleep(0.05)
         await self._random_kill()
 
-    async def steadily(self, kills: int, empty: Callable[[], Awaitable[bool]]) -> None:
-        """Kills of an office that has nothing to do but its steady load: what duplicates are counted by."""
-        for _ in range(kills):
-            await self._begin(count=2)
-            end = time.monotonic() + _EMPTY
-            while not await empty() and time.monotonic() < end:  # noqa: ASYNC110  the spool is what changes
-                await asyncio.sleep(0.1)
-            await asyncio.sleep(self._random.uniform(*_STEADY))
-            self._note("steady")
-            await self._nursery.kill()
+    async def _steadily(self) -> None:
+        """A kill of an office that has nothing to do but a steady load: what duplicates are counted by."""
+        self.good_manners()
+        await self._begin(count=2)
+        end = time.monotonic() + _EMPTY
+        while not await self._empty() and time.monotonic() < end:  # noqa: ASYNC110  the spool is what changes
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(self._random.uniform(*_STEADY))
+        await self._kill("steady")
+        for peer in self._peers:
+            peer.honest = False
+        self._senders.rate = self._rate
+
+    def good_manners(self) -> None:
+        """Next hops that take everything, and a load that leaves room."""
+        for peer in self._peers:
+            peer.honest = True
+        self._senders.rate = STEADY_RATE
+
+    async def last(self) -> None:
+        """The office that delivers what is left."""
+        self.good_manners()
+        await self._begin()
+
+    async def ended(self) -> None:
+        """It lived until now; then it stops in order."""
+        if self._nursery.died.is_set():
+            self.kills.complaints.append(f"the last office died: {self._nursery.status}\n{self._told()}")
+        else:
+            await self._nursery.stop()
 
     async def _random_kill(self) -> None:
-        self._note("random")
+        await self._kill("random")
+
+    async def _kill(self, where: str) -> None:
+        if self._nursery.died.is_set():
+            self.kills.complaints.append(f"the office died by itself: {self._nursery.status}\n{self._told()}")
+            return
+        self._note(where)
         await self._nursery.kill()
 
-    def _note(self, where: str) -> None:
-        self.kills.at.append((time.time(), where))
+    def _note(self, where: str, at: float | None = None) -> None:
+        self.kills.at.append((at or time.time(), where))
         self.kills.where[where] += 1
 
     async def _begin(self, setting: str = "-", count: int = 1) -> None:
         if not await self._nursery.start(setting, count):
-            told = (self._stage.folder / "log").read_text(errors="replace")[-2000:]
-            self.kills.complaints.append(f"the office did not start: {self._nursery.status}\n{told}")
+            self.kills.complaints.append(f"the office did not start: {self._nursery.status}\n{self._told()}")
             raise RuntimeError(self.kills.complaints[-1])
+
+    def _told(self) -> str:
+        with (self._stage.folder / "log").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
+            return file.read().decode(errors="replace")
 
     # ---- not kills ---------------------------------------------------------------------------------
 
