@@ -9,9 +9,13 @@ Sources: sd_listen_fds(3); accept(2).
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from sortingoffice import log
 from sortingoffice.config import Config
@@ -20,7 +24,11 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.values import Endpoint
 from sortingoffice.web.app import opened as opened_for_http
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _FIRST_PASSED = 3  # sd_listen_fds(3)
+_PATIENCE = 2.0  # seconds for a port that somebody has
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +62,28 @@ def opened(config: Config, role: str) -> Listening:
     try:
         if role in ("all", "smtp"):
             passed = _passed()
-            smtp += passed.get("smtp") or opened_for_mail(config.smtp.listen)
-            submission += passed.get("submission") or opened_for_mail(config.submission.listen)
+            smtp += passed.get("smtp") or _once_free(opened_for_mail, config.smtp.listen)
+            submission += passed.get("submission") or _once_free(opened_for_mail, config.submission.listen)
         if role in ("all", "web") and config.http.listen is not None:
-            http = opened_for_http(config.http.listen, "http")
+            http = _once_free(opened_for_http, config.http.listen, "http")
     except BaseException:
         Listening(tuple(smtp), tuple(submission), http).close()
         raise
     return Listening(tuple(smtp), tuple(submission), http, _for_figures(config))
+
+
+def _once_free(open_: Callable[P, T], *where: P.args, **how: P.kwargs) -> T:
+    """What it opens.  An office that was killed may have workers that still die, and have the port."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return open_(*where, **how)
+        except OfficeError as error:
+            reason = error.__context__
+            in_use = isinstance(reason, OSError) and reason.errno == errno.EADDRINUSE
+            if not in_use or time.monotonic() > end:
+                raise
+        time.sleep(0.02)
 
 
 def _for_figures(config: Config) -> socket.socket | None:

@@ -35,6 +35,7 @@ from sortingoffice.net import notify
 
 BEAT = 1.0  # seconds between a worker's signs of life
 _STEADY = 10.0  # who lived so long is replaced at once when it dies
+_FALLS = 5  # deaths in a row, by signals, of a worker that starts for the first time
 _PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 _END = 9.5  # of the 10 seconds that SIGTERM leaves
 _MOST = 65536  # octets of one thing that a worker says
@@ -324,13 +325,13 @@ class Crew:
                 self._failure = self._failure or f"worker {worker.number} did not end well (status {status})"
             return
         log.event("worker-ended", number=worker.number, pid=worker.pid, status=status, reason=worker.reason)
-        if not self._announced:
-            self._failure = worker.reason or f"a worker ended while it started (status {status})"
-            self._stop()
-            return
         now = time.monotonic()
         falls = 0 if now - worker.born > _STEADY else self._falls.get(worker.number, 0) + 1
         self._falls[worker.number] = falls
+        if not self._announced and (status >= 0 or falls > _FALLS):  # killed is no reason to give up
+            self._failure = worker.reason or f"a worker ended while it started (status {status})"
+            self._stop()
+            return
         pause = min(_PAUSE * 2 ** (falls - 2), _LONGEST_PAUSE) if falls > 1 else 0.0
         self._due[worker.number] = now + pause
 

@@ -10,12 +10,15 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
+from sortingoffice import config as configuration
+from sortingoffice import listening
 from sortingoffice.cli.stage import MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, opened, until
 from tests.office import Office, written
 
@@ -107,6 +110,15 @@ def test_a_port_in_use_is_named(stage: Stage) -> None:
     assert f"127.0.0.1:{port}" in said.err
     assert "in use" in said.err
     assert "Traceback" not in said.err
+
+
+def test_a_port_that_a_dying_office_still_has_is_waited_for(stage: Stage) -> None:
+    config = configuration.load(stage.config)
+    dying = socket.create_server((config.smtp.listen[0].host, config.smtp.listen[0].port))
+    end = threading.Timer(0.1, dying.close)
+    end.start()
+    listening.opened(config, "smtp").close()
+    end.join()
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(stage: Stage) -> None:

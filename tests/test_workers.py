@@ -216,11 +216,14 @@ def _free(port: int) -> bool:
 
 
 _CREW = """
-import sys, time
+import os, signal, sys, time
 from sortingoffice import log
 from sortingoffice.workers import Crew
 
 def work(seat):
+    if sys.argv[1] == "killed" and seat.number and not os.path.exists(sys.argv[2]):
+        open(sys.argv[2], "x").close()
+        os.kill(os.getpid(), signal.SIGKILL)
     seat.ready()
     while seat.alive():
         time.sleep(0.05)
@@ -235,9 +238,11 @@ crew.run(lambda: print("ready", flush=True))
 
 @contextlib.contextmanager
 def _crew(kind: str, log: Path) -> Iterator[int]:
-    """A crew whose workers only live, or where the second falls again and again."""
+    """A crew that is ready: its workers only live, or the second falls again and again, or is killed once
+    before it was ready."""
     with log.open("wb") as words:
-        parent = subprocess.Popen([sys.executable, "-c", _CREW, kind], stdout=subprocess.PIPE, stderr=words)
+        command = [sys.executable, "-c", _CREW, kind, str(log.with_name("killed"))]
+        parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words)
     assert parent.stdout is not None
     try:
         assert parent.stdout.readline() == b"ready\n"
@@ -246,6 +251,13 @@ def _crew(kind: str, log: Path) -> Iterator[int]:
         parent.terminate()
         assert parent.wait(15) == 0
         parent.stdout.close()
+
+
+def test_a_worker_that_is_killed_while_it_starts_has_a_successor(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with _crew("killed", log) as parent:
+        assert len(_workers(parent)) == 2
+    assert len(re.findall("worker-ended number=1 .*status=-9", log.read_text())) == 1
 
 
 def test_a_worker_that_stands_still_is_replaced(tmp_path: Path) -> None:
