@@ -89,7 +89,10 @@ def passphrase(terminal: Terminal) -> Seal:
         office.db.view(sealed.check, office, account, seal)
         return seal
 
-    return _again("Passphrase", tried, None, hide_input=True, confirmation_prompt=first)
+    seal = _again("Passphrase", tried, None, hide_input=True, confirmation_prompt=first)
+    if number := sealed.recognised(office, account, seal):
+        say(f"Your mail is held from now on where it shows one of {number} values that were sealed earlier.")
+    return seal
 
 
 def _again(question: str, read: Callable[[str], _T], default: str | None, **options: Any) -> _T:

@@ -341,16 +341,17 @@ STEPS: tuple[str, ...] = (*(rule.__name__ for rule in RULES), nothing_remains.__
 def holds(held: frozenset[Held], value: Value) -> bool:
     """Whether a vendor with this ledger has exactly this value.
 
-    A short value ("yes", "DE") means what its card means, so there the card counts too.
+    A short value ("yes", "DE") means what its card means, so there the card counts too; a sealed one's MAC
+    is of no other.
     """
     if value.own:
         return True
-    if not value.mac or value.text is None:
+    if not value.mac or (value.text is None and value.like is None):
         return False
     same = [each for each in held if each.mac == value.mac and each.field == value.key]
     if not same or any(each.card == value.card for each in same):
         return bool(same)
-    return fields.telling(value.type, value.text)
+    return value.text is not None and fields.telling(value.type, value.text)
 
 
 def covers(grant: Grant, value: Value, wallet: Wallet) -> bool:

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sortingoffice.core.likeness import Likeness
 from sortingoffice.mail import toplevel
 
 _MOST_HITS = 1000
 _AROUND = 40  # characters that are shown on both sides of a finding
 _MOST_SHOWN = 120  # characters of a finding that are shown
 _BLANKS = re.compile(r"\s+")
+_SIGNS = frozenset("._-")
 _LETTERS = 0x530  # letters below are Latin, Greek or Cyrillic: above, scripts write without blanks
 
 
@@ -33,15 +35,17 @@ class Kind(StrEnum):
 class Secret:
     """One thing that must not leave.
 
-    text   as the person wrote it
+    text   as the person wrote it; "" of a sealed value
     label  what it is called in a mail to the person: "your address anna@home.example", "card.iban"
     forms  other spellings of the same: a phone number without its country, a date the other way round
+    like   what a sealed value is known by; None of all others
     """
 
     kind: Kind
     text: str
     label: str
     forms: tuple[str, ...] = ()
+    like: Likeness | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,7 @@ def standing(text: str, skeleton: str, positions: list[int], needle: Needle, *, 
             if not _pieced(text[start:end], needle.secret.text) and _word(text, start, end):
                 yield Hit(needle.secret, start, end)
             continue
-        if not whole or (begins(text, start) and _ends(text, end)):
+        if not whole or stands_alone(text, start, end):
             yield Hit(needle.secret, start, end)
 
 
@@ -131,6 +135,21 @@ def _word(text: str, start: int, end: int) -> bool:
     """Whether no letter stands before or after it; a sign does: "CV-Beispiel.pdf"."""
     escaped = text[start - 2 : start - 1] == "\\" and text[start - 1 : start] in "nrtbfv"
     return (start == 0 or escaped or not letter(text[start - 1])) and not letter(text[end : end + 1])
+
+
+def stands_alone(text: str, start: int, end: int) -> bool:
+    """Whether nothing around makes it another address, number or word.
+
+    In an address a sign goes on with it ("jo.anna@…", "anna@home.example.com"), elsewhere only between
+    digits: "Tel.0170 …" and "C01X00T47-A" hold what they seem to hold, "Lindenallee 5-7" doesn't.
+    """
+    found = text[start:end]
+    if "@" in found or "://" in found:
+        return begins(text, start) and _ends(text, end)
+    return _word(text, start, end) and not (
+        (text[start - 1 : start] in _SIGNS and text[start - 2 : start - 1].isdigit() and found[:1].isdigit())
+        or (text[end : end + 1] in _SIGNS and text[end + 1 : end + 2].isdigit() and found[-1:].isdigit())
+    )
 
 
 def begins(text: str, at: int) -> bool:

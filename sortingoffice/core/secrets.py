@@ -21,11 +21,12 @@ from datetime import date
 import idna
 import phonenumbers
 
+from sortingoffice.core.likeness import Gallery
 from sortingoffice.core.model import FieldType
 from sortingoffice.core.names import Mark, PrivateName
 from sortingoffice.core.needle import Hit as Hit
 from sortingoffice.core.needle import Kind as Kind
-from sortingoffice.core.needle import Needle, standing
+from sortingoffice.core.needle import Needle, standing, stands_alone
 from sortingoffice.core.needle import Secret as Secret
 from sortingoffice.core.needle import around as around
 from sortingoffice.core.wallet import Value
@@ -71,6 +72,8 @@ class Secrets:
     every: tuple[Secret, ...]
     _addresses: tuple[Needle, ...] = field(init=False, repr=False, compare=False)
     _words: tuple[Needle, ...] = field(init=False, repr=False, compare=False)
+    _sealed: tuple[Secret, ...] = field(init=False, repr=False, compare=False)
+    _gallery: Gallery = field(init=False, repr=False, compare=False)
     _table: Folding = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -80,10 +83,13 @@ class Secrets:
         for secret in self.every:
             if secret.kind is Kind.ADDRESS:
                 addresses.append(_address(secret, table))
-            else:
+            elif secret.like is None:
                 words += _spellings(secret, table)
+        sealed = [(secret, secret.like) for secret in self.every if secret.like is not None]
         object.__setattr__(self, "_addresses", tuple(addresses))
         object.__setattr__(self, "_words", tuple(words))
+        object.__setattr__(self, "_sealed", tuple(secret for secret, _ in sealed))
+        object.__setattr__(self, "_gallery", Gallery([like for _, like in sealed]))
         object.__setattr__(self, "_table", table)
 
     def hits(self, text: str, *, exact: bool = True) -> tuple[Hit, ...]:
@@ -114,6 +120,12 @@ class Secrets:
             if positions is None:
                 skeleton, positions = folding.mapped(text, self._table)
             found += standing(text, skeleton, positions, needle, exact=exact)
+        for number, first, last in self._gallery.windows(text, exact=exact) if self._sealed else ():
+            if positions is None:
+                skeleton, positions = folding.mapped(text, self._table)
+            start, end = positions[first], positions[last - 1] + 1
+            if not exact or stands_alone(text, start, end):
+                found.append(Hit(self._sealed[number], start, end))
         for needle in self._addresses:
             found += otherwise(needle, text, skeleton, exact=exact)
         return found
@@ -163,11 +175,19 @@ def card_value(value: Value, table: Folding | None = None) -> Secret | None:
 
     Which values must not leave (sensitive ones, those that a grant denies) the caller knows.
     """
-    if value.text is None or value.own or value.type in (FieldType.COUNTRY, FieldType.BOOL):
+    if value.like is not None:
+        return Secret(Kind.VALUE, "", value.named, like=value.like) if value.like.spellings else None
+    if value.text is None or value.own:
         return None
-    if len(folding.skeleton(value.text, table)) < LEAST:
-        return None
-    return Secret(Kind.VALUE, value.text, value.named, _other_forms(value.type, value.text))
+    found = spelled(value.type, value.text, table)
+    return Secret(Kind.VALUE, value.text, value.named, found[1:]) if found else None
+
+
+def spelled(kind: FieldType, text: str, table: Folding | None = None) -> tuple[str, ...]:
+    """A value in each way that is looked for, as it is first; () where it would be found in any mail."""
+    if kind in (FieldType.COUNTRY, FieldType.BOOL) or len(folding.skeleton(text, table)) < LEAST:
+        return ()
+    return (text, *_other_forms(kind, text))
 
 
 def _other_forms(kind: FieldType, text: str) -> tuple[str, ...]:

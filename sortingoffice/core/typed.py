@@ -1,7 +1,7 @@
 """Card values that a person types by hand: what leaves so is written down, or must not leave.
 
 Open and normal values leave and are recorded, otherwise `who-has` would lie; sensitive ones that
-no grant covers and denied ones are for the leak guard to find.
+no grant covers, denied and sealed ones are for the leak guard to find.
 
 Promise: a value that the vendor holds already, or that the message gives on request, is neither.
 
@@ -10,9 +10,9 @@ Sources: the cards document of the design, "Model"; mail.md, "The leak guard".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from sortingoffice.core import cards, secrets
+from sortingoffice.core import cards, likeness, secrets
 from sortingoffice.core.model import FieldType, GrantMode, Sensitivity
 from sortingoffice.core.secrets import Secret, Secrets
 from sortingoffice.core.wallet import Facts, Value
@@ -31,6 +31,7 @@ def withheld(facts: Facts, given: frozenset[str]) -> tuple[Secret, ...]:
     table = Folding()
     found: dict[str, Secret] = {}
     free = {value.text for value in _values(facts) if value.sensitivity is not Sensitivity.SENSITIVE}
+    public = [text for text in (*free, *given) if text]
     for value in _values(facts):
         if value.text is None or value.text in given:
             continue
@@ -44,7 +45,24 @@ def withheld(facts: Facts, given: frozenset[str]) -> tuple[Secret, ...]:
             continue
         if (secret := secrets.card_value(value, table)) is not None:
             found.setdefault(value.text, secret)
-    return tuple(found.values())
+    return (*found.values(), *_sealed(facts, public, table))
+
+
+def _sealed(facts: Facts, public: Iterable[str], table: Folding) -> Iterator[Secret]:
+    """The values that only the person can open, but for those that are the same as a public one."""
+    values = [
+        (value, value.like)
+        for members in facts.wallet.cards.values()
+        for value in members
+        if value.like is not None and not cards.holds(facts.held, value)
+    ]
+    if not values:
+        return
+    told = likeness.of(values[0][1].key, public, table)
+    for value, like in values:
+        secret = secrets.card_value(value, table)
+        if secret is not None and not like.resembles(told):
+            yield secret
 
 
 def by_hand(facts: Facts, prose: Iterable[str], given: frozenset[str]) -> tuple[Value, ...]:

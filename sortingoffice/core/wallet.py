@@ -13,6 +13,7 @@ from datetime import datetime
 
 from sortingoffice.core import derive
 from sortingoffice.core.directive import Ask, Doubt
+from sortingoffice.core.likeness import Likeness
 from sortingoffice.core.model import FieldType, Grant, RelationshipState, Sensitivity
 
 
@@ -26,6 +27,8 @@ class Value:
     mac         of the value; empty where there is none
     own         the relationship's own alias, which stands for an `email` that isn't set: no news to
                 this vendor, and never the mailbox
+    like        what a sealed value is known by, where it is typed by hand; None of all others, and of one
+                that was sealed before there were likenesses
     """
 
     card: str
@@ -37,6 +40,7 @@ class Value:
     number: int = 0
     mac: bytes = b""
     own: bool = False
+    like: Likeness | None = None
 
     @property
     def named(self) -> str:

@@ -288,7 +288,8 @@ def _row(leaving: Leaving) -> dict[str, object]:
 def _read(row: dict[str, Any], wallet: Wallet) -> Leaving | str:
     """What would leave, as it is now; "card.field" where it is not what it was."""
     value = wallet.member(f"{row['card']}.{row['field']}")
-    same = value.text is not None and value.mac.hex() == row["mac"] and value.version_id == row["version"]
+    there = value.text is not None or value.like is not None
+    same = there and value.mac.hex() == row["mac"] and value.version_id == row["version"]
     return Leaving(value, row["form"], Via(row["via"]), row["grant"]) if same else value.named
 
 

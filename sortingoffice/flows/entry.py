@@ -86,9 +86,10 @@ def write(
 
 
 def _item(tx: Transaction, keys: Vault, disclosure_id: int, value: Value) -> None:
-    if value.text is None:
+    """A sealed value that the person typed is told by its version: what it says is nobody's but theirs."""
+    if value.text is None and value.like is None:
         raise ValueError(f"{value.named} has no value")
-    sealed = keys.seal(keys.item(disclosure_id, value.card, value.key), value.text)
+    sealed = keys.seal(keys.item(disclosure_id, value.card, value.key), value.text or "")
     ledger.add_item(
         tx, DisclosureItem(0, disclosure_id, value.card, value.key, value.version_id, sealed, value.mac)
     )

@@ -1,8 +1,11 @@
 """Sealed cards: also encrypted to the person's own passphrase, so that no daemon can open them.
 
-Promise: a sealed value, and what tells it from another, is in the database only under a key that is
-made from the passphrase; sealing a card seals what it held before, too.  What was given to a vendor
-earlier stays in the ledger as it was.
+    under the account's key: likeness · salt · (the value, under the passphrase)
+
+Promise: a sealed value is in the database only under a key that is made from the passphrase, and beside
+it, under the account's key, no more than its likeness, by which the leak guard knows it where it is typed
+(`core.likeness`); sealing a card seals what it held before, too.  What was given to a vendor earlier stays
+in the ledger as it was.
 
 Sources: the cards document of the design, "Encryption at rest"; RFC 7914 (scrypt).
 """
@@ -15,8 +18,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sortingoffice.core import fields
-from sortingoffice.core.model import Account, FieldType, FieldVersion, Sensitivity
+from sortingoffice.core import fields, secrets
+from sortingoffice.core import likeness as likenesses
+from sortingoffice.core.likeness import Likeness
+from sortingoffice.core.model import Account, CardField, FieldType, FieldVersion, Sensitivity
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import cards
 from sortingoffice.flows import vault as vaults
@@ -41,15 +46,17 @@ class Seal:
     def __repr__(self) -> str:
         return "Seal()"
 
-    def close(self, keys: Vault, place: Place, text: str) -> bytes:
-        """Under the passphrase, then under the account's key."""
+    def close(self, keys: Vault, place: Place, type: FieldType, text: str) -> bytes:
+        """Under the passphrase, then with its likeness under the account's key."""
         salt = keys.random(cipher.SALT)
         inner = cipher.seal(self._key(salt), place, text.encode(), keys.random(cipher.NONCE))
-        return cipher.seal(keys.data_key, place, salt + inner, keys.random(cipher.NONCE))
+        outer = _with(_made(keys, type, text).octets, salt + inner)
+        return cipher.seal(keys.data_key, place, outer, keys.random(cipher.NONCE))
 
     def open(self, keys: Vault, place: Place, sealed: bytes) -> str:
         """Raises OfficeError where the passphrase is another."""
-        outer, origin = _came_from(keys.open_octets(place, sealed), place)
+        _, whole = _parted(keys.open_octets(place, sealed))
+        outer, origin = _came_from(whole, place)
         try:
             inner = cipher.open_(self._key(outer[: cipher.SALT]), origin, outer[cipher.SALT :])
         except cipher.Unreadable:
@@ -60,24 +67,52 @@ class Seal:
         return cipher.passphrase_key(self.passphrase, salt)
 
 
-# Stands before a value that came from another office; no salt begins like it but by a chance of 2**-128.
+# Each stands before what it says; no salt begins like it but by a chance of 2**-128.
+_LIKE = hashlib.sha256(b"sortingoffice: sealed, with its likeness").digest()[: cipher.SALT]
 _MOVED = hashlib.sha256(b"sortingoffice: sealed elsewhere").digest()[: cipher.SALT]
+
+
+def likeness(keys: Vault, place: Place, sealed: bytes) -> Likeness | None:
+    """What a sealed value is known by; None of one that was sealed before there were likenesses."""
+    like, _ = _parted(keys.open_octets(place, sealed))
+    return likenesses.read(keys.likeness_key(), like) if like is not None else None
+
+
+def _made(keys: Vault, type: FieldType, text: str) -> Likeness:
+    return likenesses.of(keys.likeness_key(), secrets.spelled(type, text))
+
+
+def _with(like: bytes, outer: bytes) -> bytes:
+    return _LIKE + len(like).to_bytes(2, "big") + like + outer
+
+
+def _parted(octets: bytes) -> tuple[bytes | None, bytes]:
+    """The likeness, None where there is none, and the rest."""
+    if not octets.startswith(_LIKE):
+        return None, octets
+    at = len(_LIKE) + 2
+    end = at + int.from_bytes(octets[len(_LIKE) : at], "big")
+    return octets[at:end], octets[end:]
 
 
 def moving(keys: Vault, place: Place, sealed: bytes) -> bytes:
     """A sealed value for another office, closed as it is: only the passphrase opens it there, too."""
-    outer = keys.open_octets(place, sealed)
+    octets = keys.open_octets(place, sealed)
+    like, outer = _parted(octets)
     if outer.startswith(_MOVED):
-        return outer
+        return octets
     origin = f"{place.row}@{place.account_id}".encode()
-    return _MOVED + len(origin).to_bytes(2, "big") + origin + outer
+    moved = _MOVED + len(origin).to_bytes(2, "big") + origin + outer
+    return moved if like is None else _with(like, moved)
 
 
 def moved_in(keys: Vault, place: Place, octets: bytes) -> bytes:
     """What `moving` gave, for its row here.  Raises ValueError where it is no such thing."""
-    if not octets.startswith(_MOVED):
+    like, outer = _parted(octets)
+    if not outer.startswith(_MOVED):
         raise ValueError("not a sealed value from elsewhere")
-    _came_from(octets, place)
+    _came_from(outer, place)
+    likenesses.read(keys.likeness_key(), like or b"")
     return cipher.seal(keys.data_key, place, octets, keys.random(cipher.NONCE))
 
 
@@ -126,8 +161,9 @@ def set_fields(
     check(tx, office, account, seal)
     keys = vaults.open_for(office, account)
     names = dict.fromkeys(fields.name(each.card) for each in assignments)
+    macs: dict[int, bytes] = {}
     for name in names:
-        open_again(tx, keys, account, name, seal)
+        macs |= open_again(tx, keys, account, name, seal)
     result = cards.set_fields(
         tx,
         office,
@@ -139,8 +175,34 @@ def set_fields(
         actor=actor,
     )
     for name in names:
-        _close(tx, keys, account, name, seal)
+        _close(tx, keys, account, name, seal, macs)
     return result
+
+
+def recognised(office: Office, account: Account, seal: Seal) -> int:
+    """Give a likeness to what was sealed before there were any; how many now have one.
+
+    Opening one takes a tenth of a second on purpose, so no transaction waits for it.
+    """
+    keys = vaults.open_for(office, account)
+    done = 0
+    for field, version in office.db.view(_unrecognised, keys, account):
+        place = keys.version(field.id, version.number)
+        text = seal.open(keys, place, version.sealed)
+        closed = seal.close(keys, place, field.type, text)
+        done += office.db.call(rows.reseal_unchanged, version, closed)
+    return done
+
+
+def _unrecognised(tx: Transaction, keys: Vault, account: Account) -> list[tuple[CardField, FieldVersion]]:
+    return [
+        (field, version)
+        for card in rows.every(tx, account.id)
+        if card.sensitivity is Sensitivity.SEALED
+        for field in rows.fields(tx, card.id)
+        for version in rows.versions(tx, field.id)
+        if likeness(keys, keys.version(field.id, version.number), version.sealed) is None
+    ]
 
 
 def show(
@@ -162,26 +224,32 @@ def show(
     return found
 
 
-def open_again(tx: Transaction, keys: Vault, account: Account, name: str, seal: Seal) -> None:
-    """A sealed card as a sensitive one."""
+def open_again(tx: Transaction, keys: Vault, account: Account, name: str, seal: Seal) -> dict[int, bytes]:
+    """A sealed card as a sensitive one; the MACs that its versions had, by which the ledger knows them."""
     card = rows.by_name(tx, account.id, name)
     if card is None or card.sensitivity is not Sensitivity.SEALED:
-        return
+        return {}
+    macs: dict[int, bytes] = {}
     for field in rows.fields(tx, card.id):
         for version in rows.versions(tx, field.id):
             place = keys.version(field.id, version.number)
             text = seal.open(keys, place, version.sealed)
             rows.reseal(tx, version.id, keys.seal(place, text), keys.mac(field.type, field.key, text))
+            macs[version.id] = version.mac
     rows.set_sensitivity(tx, card.id, Sensitivity.SENSITIVE)
+    return macs
 
 
-def _close(tx: Transaction, keys: Vault, account: Account, name: str, seal: Seal) -> None:
+def _close(
+    tx: Transaction, keys: Vault, account: Account, name: str, seal: Seal, macs: dict[int, bytes]
+) -> None:
     card = rows.by_name(tx, account.id, name)
     assert card is not None, "it was just set"
     for field in rows.fields(tx, card.id):
         for version in rows.versions(tx, field.id):
             place = keys.version(field.id, version.number)
             text = keys.open(place, version.sealed)
-            # No MAC: with few possible values it would tell them to whoever holds the account's key.
-            rows.reseal(tx, version.id, seal.close(keys, place, text), keys.random(16))
+            # No MAC of the value: whole and in the clear, it would tell equal values from others.
+            mac = macs.get(version.id) or keys.random(16)
+            rows.reseal(tx, version.id, seal.close(keys, place, field.type, text), mac)
     rows.set_sensitivity(tx, card.id, Sensitivity.SEALED)

@@ -67,6 +67,10 @@ class Vault:
         key = cipher.derive(self._root, "inbound lines")
         return {cipher.mac(key, line): line for line in lines}
 
+    def likeness_key(self) -> bytes:
+        """What sealed values are known by is made with it; never comparable with a MAC."""
+        return cipher.derive(self._root, "likeness")
+
     def uid(self, relationship_id: int) -> str:
         """An identifier of the person that only one relationship sees: a shared one would track them."""
         digest = cipher.mac(cipher.derive(self._root, "contact uid"), str(relationship_id))

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from sortingoffice.core import derive
 from sortingoffice.core.model import Account, Contact, FieldType, Relationship, Sensitivity
 from sortingoffice.core.wallet import Value, Wallet
+from sortingoffice.flows import sealed
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
 from sortingoffice.mail import mtasts
@@ -37,11 +38,14 @@ def of(
     """
     found: dict[str, list[Value]] = {card.name: [] for card in rows.every(tx, account.id)}
     for each in rows.current(tx, account.id, now):
-        sealed = each.card.sensitivity is Sensitivity.SEALED
         version = each.version
-        text = None
-        if version is not None and not sealed:
-            text = keys.open(keys.version(each.field.id, version.number), version.sealed)
+        text, like = None, None
+        if version is not None:
+            place = keys.version(each.field.id, version.number)
+            if each.card.sensitivity is Sensitivity.SEALED:
+                like = sealed.likeness(keys, place, version.sealed)
+            else:
+                text = keys.open(place, version.sealed)
         found[each.card.name].append(
             Value(
                 card=each.card.name,
@@ -52,6 +56,7 @@ def of(
                 version_id=version.id if version else None,
                 number=version.number if version else 0,
                 mac=version.mac if version else b"",
+                like=like,
             )
         )
     views = {view.name: tuple(json.loads(view.members)) for view in rows.views(tx, account.id)}
@@ -75,7 +80,7 @@ def _derived(
         kind = derive.type_of(word)
         text = derive.value(word, whole.type, whole.text, today) if whole.text is not None else None
         mac = keys.mac(kind, key, text) if text is not None else b""
-        result[member] = replace(whole, key=key, type=kind, text=text, mac=mac)
+        result[member] = replace(whole, key=key, type=kind, text=text, mac=mac, like=None)
     return result
 
 

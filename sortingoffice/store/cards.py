@@ -126,6 +126,12 @@ def reseal(tx: sa.Connection, version_id: int, sealed: bytes, mac: bytes) -> Non
     tx.execute(field_version.update().where(field_version.c.id == version_id).values(sealed=sealed, mac=mac))
 
 
+def reseal_unchanged(tx: sa.Connection, seen: FieldVersion, sealed: bytes) -> int:
+    """The same value, unless somebody else sealed it anew since it was seen; how many (0 or 1)."""
+    same = (field_version.c.id == seen.id) & (field_version.c.sealed == seen.sealed)
+    return tx.execute(field_version.update().where(same).values(sealed=sealed)).rowcount
+
+
 def sealed_otherwise(
     tx: sa.Connection, account_id: int, key_id: bytes, most: int
 ) -> tuple[FieldVersion, ...]:
