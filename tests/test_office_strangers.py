@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -294,15 +296,40 @@ def test_a_leak_is_listed_reported_and_verified_without_the_office(office: Offic
     assert office.stage.run("leaks", "report", clean.slug).status == 1, "nothing to report"
 
 
-def verified(folder: Path) -> subprocess.CompletedProcess[str]:
+def verified(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """`leaks verify` where no office is."""
+    command = [sys.executable, "-m", "sortingoffice", "--config", "/nonexistent", "leaks", "verify"]
     return subprocess.run(
-        [sys.executable, "-m", "sortingoffice", "--config", "/nonexistent", "leaks", "verify", str(folder)],
+        [*command, str(folder), *options],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+
+
+def test_a_report_that_is_made_anew_as_a_whole_shows_by_its_seal(office: Office) -> None:
+    shop, folder = leaked(office)
+    file = folder / "report.json"
+    data = json.loads(file.read_text())
+    noted = data["seal"]
+    logged = [row["detail"] for row in office.stage.json("log", shop.slug) if row["what"] == "leak reported"]
+    assert logged == [f"seal {noted}"], "outside of the folder, in the chained log"
+    again = office.stage.run("leaks", "report", shop.slug, "--to", f"{folder}-2")
+    assert re.search(r"^Seal [0-9a-f]{64}: note it", again.err, re.MULTILINE), again
+    told = {
+        each["what"]: each["holds"] for each in json.loads(verified(folder, "--seal", noted, "--json").stdout)
+    }
+    assert told["seal"]
+    data["given_to"]["name"] = "Somebody Else"
+    del data["seal"]
+    data["seal"] = hashlib.sha256(
+        json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+    ).hexdigest()
+    file.write_text(json.dumps(data))
+    assert verified(folder).returncode == 0, "by itself it is whole"
+    found = verified(folder, "--seal", noted.upper())
+    assert (found.returncode, "another seal was noted" in found.stdout) == (1, True)
 
 
 def test_whatever_is_changed_in_a_report_shows(office: Office) -> None:

@@ -44,13 +44,17 @@ def leaks(ctx: click.Context) -> None:
 )
 @click.pass_obj
 def report(terminal: Terminal, relationship: str, folder: Path | None) -> None:
-    """Write a folder that proves who wrote to RELATIONSHIP's address; print its path."""
+    """Write a folder that proves who wrote to RELATIONSHIP's address; print its path.
+
+    Its seal is told, and stands in the log: noted elsewhere, it shows that the folder is still the same.
+    """
     from sortingoffice.flows import leaks as flow
     from sortingoffice.flows import relationships
 
     office, account = terminal.office, terminal.account
     of = office.db.view(relationships.find, account, relationship)
-    files = office.db.view(flow.made, office, account, of.slug)
+    files = office.db.call(flow.made, office, account, of.slug, actor="cli")
+    seal = core.seal(files)
     to = Path(f"leak-{of.slug}") if folder is None else folder
     try:
         (to / core.MESSAGES).mkdir(parents=True)
@@ -61,15 +65,17 @@ def report(terminal: Terminal, relationship: str, folder: Path | None) -> None:
     except OSError as error:
         raise OfficeError(f"{to} can't be written ({error.strerror}): name another with --to") from None
     if terminal.json:
-        terminal.data({"relationship": of.slug, "folder": str(to), "files": sorted(files)})
+        terminal.data({"relationship": of.slug, "folder": str(to), "seal": seal, "files": sorted(files)})
     else:
         click.echo(str(to))
+        say(f"Seal {seal}: note it, or mail it to yourself. `leaks verify {to} --seal SEAL` compares.")
 
 
 @leaks.command("verify")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--seal", default="", metavar="SEAL", help="As it was told when the report was made.")
 @click.pass_context
-def verify(ctx: click.Context, folder: Path) -> None:
+def verify(ctx: click.Context, folder: Path, seal: str) -> None:
     """Check a report by itself: its chain, its messages, their signatures.  Needs no office.
 
     Exit status 1 where anything does not hold.
@@ -77,7 +83,7 @@ def verify(ctx: click.Context, folder: Path) -> None:
     terminal = ctx.find_object(Terminal)
     assert terminal is not None, "the front door makes it"
     try:
-        found = core.verify(_files(folder))
+        found = core.verify(_files(folder), seal)
     except core.Unreadable as error:
         raise OfficeError(f"{folder} is no report: {error}") from None
     if terminal.json:

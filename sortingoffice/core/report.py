@@ -32,10 +32,11 @@ _HOW = (
     "  Each message's SHA-256 is that of its file. Each entry of report.json carries a hash: the SHA-256 of",
     "  the previous entry's hash followed by the entry as JSON with sorted keys and no blanks; the first one",
     '  follows the hash of "issued". The seal of report.json is the SHA-256 of all of it but the seal, in',
-    "  the same form, with this text's own SHA-256 in it: who was told the seal on the day of the report can",
-    "  tell that nothing was changed since. DKIM signatures verify with the key records in",
-    '  "dns_records", as they were in DNS when the message came. `sortingoffice leaks verify FOLDER` does',
-    "  all of it, without any access to the office that made the report.",
+    "  the same form, with this text's own SHA-256 in it. A folder alone can't tell that it was not made",
+    "  anew as a whole; the seal can, where it was noted elsewhere. The office wrote it into its chained log",
+    "  when it made the report; who was told it then compares. DKIM signatures verify with the",
+    '  key records in "dns_records", as they were in DNS when the message came. `sortingoffice leaks verify',
+    "  FOLDER --seal SEAL` does all of it, without any access to the office that made the report.",
 )
 
 _MEANING: Mapping[str, str] = {
@@ -111,6 +112,11 @@ def write(case: Case) -> dict[str, bytes]:
     return files
 
 
+def seal(files: Mapping[str, bytes]) -> str:
+    """The seal of a report that was written here."""
+    return str(json.loads(files[DATA])["seal"])
+
+
 def _seal(data: Mapping[str, Any]) -> str:
     """Over everything that the report says, but for the seal itself."""
     said = {name: value for name, value in data.items() if name != "seal"}
@@ -174,11 +180,14 @@ def _shown(text: str) -> str:
 # ---- verifying -------------------------------------------------------------------------------------------
 
 
-def verify(files: Mapping[str, bytes]) -> tuple[Checked, ...]:
-    """Everything that can be checked, each with its outcome.  Raises Unreadable."""
+def verify(files: Mapping[str, bytes], noted: str = "") -> tuple[Checked, ...]:
+    """Everything that can be checked, each with its outcome.  Raises Unreadable.
+
+    noted  the seal as somebody was told it when the report was made; "" where nobody was
+    """
     data = _read(files)
     try:
-        return tuple(_checked(data, files))
+        return (*_checked(data, files), *_compared(data, noted))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(f"{DATA} is not complete ({type(error).__name__}: {str(error)[:80]})") from None
 
@@ -228,6 +237,13 @@ def _checked(data: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterable[Ch
     for name in sorted(files):
         if name.startswith(f"{MESSAGES}/") and name not in expected:
             yield Checked(name, False, "the report knows nothing of this file")
+
+
+def _compared(data: Mapping[str, Any], noted: str) -> Iterable[Checked]:
+    """Whoever makes a folder anew can seal it anew, too: only a seal that was noted elsewhere tells."""
+    if noted:
+        same = data["seal"] == "".join(noted.split()).lower()
+        yield Checked("seal", same, "it is the seal that was noted" if same else "another seal was noted")
 
 
 def _signatures(name: str, entry: Mapping[str, Any], raw: bytes) -> Iterable[Checked]:

@@ -1,4 +1,7 @@
-"""Leaks: addresses that others than their one holder wrote to, and the reports that prove it.  Reads only."""
+"""Leaks: addresses that others than their one holder wrote to, and the reports that prove it.
+
+Promise: a report's seal stands in the log before anybody has the report, so that one made anew later shows.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +52,8 @@ def listed(tx: Transaction, account: Account) -> list[dict[str, Any]]:
     return found
 
 
-def made(tx: Transaction, office: Office, account: Account, text: str) -> dict[str, bytes]:
-    """The files of a report on one relationship.  Raises NotThere where nothing was kept."""
+def made(tx: Transaction, office: Office, account: Account, text: str, *, actor: str) -> dict[str, bytes]:
+    """The files of a report on one relationship; its seal is logged.  Raises NotThere."""
     of = relationships_flow.find(tx, account, text)
     kept = writers.kept(tx, of.id)
     if not kept:
@@ -70,4 +73,14 @@ def made(tx: Transaction, office: Office, account: Account, text: str) -> dict[s
         kept=kept,
         made=office.clock(),
     )
-    return report.write(case)
+    files = report.write(case)
+    events.add(
+        tx,
+        at=case.made,
+        actor=actor,
+        what="leak reported",
+        account_id=of.account_id,
+        relationship_id=of.id,
+        detail=f"seal {report.seal(files)}",
+    )
+    return files

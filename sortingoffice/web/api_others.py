@@ -79,7 +79,7 @@ async def _leaks(call: Call) -> Any:
 
 
 async def _report(call: Call, relationship: str) -> bytes:
-    files = await call.office.db.read(leaks.made, call.office, call.account, relationship)
+    files = await call.office.db.write(leaks.made, call.office, call.account, relationship, actor=call.actor)
     return archive(files, "leak")
 
 

@@ -116,7 +116,7 @@ def _evidence(tx: Transaction, visit: Visit) -> list[dict[str, Any]]:
 
 async def _report(visit: Visit) -> Response:
     slug = str(visit.request.path_params["relationship"])
-    files = await visit.office.db.read(leaks.made, visit.office, visit.account, slug)
+    files = await visit.office.db.write(leaks.made, visit.office, visit.account, slug, actor=visit.actor)
     return download(archive(files, f"leak-{slug}"), f"leak-{quote(slug, safe='')}.zip", "application/zip")
 
 
