@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sortingoffice.core import naming
+from sortingoffice.core import naming, told
 from sortingoffice.core.model import Account
 from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.core.relationship import Action
@@ -219,9 +219,9 @@ def _do(tx: Transaction, office: Office, account: Account, step: Step, actor: st
 
 def _name(old: Old) -> str:
     """What the person called it; the site, or the old address, where they didn't."""
-    if old.note and not signup.told_site(old.note):
+    if old.note and not told.site(old.note):
         return old.note[:60].strip()
-    return "" if signup.told_site(old.note) or old.site else old.address[:200]
+    return "" if told.site(old.note) or old.site else old.address[:200]
 
 
 def row(step: Step) -> dict[str, Any]:

@@ -217,9 +217,13 @@ def rotate(tx: Transaction, office: Office, account: Account, text: str, *, acto
 
 
 def contact(
-    tx: Transaction, office: Office, account: Account, text: str, address: str, *, actor: str
+    tx: Transaction, office: Office, account: Account, text: str, address: str, *, name: str = "", actor: str
 ) -> tuple[Relationship, Contact]:
-    """A relationship's contact of that address, with the reverse alias that leads to it."""
+    """A relationship's contact of that address, with the reverse alias that leads to it.
+
+    name  what a new one is called; mail from it may tell another name later
+    """
+    called = one_line(name, "the contact's name", most=80)
     of = relationships.find(tx, account, text)
     parsed = addresses.parse(address.strip().removeprefix("<").removesuffix(">"))
     if parsed is None:
@@ -235,7 +239,9 @@ def contact(
     made = contacts.get_or_add(
         tx,
         of.id,
-        Contact(0, of.id, parsed.normal, str(parsed), "", reverse, naming.canonical(reverse), office.clock()),
+        Contact(
+            0, of.id, parsed.normal, str(parsed), called, reverse, naming.canonical(reverse), office.clock()
+        ),
     )
     relationships.write_event(tx, office, of, actor, "contact added", detail=made.address)
     return of, made

@@ -1,7 +1,8 @@
 """What the API answers: JSON, also where something went wrong.
 
-Promise: every answer below /api is JSON and never a redirect; a refusal has `error` and `message`,
-which both dialects' clients read, with the same sentence in both.
+Promise: every answer below /api is JSON and never a redirect; a refusal has `error` and `message`.
+Where a dialect's clients read the sentence, there it stands; in the other one stands what the status
+is called, since Bitwarden shows both.  The office's own API has the sentence in both.
 
 Sources: RFC 9110 §15 (status codes), §10.2.3 (Retry-After); RFC 6585 §4 (429).
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -60,9 +62,11 @@ def nothing() -> Response:
     return Response(status_code=204, headers={"Cache-Control": "no-store"})
 
 
-def refusal(refused: Refused) -> Response:
-    said = {"error": refused.sentence, "message": refused.sentence, **refused.more}
-    return Answer(said, refused.status, refused.headers)
+def refusal(refused: Refused, path: str) -> Response:
+    sentence, kind = refused.sentence, HTTPStatus(refused.status).phrase
+    addy, own = path.startswith("/api/v1/"), path.startswith("/api/office/")
+    said = {"error": kind if addy else sentence, "message": sentence if addy or own else kind}
+    return Answer({**said, **refused.more}, refused.status, refused.headers)
 
 
 def of_mistake(error: OfficeError, status: int) -> Refused:

@@ -27,6 +27,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import Office
@@ -97,10 +98,26 @@ def application(office: Callable[[], Office]) -> Starlette:
             *pages_others.routes(desk),
             *pages_account.routes(desk),
         ],
+        middleware=[Middleware(_Joined)],
         exception_handlers={HTTPException: _no_such_path},
     )
     made.router.redirect_slashes = False
     return made
+
+
+class _Joined:
+    """Clients join the address that a person typed and a path: `//api/user_info`, `/api/v1/aliases/`.
+    Such a path means the one without; a redirect, which others answer here, loses a POST's body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = "/" + scope["path"].lstrip("/")
+            if path.startswith("/api/"):
+                scope = {**scope, "path": path.rstrip("/")}
+        await self.app(scope, receive, send)
 
 
 def _api(desk: Desk) -> Starlette:
@@ -124,7 +141,7 @@ async def _no_such_path(request: Request, error: Exception) -> Response:
     told = sentence.get(error.status_code, "that is not possible")
     if not request.url.path.startswith("/api"):
         return PlainTextResponse(told + "\n", error.status_code, error.headers)
-    return refusal(Refused(error.status_code, told, headers=error.headers))
+    return refusal(Refused(error.status_code, told, headers=error.headers), request.url.path)
 
 
 @dataclass(eq=False, slots=True)

@@ -133,12 +133,15 @@ async def guarded(work: Callable[[], Awaitable[Response]], mistake: int, request
     try:
         return await work()
     except Refused as refused:
-        return refusal(refused)
+        return refusal(refused, request.url.path)
     except Unavailable as error:
         log.event("web-unavailable", path=request.url.path, reason=error)
-        return refusal(Refused(503, "the office can't do that now: try again in a moment", headers=_LATER))
+        return refusal(
+            Refused(503, "the office can't do that now: try again in a moment", headers=_LATER),
+            request.url.path,
+        )
     except OfficeError as error:
-        return refusal(of_mistake(error, mistake))
+        return refusal(of_mistake(error, mistake), request.url.path)
     except Exception as error:
         log.bug("web-failed", error, method=request.method, path=request.url.path)
-        return refusal(Refused(500, "something is wrong here; it was written down"))
+        return refusal(Refused(500, "something is wrong here; it was written down"), request.url.path)

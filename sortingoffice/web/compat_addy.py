@@ -9,7 +9,7 @@ Sources: app.addy.io/docs; the requests of its browser extension and of Bitwarde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,26 +17,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from sortingoffice.core.access import Scope
-from sortingoffice.core.model import Account, Mailbox, RelationshipState
+from sortingoffice.core.model import RelationshipState
 from sortingoffice.core.relationship import Action
 from sortingoffice.flows import relationships, signup
 from sortingoffice.flows.relationships import Change
 from sortingoffice.flows.signup import Asked, Row
-from sortingoffice.store import accounts, domains
+from sortingoffice.store import domains
 from sortingoffice.store.database import Transaction
-from sortingoffice.web import limits
+from sortingoffice.web import compat_addy_bulk, limits
 from sortingoffice.web.answers import Answer, Refused, nothing, said
 from sortingoffice.web.auth import Call, Desk, Handler, route
-from sortingoffice.web.compat_addy_account import (
-    ALIAS,
-    RECIPIENT,
-    TABLE,
-    date,
-    recipient_row,
-    row_id,
-    uuid,
-    verified,
-)
+from sortingoffice.web.compat_addy_account import ALIAS, RECIPIENT, TABLE, alias_row, chosen, invalid, row_id
 from sortingoffice.web.typed import number, text
 
 PAGE = 100
@@ -66,6 +57,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         ("/active-aliases/{id}", _deactivate, "DELETE", all_),
         ("/alias-recipients", _deliver_to, "POST", all_),
         *TABLE,
+        *compat_addy_bulk.TABLE,
     ]
     return [
         route(desk, path, _told(handler), method, scope=scope, mistake=422)
@@ -87,11 +79,6 @@ def _told(handler: Handler) -> Handler:
     return answered
 
 
-def invalid(member: str, sentence: str) -> Refused:
-    """422, as Laravel says it: what is wrong with which member."""
-    return Refused(422, sentence, more={"errors": {member: [sentence]}})
-
-
 # ---- aliases -------------------------------------------------------------------------------------
 
 
@@ -105,7 +92,7 @@ async def _create(call: Call) -> Response:
     if form == "custom" and not local:
         raise invalid("local_part", "The local part field is required when format is custom.")
     domain = await _domain(call, text(given, "domain"))
-    mailbox = await _chosen(call, given)
+    mailbox = await chosen(call, given)
     asked = Asked(
         note=" ".join(description.split()),
         local=local,
@@ -117,7 +104,7 @@ async def _create(call: Call) -> Response:
         made = await call.office.db.write(signup.take, call.office, call.account, asked, actor=call.actor)
     except signup.Taken as taken:
         raise invalid("local_part_without_extension", str(taken)) from None
-    return Answer({"data": _alias(made, call.account)}, 201)
+    return Answer({"data": alias_row(made, call.account)}, 201)
 
 
 async def _domain(call: Call, wanted: str) -> str:
@@ -131,42 +118,27 @@ async def _domain(call: Call, wanted: str) -> str:
     return named
 
 
-async def _chosen(call: Call, given: Mapping[str, Any]) -> Mailbox | None:
-    """The one mailbox that recipient_ids names; None where it names none."""
-    ids = given.get("recipient_ids")
-    if ids is None or ids == []:
-        return None
-    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
-        raise invalid("recipient_ids", "The recipient ids must be an array.")
-    if len(set(ids)) > 1:
-        raise invalid("recipient_ids", "An address delivers to one mailbox here: choose one.")
-    try:
-        found = await call.office.db.read(accounts.mailbox_by_id, row_id(RECIPIENT, ids[0]))
-    except Refused:
-        found = None
-    if found is None or found.account_id != call.account.id or not verified(found):
-        raise invalid("recipient_ids", "That is none of your verified mailboxes.")
-    return found
-
-
 async def _list(call: Call) -> Response:
     query = call.request.query_params
     size = number(query, "page[size]", PAGE, least=1, most=PAGE)
     page = number(query, "page[number]", 1, least=1, most=10**9)
     deleted = query.get("filter[deleted]") or query.get("deleted", "")
-    keep = _kept(deleted, query.get("filter[active]", ""))
+    marked = query.get("filter[pinned]", "") == "true" or query.get("filter[label]", "") != ""
+    keep = _kept(deleted, query.get("filter[active]", ""), marked)
+    mailbox = row_id(RECIPIENT, query["recipient"]) if query.get("recipient") else None
     found, total = await call.office.db.read(
         signup.listed,
         call.office,
         call.account,
         search=query.get("filter[search]", ""),
         keep=keep,
+        mailbox_id=mailbox,
         offset=(page - 1) * size,
         most=size,
         by=_SORTS.get(query.get("sort", "").removeprefix("-")),
         falling=query.get("sort", "").startswith("-"),
     )
-    shown = [_alias(row, call.account) for row in found]
+    shown = [alias_row(row, call.account) for row in found]
     return Answer({"data": shown, **_pages(call, page, size, len(found), total)})
 
 
@@ -186,11 +158,13 @@ _SORTS: dict[str, Callable[[Row], tuple[bool, Any]]] = {
 }
 
 
-def _kept(deleted: str, active: str) -> Callable[[RelationshipState], bool]:
+def _kept(deleted: str, active: str, marked: bool) -> Callable[[RelationshipState], bool]:
+    """Which states a list holds; none where it asks for pins or labels, which nobody has here."""
+
     def keep(state: RelationshipState) -> bool:
         gone = state is RelationshipState.REVOKED
         on = state in (RelationshipState.ACTIVE, RelationshipState.UNBOUND)
-        if (deleted == "only" and not gone) or (deleted not in ("only", "with") and gone):
+        if marked or (deleted == "only" and not gone) or (deleted not in ("only", "with") and gone):
             return False
         return active not in ("true", "false") or on == (active == "true")
 
@@ -222,7 +196,7 @@ def _pages(call: Call, page: int, size: int, here: int, total: int) -> dict[str,
 
 async def _one(call: Call) -> Response:
     found = await call.office.db.read(signup.one, call.office, call.account, _wanted(call))
-    return Answer({"data": _alias(found, call.account)})
+    return Answer({"data": alias_row(found, call.account)})
 
 
 def _wanted(call: Call) -> int:
@@ -240,13 +214,13 @@ async def _change(call: Call) -> Response:
 
 async def _deliver_to(call: Call) -> Response:
     given = await said(call.request)
-    chosen = await _chosen(call, given)
-    wish = Change(mailbox=chosen.address if chosen is not None else "")
+    mailbox = await chosen(call, given)
+    wish = Change(mailbox=mailbox.address if mailbox is not None else "")
     return Answer({"data": await _set(call, row_id(ALIAS, text(given, "alias_id")), wish)})
 
 
 async def _set(call: Call, relationship_id: int, wish: Change) -> dict[str, Any]:
-    return _alias(await call.office.db.write(_store, call, relationship_id, wish), call.account)
+    return alias_row(await call.office.db.write(_store, call, relationship_id, wish), call.account)
 
 
 def _store(tx: Transaction, call: Call, relationship_id: int, wish: Change) -> Row:
@@ -268,7 +242,7 @@ async def _delete(call: Call) -> Response:
 
 
 async def _restore(call: Call) -> Response:
-    return Answer({"data": _alias(await _act(call, Action.RESTORE), call.account)})
+    return Answer({"data": alias_row(await _act(call, Action.RESTORE), call.account)})
 
 
 async def _activate(call: Call) -> Response:
@@ -278,7 +252,7 @@ async def _activate(call: Call) -> Response:
         signup.switch, call.office, call.account, wanted, on=True, actor=call.actor
     )
     call.office.wake()
-    return Answer({"data": _alias(found, call.account)})
+    return Answer({"data": alias_row(found, call.account)})
 
 
 async def _deactivate(call: Call) -> Response:
@@ -286,33 +260,3 @@ async def _deactivate(call: Call) -> Response:
         signup.switch, call.office, call.account, _wanted(call), on=False, actor=call.actor
     )
     return nothing()
-
-
-def _alias(row: Row, account: Account) -> dict[str, Any]:
-    local, _, domain = row.alias.address.rpartition("@")
-    return {
-        "id": uuid(ALIAS, row.relationship.id),
-        "user_id": uuid(ALIAS, account.id),
-        "aliasable_id": None,
-        "aliasable_type": None,
-        "local_part": local,
-        "extension": None,
-        "domain": domain,
-        "email": row.alias.address,
-        "active": row.enabled,
-        "description": row.words,
-        "from_name": row.relationship.display_name or None,
-        "attached_recipients_only": False,
-        "emails_forwarded": row.counts.inward,
-        "emails_blocked": row.counts.refused,
-        "emails_replied": row.counts.outward,
-        "emails_sent": 0,
-        "recipients": [] if row.mailbox is None else [recipient_row(row.mailbox, account)],
-        "last_forwarded": None,
-        "last_blocked": None,
-        "last_replied": None,
-        "last_sent": None,
-        "created_at": date(row.relationship.created),
-        "updated_at": date(row.relationship.created),
-        "deleted_at": date(row.ended),
-    }

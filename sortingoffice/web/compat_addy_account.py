@@ -5,6 +5,7 @@ Sources: as `web.compat_addy`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,15 +14,27 @@ from starlette.responses import Response
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import Account, Mailbox, MailboxState, RelationshipState
+from sortingoffice.flows import accounts as account_flows
+from sortingoffice.flows.signup import Row
 from sortingoffice.store import accounts, domains, traffic
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
-from sortingoffice.web.answers import Answer, Refused
+from sortingoffice.web import limits
+from sortingoffice.web.answers import Answer, Refused, said
 from sortingoffice.web.auth import Call, Handler
+from sortingoffice.web.typed import text
 
 # The release of theirs whose dialect this is: their apps ask before they use something newer.
 VERSION = (1, 4, 0)
-_NONE_OF_IT = ("domains", "usernames", "rules", "failed-deliveries", "labels", "blocklist")
+_NONE_OF_IT = (
+    "domains",
+    "usernames",
+    "rules",
+    "failed-deliveries",
+    "labels",
+    "blocklist",
+    "account-notifications",
+)
 
 
 # ---- ids -----------------------------------------------------------------------------------------
@@ -132,11 +145,43 @@ async def _recipients(call: Call) -> Response:
 
 
 async def _recipient(call: Call) -> Response:
-    wanted = row_id(RECIPIENT, call.request.path_params["id"])
-    found = await call.office.db.read(accounts.mailbox_by_id, wanted)
+    found = await _own(call, call.request.path_params["id"])
+    return Answer({"data": recipient_row(found, call.account)})
+
+
+async def _own(call: Call, shown: str) -> Mailbox:
+    found = await call.office.db.read(accounts.mailbox_by_id, row_id(RECIPIENT, shown))
     if found is None or found.account_id != call.account.id:
         raise Refused(404, "there is no such recipient")
-    return Answer({"data": recipient_row(found, call.account)})
+    return found
+
+
+async def _add_recipient(call: Call) -> Response:
+    """Added, and asked by mail whether it is the person's."""
+    given = await said(call.request)
+    call.spend(limits.LINKS, f"mailbox {call.account.id}")
+    made = await call.office.db.write(
+        account_flows.admit_mailbox,
+        call.office,
+        call.account,
+        text(given, "email"),
+        delivers=True,
+        preferred=False,
+        verify=True,
+        actor=call.actor,
+    )
+    call.office.wake()
+    return Answer({"data": recipient_row(made, call.account)}, 201)
+
+
+async def _ask_again(call: Call) -> Response:
+    found = await _own(call, text(await said(call.request), "recipient_id"))
+    call.spend(limits.LINKS, f"mailbox {call.account.id}")
+    await call.office.db.write(
+        account_flows.ask_mailbox, call.office, call.account, found.address, actor=call.actor
+    )
+    call.office.wake()
+    return Answer({"message": "A new verification link has been sent to your email address."})
 
 
 def verified(mailbox: Mailbox) -> bool:
@@ -164,6 +209,62 @@ def date(at: datetime | None) -> str | None:
     return None if at is None else at.strftime("%Y-%m-%d %H:%M:%S")
 
 
+# ---- aliases, as every answer shows them -----------------------------------------------------------
+
+
+def alias_row(row: Row, account: Account) -> dict[str, Any]:
+    local, _, domain = row.alias.address.rpartition("@")
+    return {
+        "id": uuid(ALIAS, row.relationship.id),
+        "user_id": uuid(ALIAS, account.id),
+        "aliasable_id": None,
+        "aliasable_type": None,
+        "local_part": local,
+        "extension": None,
+        "domain": domain,
+        "email": row.alias.address,
+        "active": row.enabled,
+        "description": row.words,
+        "from_name": row.relationship.display_name or None,
+        "attached_recipients_only": False,
+        "emails_forwarded": row.counts.inward,
+        "emails_blocked": row.counts.refused,
+        "emails_replied": row.counts.outward,
+        "emails_sent": 0,
+        "recipients": [] if row.mailbox is None else [recipient_row(row.mailbox, account)],
+        "last_forwarded": None,
+        "last_blocked": None,
+        "last_replied": None,
+        "last_sent": None,
+        "created_at": date(row.relationship.created),
+        "updated_at": date(row.relationship.created),
+        "deleted_at": date(row.ended),
+    }
+
+
+def invalid(member: str, sentence: str) -> Refused:
+    """422, as Laravel says it: what is wrong with which member."""
+    return Refused(422, sentence, more={"errors": {member: [sentence]}})
+
+
+async def chosen(call: Call, given: Mapping[str, Any]) -> Mailbox | None:
+    """The one mailbox that recipient_ids names; None where it names none."""
+    ids = given.get("recipient_ids")
+    if ids is None or ids == []:
+        return None
+    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+        raise invalid("recipient_ids", "The recipient ids must be an array.")
+    if len(set(ids)) > 1:
+        raise invalid("recipient_ids", "An address delivers to one mailbox here: choose one.")
+    try:
+        found = await call.office.db.read(accounts.mailbox_by_id, row_id(RECIPIENT, ids[0]))
+    except Refused:
+        found = None
+    if found is None or found.account_id != call.account.id or not verified(found):
+        raise invalid("recipient_ids", "That is none of your verified mailboxes.")
+    return found
+
+
 # Paths below /api/v1: handler, method and scope of each.
 TABLE: list[tuple[str, Handler, str, Scope | None]] = [
     ("/api-token-details", _token, "GET", None),
@@ -171,6 +272,8 @@ TABLE: list[tuple[str, Handler, str, Scope | None]] = [
     ("/app-version", _version, "GET", None),
     ("/domain-options", _domain_options, "GET", Scope.NEW),
     ("/recipients", _recipients, "GET", Scope.NEW),
+    ("/recipients", _add_recipient, "POST", Scope.ACCOUNT),
+    ("/recipients/email/resend", _ask_again, "POST", Scope.ACCOUNT),
     ("/recipients/{id}", _recipient, "GET", Scope.NEW),
     *((f"/{name}", _nothing_there, "GET", None) for name in _NONE_OF_IT),
 ]

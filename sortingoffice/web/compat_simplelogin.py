@@ -340,15 +340,18 @@ def _named(contact: Contact) -> str:
 async def _add_contact(call: Call) -> Response:
     given = await said(call.request)
     wanted = text(given, "contact").strip()
-    bare = wanted.rpartition("<")[2].partition(">")[0] if wanted.endswith(">") else wanted
-    made, existed = await call.office.db.write(_write_to, call, call.request.path_params["id"], bare)
+    name, _, bare = wanted.removesuffix(">").rpartition("<") if wanted.endswith(">") else ("", "", wanted)
+    shown = name.strip().strip('"')
+    made, existed = await call.office.db.write(_write_to, call, call.request.path_params["id"], bare, shown)
     return Answer({**_contact(made, None), "existed": existed}, 200 if existed else 201)
 
 
-def _write_to(tx: Transaction, call: Call, relationship_id: int, address: str) -> tuple[Contact, bool]:
+def _write_to(
+    tx: Transaction, call: Call, relationship_id: int, address: str, name: str
+) -> tuple[Contact, bool]:
     of = signup.own(tx, call.account, relationship_id)
     before = {each.id for each in contacts.every(tx, of.id)}
-    _, made = issue.contact(tx, call.office, call.account, of.slug, address, actor=call.actor)
+    _, made = issue.contact(tx, call.office, call.account, of.slug, address, name=name, actor=call.actor)
     return made, made.id in before
 
 

@@ -47,6 +47,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         route(desk, "/mailboxes", _mailboxes_old, "GET", scope=new),
         route(desk, "/mailboxes", _add_mailbox, "POST", scope=account),
         route(desk, "/v2/mailboxes", _mailboxes, "GET", scope=new),
+        route(desk, "/mailboxes/{id:int}", _change_mailbox, "PUT", "PATCH", scope=account),
         route(desk, "/notifications", _no_notifications, "GET", scope=None),
         route(desk, "/custom_domains", _no_domains, "GET", scope=None),
     ]
@@ -67,7 +68,7 @@ async def _log_in(desk: Desk, request: Request) -> Response:
             "name": account.name,
             "email": text(given, "email"),
             "mfa_enabled": False,
-            "mfa_key": "",
+            "mfa_key": None,  # a text, even an empty one, makes their clients ask for a second factor
             "api_key": secret,
         }
     )
@@ -219,3 +220,19 @@ async def _add_mailbox(call: Call) -> Response:
     )
     call.office.wake()
     return Answer({"id": made.id, "email": made.address, "verified": False, "default": False}, 201)
+
+
+async def _change_mailbox(call: Call) -> Response:
+    """Made the one that takes what has no mailbox of its own; another address is another mailbox."""
+    given = await said(call.request)
+    wanted = min(call.request.path_params["id"], 2**62)
+    found = await call.office.db.read(accounts.mailbox_by_id, wanted)
+    if found is None or found.account_id != call.account.id:
+        raise Refused(404, "there is no such mailbox")
+    if text(given, "email") not in ("", found.address):
+        raise Refused(400, "a mailbox keeps its address: add the other one, and make it the default")
+    if given.get("default") is True:
+        await call.office.db.write(
+            account_flows.prefer_mailbox, call.office, call.account, found.address, actor=call.actor
+        )
+    return Answer({"updated": True})

@@ -135,7 +135,7 @@ async def _handled(desk: Desk, request: Request, operation: Operation) -> Respon
             raise Refused(_WRONG, "this path takes no query", more={"errors": {}})
         found = await operation.handler(call, *values, **request.path_params)
     except ValidationError as error:
-        return refusal(_wrong(error))
+        return refusal(_wrong(error), request.url.path)
     if operation.file:
         return Response(found, media_type=operation.file, headers=_KEPT)
     if operation.gives is None:
