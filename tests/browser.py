@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, ViewportSize, sync_playwright
 
 from sortingoffice import config
+from sortingoffice.cli.stage import free_port
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.flows import office as offices
 from sortingoffice.flows import signin
@@ -71,8 +71,7 @@ class Pages:
 @contextmanager
 def running(person: Person) -> Iterator[Pages]:
     """The pages on a port of their own, at http://localhost, in a thread."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     base = f"http://localhost:{port}"
     text = person.config.read_text()
     person.config.write_text(f'{text}\n[http]\nlisten = "127.0.0.1:{port}"\nbase_url = "{base}"\n')

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from sortingoffice.cli.stage import free_port
 from tests.database import skip_or_fail
 from tests.servers import Certificate
 
@@ -84,13 +85,6 @@ class Postfix:
             if time.monotonic() > deadline:
                 raise TimeoutError(self.log)
             time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

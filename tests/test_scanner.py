@@ -8,7 +8,6 @@ import pwd
 import shutil
 import signal
 import smtplib
-import socket
 import subprocess
 import tempfile
 import urllib.error
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from sortingoffice.cli.stage import ORDERS, VENDOR, opened, until
+from sortingoffice.cli.stage import ORDERS, VENDOR, free_port, opened, until
 from sortingoffice.core.decide import Scan
 from sortingoffice.core.limits import GREYLIST_SECONDS, Peers
 from sortingoffice.core.model import Envelope, Peer
@@ -55,12 +54,8 @@ def rspamd() -> Iterator[str]:
     if program is None:
         skip_or_fail("rspamd")
         raise AssertionError
-    with (
-        tempfile.TemporaryDirectory(prefix="rspamd-") as name,
-        socket.create_server(("127.0.0.1", 0)) as probe,
-    ):
-        folder, port = Path(name), probe.getsockname()[1]
-        probe.close()
+    with tempfile.TemporaryDirectory(prefix="rspamd-") as name:
+        folder, port = Path(name), free_port()
         (folder / "rspamd.conf").write_text(_CONFIG.format(folder=folder, port=port))
         (folder / "rules.lua").write_text(_RULES)
         (folder / "none.lua").touch()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import signal
 import smtplib
 import socket
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -209,7 +210,9 @@ def opened() -> Iterator[Stage]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sortingoffice-")))
         zone = stack.enter_context(ZoneServer())
         vendor, home = Sink(), Sink()
-        port = _two_mail_servers(vendor, home)
+        port = free_port("127.0.0.1", "127.0.0.2", "127.0.0.3")  # one for all, as MX hosts have
+        vendor.start_in_thread("127.0.0.2", port)
+        home.start_in_thread("127.0.0.3", port)
         stack.callback(vendor.stop)
         stack.callback(home.stop)
         stage = Stage(folder, zone, vendor, home, port)
@@ -222,22 +225,18 @@ def opened() -> Iterator[Stage]:
             stage.stop()
 
 
-def _two_mail_servers(vendor: Sink, home: Sink) -> int:
-    """Both on one port, as MX hosts are, at two addresses of this machine."""
-    for _ in range(20):
-        with socket.create_server(("127.0.0.1", 0)) as probe:  # the office itself will listen here
-            port = int(probe.getsockname()[1])
-        try:
-            vendor.start_in_thread("127.0.0.2", port)
-        except OSError:
-            continue
-        try:
-            home.start_in_thread("127.0.0.3", port)
-        except OSError:
-            vendor.stop()
-            continue
-        return port
-    raise Unseen("two mail servers on 127.0.0.2 and 127.0.0.3 could not be started")
+def free_port(*hosts: str) -> int:
+    """A TCP port that is free now on each of these addresses of this machine.
+
+    It lies below those that the system hands out to clients, so that no connection takes it meanwhile.
+    """
+    for _ in range(100):
+        port = 20_000 + secrets.randbelow(12_000)
+        with ExitStack() as open_now, suppress(OSError):
+            for host in hosts or ("127.0.0.1",):
+                open_now.enter_context(socket.create_server((host, port)))
+            return port
+    raise Unseen("a hundred ports were all taken")
 
 
 def until(look: Callable[[], _T], what: str, patience: float = PATIENCE) -> _T:

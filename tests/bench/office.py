@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sortingoffice import config as configuration
+from sortingoffice.cli.stage import free_port
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store.database import Database
 from tests.bench import residents
 from tests.bench.letters import HOME, HOSTNAME, OFFICE
-from tests.bench.system import System, free_port, listens, started, stopped
+from tests.bench.system import System, listens, started, stopped
 
 NAME = "sorting office"
 _PROOFS = (

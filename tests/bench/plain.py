@@ -16,10 +16,11 @@ import aiosmtplib
 import dkim
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from sortingoffice.cli.stage import free_port
 from sortingoffice.mail import keys
 from tests.bench import residents
 from tests.bench.letters import HOME, HOSTNAME, OFFICE
-from tests.bench.system import System, free_port, listens, started, stopped
+from tests.bench.system import System, listens, started, stopped
 
 NAME = "plain aiosmtpd handler"
 

@@ -19,11 +19,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sortingoffice.cli.stage import free_port
 from sortingoffice.mail import keys
 from sortingoffice.net.zone import ZoneServer
 from tests.bench import alone, residents
 from tests.bench.letters import HOME, HOSTNAME, OFFICE
-from tests.bench.system import System, free_port, listens, started, stopped
+from tests.bench.system import System, listens, started, stopped
 
 BARE = "postfix"
 SIGNING = "postfix+srs+dkim, signing"

@@ -40,11 +40,6 @@ class System:
                 raise SystemExit(f"{self.name}: {proof.decode()} is missing in\n{head}")
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    with socket.create_server((host, 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def started(arguments: Sequence[str | Path], log: Path, **environment: str) -> subprocess.Popen[bytes]:
     """A process of its own, its words in a file."""
     with log.open("ab") as words:
