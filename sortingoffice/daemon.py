@@ -1,8 +1,9 @@
 """The composition root: what runs in one process, from its start to its last breath.
 
 The only file that knows every concrete class.  A role is a set of parts: the edge (smtp), the
-delivering loop and housekeeping (queue), the pages (web).  Where there are several processes, each takes
-mail and delivers; what is done once (housekeeping, pages, figures) is done in the first.
+delivering loop (queue), the pages (web); the first two keep house, each with the keys that it has.  Where
+there are several processes, each takes mail and delivers; what is done once (housekeeping, pages, figures)
+is done in the first.
 
 Promise: READY after every socket accepts; SIGTERM drains within 10 s; SIGHUP re-reads the config
 and the certificates, and keeps the old ones where the new can't be read.
@@ -81,14 +82,16 @@ class Daemon:
             )
         if self.role in ("all", "queue"):
             self.lease = leases.take(self.config.data_dir)
-            self._start_loops()
+        self._start_loops()
         if self.seat.number == 0 and at.http is not None:
             self.pages = await web.serve(lambda: self.office, at.http)
         if self.seat.number == 0 and at.metrics is not None:
             self.figures = await web.listen(measured.application(lambda: self.office), at.metrics)
 
     def _start_loops(self) -> None:
-        parts = (self._deliver, self._keep_house) if self.seat.number == 0 else (self._deliver,)
+        parts = [self._deliver] if self.lease is not None else []
+        if self.seat.number == 0 and self.role != "web":
+            parts.append(self._keep_house)
         for run in parts:
             stop = asyncio.Event()
             self.loops.append((asyncio.create_task(run(stop)), stop))
@@ -98,7 +101,7 @@ class Daemon:
         await deliver.run(self.office, str(self.lease), stop, wake=self.due, drain=_DRAIN_SECONDS)
 
     async def _keep_house(self, stop: asyncio.Event) -> None:
-        await housekeeping.run(self.office, stop)
+        await housekeeping.run(self.office, stop, self.role)
 
     def _hooks(self) -> Hooks:
         return Hooks(
@@ -135,8 +138,7 @@ class Daemon:
             if self.edge is not None:
                 await self.edge.reload(fresh, context)
             await self._stop_loops(_DRAIN_SECONDS)
-            if self.role in ("all", "queue"):
-                self._start_loops()
+            self._start_loops()
             log.event("reloaded")
         self.seat.reloaded()
 

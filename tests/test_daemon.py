@@ -81,17 +81,28 @@ def test_a_broken_config_at_sighup_changes_nothing_and_says_so(stage: Stage) -> 
     assert stage.rcpt(f"postmaster@{OFFICE}")[0] == 250
 
 
-def test_the_edge_and_the_queue_run_as_two_processes_on_one_database(stage: Stage) -> None:
+def test_the_edge_and_the_queue_run_as_two_processes_and_each_does_what_it_has_the_keys_for(
+    stage: Stage,
+) -> None:
     alias = stage.command("new", "Shop")
-    stage.start("--role", "smtp")
-    stage.send(VENDOR, ORDERS, alias, written(f"From: {ORDERS}", f"To: {alias}", subject="two processes"))
-    assert stage.json("queue", "list")[0]["state"] == "queued"
+    stage.command("contact", "shop", ORDERS)
+    stage.command("card", "set", "home.city=Berlin")
+    stage.command("disclosed", "shop", "home", "--via", "paper")
+    stage.command("card", "set", "home.city=Hamburg")
+    stage.command("card", "notify", "home", "--patience", "1s")
     queue = subprocess.Popen(
         [sys.executable, "-m", "sortingoffice", "--config", str(stage.config), "serve", "--role", "queue"],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
+        assert b"Hamburg" in stage.vendor.wait(1, PATIENCE)[0].octets
+        time.sleep(1)
+        stage.start("--role", "smtp")  # its first round finds that they are silent
+        again = stage.vendor.wait(2, PATIENCE)[1]
+        assert again.recipients == (ORDERS,)
+        assert b"Hamburg" in again.octets
+        stage.send(VENDOR, ORDERS, alias, written(f"From: {ORDERS}", f"To: {alias}", subject="two processes"))
         assert stage.home.wait(1, PATIENCE)[0].recipients == (MAILBOX,)
     finally:
         queue.terminate()

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from sortingoffice import daemon
 from sortingoffice.core.model import Attempt, DeliveryState
 from sortingoffice.flows import housekeeping
 from sortingoffice.flows.office import Office, now
@@ -30,6 +31,16 @@ def test_a_relationship_expires_when_its_time_has_come(person: Person) -> None:
         (of,) = office.db.view(relationships.every, 1)
     assert of.state == "expired"
     assert person.events("lamp-shop")[-1] == "expired"
+
+
+def test_every_task_is_some_roles_and_what_opens_cards_is_done_where_their_key_is() -> None:
+    everything = {*housekeeping.EACH_ROUND, *housekeeping.NOW_AND_THEN, *housekeeping.WITH_CARDS}
+    of = {role: set(housekeeping.due(role, 0)) for role in daemon.ROLES}
+    assert of["all"] == everything
+    assert of["queue"] | of["smtp"] == everything
+    assert not of["queue"] & of["smtp"]
+    assert housekeeping.ask_again in of["smtp"]
+    assert of["web"] == set()
 
 
 def test_a_pause_that_is_over_lets_its_mail_go(person: Person) -> None:

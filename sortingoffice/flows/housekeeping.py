@@ -2,7 +2,8 @@
 
 Each task is a transaction of its own; one that fails is logged and tried again at the next round.
 Of several nodes one at a time does each.  Nothing here is waited for: at RCPT the clock is asked
-itself, so an alias expires on the second.
+itself, so an alias expires on the second.  Where each role has a process of its own, what needs the office's
+key is done where port 25 is, which has it; all else by the one that delivers.
 """
 
 from __future__ import annotations
@@ -32,16 +33,26 @@ _BATCH = 1000  # rows in one transaction, so that arriving mail never waits long
 Task = Callable[[Office], Awaitable[int]]
 
 
-async def run(office: Office, stop: asyncio.Event) -> None:
+async def run(office: Office, stop: asyncio.Event, role: str = "all") -> None:
     """Keep house until told to stop."""
     rounds = 0
     while not stop.is_set():
-        await look_after(office, EACH_ROUND if rounds % TIDY_EVERY else EACH_ROUND + NOW_AND_THEN)
+        await look_after(office, due(role, rounds))
         rounds += 1
         try:
             await asyncio.wait_for(stop.wait(), ROUND.total_seconds())
         except TimeoutError:
             continue
+
+
+def due(role: str, rounds: int) -> tuple[Task, ...]:
+    """What a role does in this round, counted from 0."""
+    tasks: tuple[Task, ...] = ()
+    if role in ("all", "queue"):
+        tasks += EACH_ROUND if rounds % TIDY_EVERY else EACH_ROUND + NOW_AND_THEN
+    if role in ("all", "smtp"):
+        tasks += WITH_CARDS
+    return tasks
 
 
 async def look_after(office: Office, tasks: tuple[Task, ...]) -> None:
@@ -144,10 +155,10 @@ EACH_ROUND: tuple[Task, ...] = (
     expire,
     run_out,
     tell_of_strangers,
-    ask_again,
     extend_chain,
     empty_log,
 )
+WITH_CARDS: tuple[Task, ...] = (ask_again,)
 NOW_AND_THEN: tuple[Task, ...] = (
     erase_octets,
     prune_attempts,
