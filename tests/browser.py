@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, ViewportSize, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    Playwright,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 from sortingoffice import config
 from sortingoffice.cli.stage import free_port
@@ -30,6 +41,8 @@ from tests.web import arrives
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1280, "height": 900}
+PATIENCE = 45_000  # ms that a page may take on a busy machine
+expect.set_options(timeout=PATIENCE)
 _QUIET = [
     "--disable-gpu",
     "--disable-quic",
@@ -58,14 +71,31 @@ class Pages:
         context.add_cookies([{"name": "session", "value": secret, "url": self.base, "httpOnly": True}])
 
     def mailed_link(self) -> str:
-        """The link in the latest mail that waits."""
-        with self.person.office() as office:
-            waiting = office.db.view(spool.queue)
-            raw = office.db.view(spool.by_id, waiting[0].message.id)
-        assert raw is not None
-        found = re.search(rb"(http://\S+/signin/\w+)", raw.raw)
-        assert found is not None, raw.raw
-        return found[1].decode()
+        """The link in the latest mail with one; it is written after the page has answered."""
+        end = time.monotonic() + PATIENCE / 1000
+        while True:
+            with self.person.office() as office:
+                waiting = [each.message.id for each in office.db.view(spool.queue)]
+                mails = [office.db.view(spool.by_id, each) for each in waiting]
+            for mail in mails:
+                found = re.search(rb"(http://\S+/signin/\w+)", mail.raw) if mail is not None else None
+                if found is not None:
+                    return found[1].decode()
+            assert time.monotonic() < end, "no mail with a link"
+            time.sleep(0.05)
+
+    def state(self, slug: str) -> str:
+        return str(self.person.json("show", slug)["state"])
+
+    def fresh(self, name: str, *options: str) -> str:
+        """A relationship of a test's own; its slug."""
+        return str(json.loads(self.person.out("new", name, *options, "--json"))["relationship"])
+
+
+def pressed(button: Locator) -> None:
+    """Press what leads to another page, and wait for that page."""
+    with button.page.expect_navigation():
+        button.click()
 
 
 @contextmanager
@@ -169,7 +199,7 @@ def tab(chromium: Browser, pages: Pages) -> Iterator[Page]:
     context = chromium.new_context(viewport=PHONE)
     pages.signed_in(context)
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE)
     yield page
     context.close()
 

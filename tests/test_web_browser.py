@@ -1,4 +1,4 @@
-"""The pages in a real browser: every page and button, by thumb, by keyboard, in the light and the dark."""
+"""The pages in a real browser: every button does what it says."""
 
 from __future__ import annotations
 
@@ -7,101 +7,13 @@ import io
 import json
 import re
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Page, expect
 
 from sortingoffice.core.model import DeliveryState
-from tests.browser import DESK, PHONE, Pages
-from tests.database import skip_or_fail
-
-PATHS = [
-    "/",
-    "/?search=nothing-fits",
-    "/?state=revoked",
-    "/new",
-    "/new?site=lampshop.example",
-    "/r/lamp-shop",
-    "/r/old-newsletter",
-    "/r/book-club",
-    "/cards",
-    "/cards/shipping?reveal=yes",
-    "/cards/town",
-    "/cards/shipping/tell",
-    "/held",
-    "/held/ONE",
-    "/ledger",
-    "/ledger?what=phone",
-    "/devices",
-    "/settings",
-    "/strangers",
-    "/leaks",
-    "/log",
-    "/r/nobody",
-    "/signin",
-]
-AXE = Path(".venv/axe/node_modules/axe-core/axe.min.js")
-
-
-@pytest.fixture(params=["phone-light", "desk-dark"])
-def any_tab(request: pytest.FixtureRequest, chromium: Browser, pages: Pages) -> Iterator[Page]:
-    """A signed-in tab of either width, in either scheme."""
-    width, _, scheme = request.param.partition("-")
-    size: ViewportSize = PHONE if width == "phone" else DESK
-    context = chromium.new_context(viewport=size, color_scheme="dark" if scheme == "dark" else "light")
-    pages.signed_in(context)
-    page = context.new_page()
-    page.set_default_timeout(10_000)
-    yield page
-    context.close()
-
-
-def _there(page: Page, pages: Pages, path: str) -> None:
-    if path == "/held/ONE":
-        page.goto(pages.base + "/held")
-        page.locator(".row .name").first.click()
-    else:
-        page.goto(pages.base + path)
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_a_page_fits_its_screen_and_is_accessible(any_tab: Page, pages: Pages, path: str) -> None:
-    if not AXE.exists():
-        skip_or_fail("axe-core (npm install --prefix .venv/axe axe-core@4)")
-    complaints: list[str] = []
-    any_tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    any_tab.on("pageerror", lambda error: complaints.append(str(error)))
-    if path == "/signin":
-        any_tab.context.clear_cookies()
-    _there(any_tab, pages, path)
-    expect(any_tab.locator("h1")).to_be_visible()
-    if path == "/r/nobody":
-        complaints = [each for each in complaints if "404" not in each]
-    assert complaints == []
-    assert any_tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
-        "nothing lies beside the screen"
-    )
-    any_tab.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-    any_tab.evaluate(AXE.read_text())
-    found: Any = any_tab.evaluate("axe.run()")
-    serious = [
-        f"{each['id']}: {each['nodes'][0]['html'][:160]}"
-        for each in found["violations"]
-        if each["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
-
-
-def _state(pages: Pages, slug: str) -> str:
-    return str(pages.person.json("show", slug)["state"])
-
-
-def _fresh(pages: Pages, name: str, *options: str) -> str:
-    return str(json.loads(pages.person.out("new", name, *options, "--json"))["relationship"])
-
+from tests.browser import PHONE, Pages, pressed
 
 # ---- addresses -----------------------------------------------------------------------------------
 
@@ -110,7 +22,7 @@ def test_a_new_address_is_made_and_copied(tab: Page, pages: Pages) -> None:
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     tab.goto(pages.base + "/new?site=https://www.garden.example/sign-up")
     expect(tab.get_by_label("Their site")).to_have_value("garden.example")
-    tab.get_by_role("button", name="Make it").click()
+    pressed(tab.get_by_role("button", name="Make it"))
     made = tab.locator("#made").inner_text()
     tab.get_by_role("button", name="Copy the new address").click()
     expect(tab.locator("#said")).to_contain_text("Copied")
@@ -126,7 +38,7 @@ def test_a_new_address_with_everything(tab: Page, pages: Pages) -> None:
     tab.get_by_label("Takes mail until").fill("2099-12-31")
     tab.get_by_label("Takes this many messages").fill("3")
     tab.get_by_label("Note").fill("red only")
-    tab.get_by_role("button", name="Make it").click()
+    pressed(tab.get_by_role("button", name="Make it"))
     shown = pages.person.json("show", tab.locator("#made").inner_text())
     assert shown["alias"].startswith("wine.")
     assert (shown["max"], shown["note"], shown["until"][:10]) == (3, "red only", "2099-12-31")
@@ -136,7 +48,7 @@ def test_what_is_wrong_is_said_and_nothing_typed_is_lost(tab: Page, pages: Pages
     tab.goto(pages.base + "/new")
     tab.get_by_label("Who is it for?").fill("Lost Shop")
     tab.get_by_label("Their site").fill("no site at all")
-    tab.get_by_role("button", name="Make it").click()
+    pressed(tab.get_by_role("button", name="Make it"))
     expect(tab.get_by_role("alert")).to_contain_text("no site")
     expect(tab.get_by_label("Who is it for?")).to_have_value("Lost Shop")
 
@@ -170,13 +82,13 @@ def test_the_app_can_be_installed_and_takes_shared_pages(tab: Page, pages: Pages
 
 
 def test_the_list_narrows_while_one_types_and_by_state(tab: Page, pages: Pages) -> None:
-    _fresh(pages, "Narrow Gate")
-    _fresh(pages, "Wide Gate")
+    pages.fresh("Narrow Gate")
+    pages.fresh("Wide Gate")
     tab.goto(pages.base + "/")
     tab.get_by_role("searchbox").fill("narrow")
     expect(tab.get_by_role("link", name="Narrow Gate")).to_be_visible()
     expect(tab.get_by_role("link", name="Wide Gate")).to_be_hidden()
-    tab.get_by_role("button", name="Search").click()
+    pressed(tab.get_by_role("button", name="Search"))
     expect(tab.locator(".row")).to_have_count(1)
     tab.goto(pages.base + "/")
     tab.get_by_label("State").select_option("revoked")
@@ -197,62 +109,62 @@ def test_long_lists_have_pages(tab: Page, pages: Pages) -> None:
 
 
 def test_revoking_takes_one_tap_and_is_undone_with_another(tab: Page, pages: Pages) -> None:
-    slug = _fresh(pages, "One Tap")
+    slug = pages.fresh("One Tap")
     tab.goto(f"{pages.base}/r/{slug}")
-    tab.get_by_role("button", name="Revoke").click()
+    pressed(tab.get_by_role("button", name="Revoke"))
     expect(tab.get_by_role("status").first).to_contain_text("nothing arrives any more")
-    assert _state(pages, slug) == "revoked"
-    tab.get_by_role("button", name="Undo").click()
+    assert pages.state(slug) == "revoked"
+    pressed(tab.get_by_role("button", name="Undo"))
     expect(tab.get_by_role("status").first).to_contain_text("takes mail again")
-    assert _state(pages, slug) == "active"
+    assert pages.state(slug) == "active"
 
 
 def test_every_button_of_a_relationship_does_what_it_says(tab: Page, pages: Pages) -> None:
-    slug = _fresh(pages, "All Buttons", "--site", "buttons.example")
+    slug = pages.fresh("All Buttons", "--site", "buttons.example")
     before = pages.person.json("show", slug)["alias"]
     here = f"{pages.base}/r/{slug}"
     tab.goto(here)
 
     def press(name: str) -> None:
-        tab.get_by_role("button", name=name, exact=True).click()
+        pressed(tab.get_by_role("button", name=name, exact=True))
         expect(tab.get_by_role("status").first).to_be_visible()
 
     press("Pause")
-    assert _state(pages, slug) == "muted"
+    assert pages.state(slug) == "muted"
     press("Resume")
-    assert _state(pages, slug) == "active"
+    assert pages.state(slug) == "active"
     press("New address")
     expect(tab.locator(".big").first).not_to_have_text(before)
     assert [each["alias"] for each in pages.person.json("show", slug)["older_aliases"]] == [before]
     press("Close it properly")
-    assert _state(pages, slug) == "closing"
+    assert pages.state(slug) == "closing"
     press("Revoke")
     press("Restore")
-    assert _state(pages, slug) == "active"
+    assert pages.state(slug) == "active"
 
 
 def test_contacts_are_added_allowed_and_refused(tab: Page, pages: Pages) -> None:
-    slug = _fresh(pages, "Contacts", "--site", "contacts.example")
+    slug = pages.fresh("Contacts", "--site", "contacts.example")
     pages.person.out("contact", slug, "news@mailer.example")
     pages.person.out("contact", slug, "spam@spam.example")
     tab.goto(f"{pages.base}/r/{slug}")
     tab.get_by_label("Write to somebody there").fill("boss@contacts.example")
-    tab.get_by_role("button", name="Get the address").click()
+    pressed(tab.get_by_role("button", name="Get the address"))
     expect(
         tab.get_by_role("button", name="Copy the address to write to boss@contacts.example")
     ).to_be_visible()
-    tab.get_by_role("button", name="Allow news@mailer.example").click()
-    tab.get_by_role("button", name="Refuse spam@spam.example").click()
+    pressed(tab.get_by_role("button", name="Allow news@mailer.example"))
+    pressed(tab.get_by_role("button", name="Refuse spam@spam.example"))
     expect(tab.locator("#contacts").locator("..")).to_contain_text("Turned away: spam.example")
     tab.get_by_label("Let another sender write to it").fill("partner.example")
-    tab.get_by_role("button", name="Allow", exact=True).click()
+    pressed(tab.get_by_role("button", name="Allow", exact=True))
     shown = pages.person.json("show", slug)
     assert shown["bindings"] == ["contacts.example", "mailer.example", "partner.example"]
     assert shown["refused"] == ["spam.example"]
 
 
 def test_a_relationship_s_settings_are_saved(tab: Page, pages: Pages) -> None:
-    slug = _fresh(pages, "Settings Shop")
+    slug = pages.fresh("Settings Shop")
     tab.goto(f"{pages.base}/r/{slug}")
     form = tab.locator(f"form[action='/r/{slug}/change']")
     form.get_by_label("Name", exact=True).fill("Renamed")
@@ -263,7 +175,7 @@ def test_a_relationship_s_settings_are_saved(tab: Page, pages: Pages) -> None:
     form.get_by_label("Name they see").fill("Anna A.")
     form.get_by_label("Until").fill("2099-01-01")
     form.get_by_label("Messages at most").fill("7")
-    form.get_by_role("button", name="Save").click()
+    pressed(form.get_by_role("button", name="Save"))
     expect(tab.locator("h1")).to_contain_text("Renamed")
     shown = pages.person.json("show", slug)
     assert (shown["site"], shown["strangers"], shown["display_name"]) == (
@@ -275,25 +187,25 @@ def test_a_relationship_s_settings_are_saved(tab: Page, pages: Pages) -> None:
     assert shown["unsubscribe"] == "office"
     form.get_by_label("Until").fill("")
     form.get_by_label("Messages at most").fill("")
-    form.get_by_role("button", name="Save").click()
+    pressed(form.get_by_role("button", name="Save"))
     expect(tab.get_by_role("status").first).to_contain_text("Saved")
     shown = pages.person.json("show", slug)
     assert (shown["max"], shown["until"]) == (None, None)
 
 
 def test_cards_are_permitted_taken_back_and_written_down(tab: Page, pages: Pages) -> None:
-    slug = _fresh(pages, "Granted Shop")
+    slug = pages.fresh("Granted Shop")
     tab.goto(f"{pages.base}/r/{slug}")
     form = tab.locator(f"form[action='/r/{slug}/grant']")
     form.get_by_label("Permit or forbid a card").select_option("shipping")
     form.get_by_label("How").select_option("ask")
     form.get_by_label("Purpose").fill("delivery")
-    form.get_by_role("button", name="Save").click()
+    pressed(form.get_by_role("button", name="Save"))
     expect(tab.locator("#holds").locator("..")).to_contain_text("ask me")
-    tab.get_by_role("button", name="Take back shipping").click()
+    pressed(tab.get_by_role("button", name="Take back shipping"))
     expect(tab.locator("#holds").locator("..")).to_contain_text("No standing permission")
     tab.get_by_label("I gave them a card myself").select_option("phone")
-    tab.get_by_role("button", name="Write it down").click()
+    pressed(tab.get_by_role("button", name="Write it down"))
     expect(tab.locator("#holds").locator("..")).to_contain_text("phone.mobile")
     assert any(each["relationship"] == slug for each in pages.person.json("who-has", "phone"))
 
@@ -315,7 +227,7 @@ def test_a_card_is_made_shown_and_removed(tab: Page, pages: Pages) -> None:
     tab.get_by_label("Card").fill("library")
     tab.get_by_label("Field").fill("member")
     tab.get_by_label("Value").fill("4711-0815")
-    tab.get_by_role("button", name="Save").click()
+    pressed(tab.get_by_role("button", name="Save"))
     expect(tab.locator("h1")).to_have_text("library")
     expect(tab.locator("main")).not_to_contain_text("4711-0815")
     tab.get_by_role("link", name="Show the values").click()
@@ -323,9 +235,9 @@ def test_a_card_is_made_shown_and_removed(tab: Page, pages: Pages) -> None:
     tab.locator("#field").fill("since")
     tab.locator("#value").fill("2020")
     tab.get_by_label("How sensitive is the card?").select_option("sensitive")
-    tab.get_by_role("button", name="Save").click()
-    tab.get_by_role("button", name="Remove since").click()
-    tab.get_by_role("button", name="Remove this card").click()
+    pressed(tab.get_by_role("button", name="Save"))
+    pressed(tab.get_by_role("button", name="Remove since"))
+    pressed(tab.get_by_role("button", name="Remove this card"))
     expect(tab.get_by_role("status").first).to_contain_text("Removed")
     expect(tab.get_by_role("link", name="library", exact=True)).to_have_count(0)
 
@@ -333,11 +245,11 @@ def test_a_card_is_made_shown_and_removed(tab: Page, pages: Pages) -> None:
 def test_the_ledger_answers_who_has_my_phone(tab: Page, pages: Pages) -> None:
     tab.goto(pages.base + "/ledger")
     tab.get_by_label("Who has my").fill("phone")
-    tab.get_by_role("button", name="Ask").click()
+    pressed(tab.get_by_role("button", name="Ask"))
     expect(tab.locator("#lines").locator("..")).to_contain_text("City Library")
     expect(tab.locator("#lines").locator("..")).not_to_contain_text("Lamp Shop")
     tab.get_by_label("Who has my").fill("shoe size")
-    tab.get_by_role("button", name="Ask").click()
+    pressed(tab.get_by_role("button", name="Ask"))
     expect(tab.get_by_role("alert")).to_be_visible()
 
 
@@ -349,17 +261,17 @@ def test_the_map_shows_who_holds_an_old_value(tab: Page, pages: Pages) -> None:
 
 
 def test_held_mail_is_let_in_or_dropped(tab: Page, pages: Pages) -> None:
-    slug = _fresh(pages, "Held Shop")
+    slug = pages.fresh("Held Shop")
     first = pages.person.spooled(slug, DeliveryState.HELD, reason="muted")
     second = pages.person.spooled(slug, DeliveryState.HELD, reason="muted", outward=True)
     tab.goto(f"{pages.base}/held/{second}")
     expect(tab.locator("main")).to_contain_text("Exactly what would leave")
     expect(tab.locator("pre.mail")).to_contain_text("Subject: Your lamp")
-    tab.get_by_role("button", name="Send it").click()
+    pressed(tab.get_by_role("button", name="Send it"))
     expect(tab.get_by_role("status").first).to_contain_text("Sent")
     assert pages.person.delivery(second).state is DeliveryState.QUEUED
     tab.goto(f"{pages.base}/held/{first}")
-    tab.get_by_role("button", name="Drop it").click()
+    pressed(tab.get_by_role("button", name="Drop it"))
     expect(tab.get_by_role("status").first).to_contain_text("Dropped")
     assert pages.person.delivery(first).state is DeliveryState.DROPPED
 
@@ -370,14 +282,14 @@ def test_held_mail_is_let_in_or_dropped(tab: Page, pages: Pages) -> None:
 def test_a_token_is_shown_once_works_and_is_revoked(tab: Page, pages: Pages) -> None:
     tab.goto(pages.base + "/devices")
     tab.get_by_label("A new token for").fill("My browser")
-    tab.locator("form[action='/devices/tokens'] button").click()
+    pressed(tab.locator("form[action='/devices/tokens'] button"))
     secret = tab.locator("#shown").inner_text()
     asked = urllib.request.Request(f"{pages.base}/api/user_info", headers={"Authentication": secret})
     with urllib.request.urlopen(asked) as answer:
         assert json.load(answer)["name"] == "anna"
     tab.goto(pages.base + "/devices")
     assert secret not in tab.content()
-    tab.get_by_role("button", name="Revoke the token My browser").click()
+    pressed(tab.get_by_role("button", name="Revoke the token My browser"))
     expect(tab.get_by_role("status").first).to_contain_text("Removed")
     assert "My browser" not in str(pages.person.json("admin", "token", "list"))
 
@@ -385,30 +297,30 @@ def test_a_token_is_shown_once_works_and_is_revoked(tab: Page, pages: Pages) -> 
 def test_an_app_password_is_made_and_revoked(tab: Page, pages: Pages) -> None:
     tab.goto(pages.base + "/devices")
     tab.get_by_label("A new app password for").fill("Desk")
-    tab.locator("form[action='/devices/passwords'] button").click()
+    pressed(tab.locator("form[action='/devices/passwords'] button"))
     assert re.fullmatch(r"(\w{5}-){3}\w{5}", tab.locator("#shown").inner_text())
-    tab.get_by_role("button", name="Revoke the app password Desk").click()
+    pressed(tab.get_by_role("button", name="Revoke the app password Desk"))
     assert "Desk" not in str(pages.person.json("admin", "password", "list"))
 
 
 def test_settings_add_a_mailbox_and_change_the_word(tab: Page, pages: Pages) -> None:
     tab.goto(pages.base + "/settings")
     tab.get_by_label("Add a mailbox").fill("second@home.example")
-    tab.get_by_role("button", name="Ask it by mail").click()
+    pressed(tab.get_by_role("button", name="Ask it by mail"))
     expect(tab.locator("main")).to_contain_text("waits for your answer")
     tab.get_by_label("After the # in a reply").fill("karte")
-    tab.locator("form[action='/settings/trigger'] button").click()
+    pressed(tab.locator("form[action='/settings/trigger'] button"))
     expect(tab.get_by_role("status").first).to_contain_text("Saved")
     pages.person.out("admin", "mailbox", "add", "third@home.example")
     tab.goto(pages.base + "/settings")
     expect(tab.get_by_label("After the # in a reply")).to_have_value("karte")
     tab.get_by_label("In the From of what they write").select_option("name")
-    tab.locator("form[action='/settings/from'] button").click()
+    pressed(tab.locator("form[action='/settings/from'] button"))
     expect(tab.get_by_label("In the From of what they write")).to_have_value("name")
-    tab.get_by_role("button", name="Make it the usual one: third@home.example").click()
+    pressed(tab.get_by_role("button", name="Make it the usual one: third@home.example"))
     rows = {each["address"]: each["preferred"] for each in pages.person.json("admin", "mailbox", "list")}
     assert rows["third@home.example"] is True
-    tab.get_by_role("button", name="Make it the usual one: anna@home.example").click()
+    pressed(tab.get_by_role("button", name="Make it the usual one: anna@home.example"))
 
 
 def test_everything_can_be_taken_along(tab: Page, pages: Pages) -> None:
@@ -432,14 +344,13 @@ def test_signing_in_by_mail_in_a_browser(chromium: Browser, pages: Pages) -> Non
     page = context.new_page()
     page.goto(pages.base + "/r/lamp-shop")
     page.get_by_label("Your mailbox").fill("anna@home.example")
-    page.get_by_role("button", name="Mail me a link").click()
+    pressed(page.get_by_role("button", name="Mail me a link"))
     expect(page.get_by_role("status").first).to_contain_text("a link is on its way")
-    page.wait_for_timeout(300)
     page.goto(pages.mailed_link())
-    page.get_by_role("button", name="Sign in").click()
+    pressed(page.get_by_role("button", name="Sign in"))
     expect(page.locator("h1")).to_contain_text("Lamp Shop")
     page.goto(pages.base + "/devices")
-    page.get_by_role("button", name="Sign out here").click()
+    pressed(page.get_by_role("button", name="Sign out here"))
     expect(page.get_by_label("Your mailbox")).to_be_visible()
     context.close()
 
@@ -462,12 +373,12 @@ def test_a_passkey_is_added_used_and_removed(chromium: Browser, pages: Pages) ->
     page.goto(pages.base + "/devices")
     page.get_by_role("button", name="Add a passkey for this device").click()
     expect(page.locator("#passkeys").locator("..")).to_contain_text("since")
-    page.get_by_role("button", name="Sign out here").click()
+    pressed(page.get_by_role("button", name="Sign out here"))
     page.get_by_role("button", name="Use a passkey").click()
     expect(page.locator("h1")).to_have_text("Addresses")
     page.goto(pages.base + "/devices")
     expect(page.locator("#sessions").locator("..")).to_contain_text("by a passkey")
-    page.get_by_role("button", name="Sign out here").click()
+    pressed(page.get_by_role("button", name="Sign out here"))
     session.send(
         "WebAuthn.setUserVerified",
         {"authenticatorId": made["authenticatorId"], "isUserVerified": False},
@@ -480,70 +391,8 @@ def test_a_passkey_is_added_used_and_removed(chromium: Browser, pages: Pages) ->
     page.get_by_role("button", name="Use a passkey").click()
     expect(page.locator("h1")).to_have_text("Addresses")
     page.goto(pages.base + "/devices")
-    page.get_by_role("button", name=re.compile("Remove the passkey")).click()
-    page.get_by_role("button", name="Sign out here").click()
+    pressed(page.get_by_role("button", name=re.compile("Remove the passkey")))
+    pressed(page.get_by_role("button", name="Sign out here"))
     page.get_by_role("button", name="Use a passkey").click()
     expect(page.locator("#said")).to_contain_text("opens nothing")
     context.close()
-
-
-# ---- without a mouse, without a script -----------------------------------------------------------
-
-
-def test_an_address_is_made_with_the_keyboard_alone(tab: Page, pages: Pages) -> None:
-    tab.goto(pages.base + "/")
-    tab.keyboard.press("Tab")
-    expect(tab.get_by_role("link", name="To the content")).to_be_focused()
-    for _ in range(12):
-        tab.keyboard.press("Tab")
-        if tab.evaluate("document.activeElement.textContent").strip() == "New address":
-            break
-    tab.keyboard.press("Enter")
-    expect(tab.get_by_label("Who is it for?")).to_be_focused()
-    tab.keyboard.type("By Keyboard")
-    tab.keyboard.press("Enter")
-    expect(tab.locator("#made")).to_be_visible()
-    assert pages.person.json("list", "--search", "By Keyboard")
-
-
-def test_what_has_the_focus_can_be_seen(tab: Page, pages: Pages) -> None:
-    tab.goto(pages.base + "/r/lamp-shop")
-    for _ in range(15):
-        tab.keyboard.press("Tab")
-        outline: Any = tab.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        assert outline != "none"
-
-
-def test_every_target_is_large_enough_for_a_thumb(tab: Page, pages: Pages) -> None:
-    for path in ("/", "/r/lamp-shop", "/new", "/held", "/devices"):
-        tab.goto(pages.base + path)
-        small: Any = tab.evaluate(
-            """[...document.querySelectorAll('button, select, input:not([type=hidden]), nav a')]
-               .filter(e => e.getBoundingClientRect().height && e.getBoundingClientRect().height < 34)
-               .map(e => e.outerHTML.slice(0, 90))"""
-        )
-        assert small == [], path
-
-
-def test_the_pages_work_without_scripts(chromium: Browser, pages: Pages) -> None:
-    context = chromium.new_context(viewport=PHONE, java_script_enabled=False)
-    pages.signed_in(context)
-    page = context.new_page()
-    slug = _fresh(pages, "No Script")
-    page.goto(pages.base + "/?search=No+Script")
-    page.get_by_role("link", name="No Script").click()
-    page.get_by_role("button", name="Revoke").click()
-    expect(page.get_by_role("button", name="Undo")).to_be_visible()
-    assert _state(pages, slug) == "revoked"
-    context.close()
-
-
-def test_a_script_that_got_into_a_page_would_not_run(tab: Page, pages: Pages) -> None:
-    tab.goto(pages.base + "/")
-    tab.evaluate(
-        """() => { const s = document.createElement('script'); s.textContent = 'window.ran = 1';
-                   document.body.append(s); document.body.insertAdjacentHTML('beforeend',
-                   '<img src=x onerror="window.ran = 2">'); }"""
-    )
-    tab.wait_for_timeout(300)
-    assert tab.evaluate("window.ran") is None
