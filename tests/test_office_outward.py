@@ -122,6 +122,17 @@ def test_a_recipient_who_is_no_reverse_alias_brings_the_whole_mail_back(office: 
     assert attached(notice)["Subject"] == "outward 6"
 
 
+def test_a_blind_copy_that_no_signature_covers_brings_the_whole_mail_back(office: Office) -> None:
+    shop = office.fresh()
+    one, two = shop.contact(), shop.contact("second@lampshop.example")
+    office.from_home([one, two], reply(shop, subject="outward 6b", body="precious words 6b\r\n"))
+    notice = returned(office, f"Not sent: {two} stands in Bcc alone")
+    assert "precious words 6b" in str(attached(notice).get_payload())
+    office.from_home(one, reply(shop, subject="outward 6b end"))
+    office.vendor("outward 6b end")
+    assert not [each for each in office.stage.vendor.received if b"precious words 6b" in each.octets]
+
+
 def test_a_stranger_at_a_reverse_alias_hears_of_an_address_that_never_existed(office: Office) -> None:
     shop = office.fresh()
     never = office.stage.rcpt(f"never.issued.8@{OFFICE}")

@@ -92,6 +92,20 @@ def outsider(named: tuple[Named, ...]) -> Problem | None:
     )
 
 
+def blind(unseen: tuple[Address, ...]) -> Problem:
+    """Recipients that no To or Cc names: the mailbox's signature says nothing about them."""
+    return Problem(
+        "blind_copy",
+        f"Not sent: {unseen[0]} stands in Bcc alone",
+        (
+            f"Nothing went out. Your provider's signature covers To and Cc, so that nothing proves that you wrote"
+            f" to {', '.join(map(str, unseen))}, too.",
+            "Put it in Cc, or send it a mail of its own; with an app password (`sortingoffice admin password new`)"
+            " Bcc works.",
+        ),
+    )
+
+
 def two_relationships(named: tuple[Named, ...]) -> Problem | None:
     """One copy would link both aliases."""
     vendors = _vendors(named)

@@ -115,12 +115,19 @@ def learn_proof(tx: Transaction, arrival: Arrival, account: Account) -> None:
 
 
 def accept(
-    tx: Transaction, office: Office, arrival: Arrival, account: Account, found: tuple[Found, ...], name: str
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    account: Account,
+    found: tuple[Found, ...],
+    name: str,
+    unseen: tuple[Address, ...] = (),
 ) -> Decision:
     """Send the message on, or back to the person with the reason.
 
-    found  this transaction's recipients; the author is proved already
-    name   the token of the spooled message
+    found   this transaction's recipients; the author is proved already
+    name    the token of the spooled message
+    unseen  its other recipients of this account, for whom nothing proves that the person wrote to them
     """
     who = _written_by(tx, arrival, account)
     if who is None:
@@ -140,6 +147,8 @@ def accept(
     learn_proof(tx, arrival, account)
     if proof.stale(arrival):
         return _back(tx, office, arrival, account, who, None, _STALE)
+    if unseen:
+        return _back(tx, office, arrival, account, who, None, addressing.blind(unseen))
     made = addressing.plan(_named(tx, office, arrival, account, who, found))
     if isinstance(made, Problem):
         return _back(tx, office, arrival, account, who, None, made)

@@ -218,7 +218,8 @@ def _message_facts(office: Office, message: Message) -> MessageFacts:
 
 
 # Addresses that only their own account may write to.
-_PERSONAL = frozenset({Target.REVERSE, Target.CONFIRMATION, Target.CARD, Target.BY_MAIL})
+_WRITTEN_TO = frozenset({Target.REVERSE, Target.CARD, Target.BY_MAIL})
+_PERSONAL = _WRITTEN_TO | {Target.CONFIRMATION}
 # Refusals of a stranger's mail to a live alias: they count, and evidence of them is kept.
 _EVIDENT = frozenset({"locked", "dmarc_reject", "refused_sender"})
 
@@ -298,6 +299,7 @@ def _act(
 ) -> Decision:
     names = _names(arrival.token)
     own: dict[int, tuple[Account, list[Found]]] = {}
+    blind: list[Found] = []
     for each in judged:
         found, decision = each.found, each.decision
         if found.account is not None and _outward(each):
@@ -310,6 +312,7 @@ def _act(
             consent.answered(tx, office, arrival, found.address)
         elif found.target in _PERSONAL or (decision.verdict is Verdict.REFUSE and _gone(decision)):
             _note(tx, arrival, each, decision)  # a stranger at a reverse alias, or an alias that has ended
+            blind += [found] if decision.rule == "unproven" and found.target in _WRITTEN_TO else []
         elif found.relationship is not None:
             alias = _addressed(tx, found, found.relationship)
             known = each.known or inward.known(tx, office, arrival, found.relationship, found.account)
@@ -319,7 +322,8 @@ def _act(
         if all(each.target is Target.BY_MAIL for each in recipients):
             result = _answered_by_mail(tx, office, arrival, account, tuple(recipients))
         else:
-            result = outward.accept(tx, office, arrival, account, tuple(recipients), next(names))
+            unseen = tuple(each.address for each in blind if each.account == account)
+            result = outward.accept(tx, office, arrival, account, tuple(recipients), next(names), unseen)
     return result
 
 
@@ -343,7 +347,7 @@ def _outward(judged: _Judged) -> bool:
     """Whether the account itself wrote to this recipient, as `_judge` found."""
     if judged.decision.verdict is not Verdict.ACCEPT:
         return False
-    return judged.own or judged.found.target in (Target.REVERSE, Target.CARD, Target.BY_MAIL)
+    return judged.own or judged.found.target in _WRITTEN_TO
 
 
 def _returned(tx: Transaction, office: Office, arrival: Arrival, found: Found, name: str) -> None:
