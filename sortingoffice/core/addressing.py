@@ -98,10 +98,10 @@ def blind(unseen: tuple[Address, ...]) -> Problem:
         "blind_copy",
         f"Not sent: {unseen[0]} stands in Bcc alone",
         (
-            f"Nothing went out. Your provider's signature covers To and Cc, so that nothing proves that you wrote"
-            f" to {', '.join(map(str, unseen))}, too.",
-            "Put it in Cc, or send it a mail of its own; with an app password (`sortingoffice admin password new`)"
-            " Bcc works.",
+            f"Nothing went out. A provider's signature covers To and Cc alone, so nothing proves that you"
+            f" wrote to {', '.join(map(str, unseen))}, too.",
+            "Put it in Cc, or send it a mail of its own; with an app password"
+            " (`sortingoffice admin password new`) Bcc works.",
         ),
     )
 
