@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.database",
+    "tests.desk",
     "tests.zone",
     "tests.servers",
     "tests.office",

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import sqlalchemy as sa
 
 from sortingoffice import config
@@ -54,6 +55,17 @@ from sortingoffice.store.database import Database
 MAILBOX = "anna@home.example"
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SHIPPING = ("name=Anna Example", "street=Lindenallee 5", "postcode=10115", "city=Berlin", "country=DE")
+
+
+@pytest.fixture
+def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
+    return open_desk(sqlite_db, tmp_path)
+
+
+@pytest.fixture
+def either(db: Database, tmp_path: Path) -> Desk:
+    """On SQLite, and on PostgreSQL."""
+    return open_desk(db, tmp_path)
 
 
 @dataclass

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from sortingoffice.core.model import GrantMode, Via
 from sortingoffice.flows import consent, ledger, notify
-from sortingoffice.store.database import Database
-from tests.desk import Desk, open_desk, refusal, text
+from tests.desk import Desk, refusal, text
 
 
 @pytest.fixture
-def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
-    return furnished(sqlite_db, tmp_path)
+def desk(desk: Desk) -> Desk:
+    return furnished(desk)
 
 
 @pytest.fixture
-def either(db: Database, tmp_path: Path) -> Desk:
-    """On SQLite, and on PostgreSQL."""
-    return furnished(db, tmp_path)
+def either(either: Desk) -> Desk:
+    return furnished(either)
 
 
-def furnished(db: Database, tmp_path: Path) -> Desk:
-    desk = open_desk(db, tmp_path)
+def furnished(desk: Desk) -> Desk:
     desk.shipping()
     desk.grant("shipping")
     desk.later(hours=2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -13,25 +12,22 @@ from sortingoffice.core import derive
 from sortingoffice.core.model import FieldType, GrantMode, Sensitivity
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import exchange, notify
-from sortingoffice.store.database import Database
-from tests.desk import Desk, open_desk, refusal, text, waits
+from tests.desk import Desk, refusal, text, waits
 
 TODAY = date(2026, 3, 1)
 
 
 @pytest.fixture
-def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
-    return furnished(sqlite_db, tmp_path)
+def desk(desk: Desk) -> Desk:
+    return furnished(desk)
 
 
 @pytest.fixture
-def either(db: Database, tmp_path: Path) -> Desk:
-    """On SQLite, and on PostgreSQL."""
-    return furnished(db, tmp_path)
+def either(either: Desk) -> Desk:
+    return furnished(either)
 
 
-def furnished(db: Database, tmp_path: Path) -> Desk:
-    desk = open_desk(db, tmp_path)
+def furnished(desk: Desk) -> Desk:
     desk.set("identity.birthday=2008-03-02", "identity.full=Anna Maria Example")
     desk.view("adult", "identity.birthday:over-18")
     return desk

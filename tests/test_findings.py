@@ -21,11 +21,6 @@ from tests.person import Person
 IBAN = "DE89 3704 0044 0532 0130 00"
 
 
-@pytest.fixture
-def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
-    return open_desk(sqlite_db, tmp_path)
-
-
 def send(desk: Desk, message: bytes | str) -> Decision:
     return desk.post(message)
 

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from sortingoffice.flows.disclose import Resolved
-from sortingoffice.store.database import Database
-from tests.desk import Desk, open_desk, refusal
-
-
-@pytest.fixture
-def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
-    return open_desk(sqlite_db, tmp_path)
+from tests.desk import Desk, refusal
 
 
 @pytest.mark.parametrize("asked", ["#card shipping", "Hi\n#shipping city\nAnna", "at {{shipping.city}}"])

@@ -22,8 +22,7 @@ from sortingoffice.flows.office import Office, write_private
 from sortingoffice.flows.sealed import Seal
 from sortingoffice.mail import cipher
 from sortingoffice.store import accounts, backup, chain, schema
-from sortingoffice.store.database import Database
-from tests.desk import Desk, assigned, open_desk, text, waits
+from tests.desk import Desk, assigned, text, waits
 from tests.office import Office as Running
 from tests.office import written
 from tests.person import Person
@@ -47,18 +46,16 @@ def dying(after: int) -> Callable[[int], bytes]:
 
 
 @pytest.fixture
-def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
-    return furnished(sqlite_db, tmp_path)
+def desk(desk: Desk) -> Desk:
+    return furnished(desk)
 
 
 @pytest.fixture
-def either(db: Database, tmp_path: Path) -> Desk:
-    """On SQLite, and on PostgreSQL."""
-    return furnished(db, tmp_path)
+def either(either: Desk) -> Desk:
+    return furnished(either)
 
 
-def furnished(db: Database, tmp_path: Path) -> Desk:
-    desk = open_desk(db, tmp_path)
+def furnished(desk: Desk) -> Desk:
     desk.shipping()
     desk.grant("shipping")
     desk.send("#card shipping street city\n")

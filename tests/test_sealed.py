@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
@@ -14,15 +12,9 @@ from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.sealed import Seal
 from sortingoffice.mail import cipher
 from sortingoffice.store import schema
-from sortingoffice.store.database import Database
-from tests.desk import Desk, assigned, open_desk, refusal
+from tests.desk import Desk, assigned, refusal
 
 SEAL = Seal("correct horse battery")
-
-
-@pytest.fixture
-def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
-    return open_desk(sqlite_db, tmp_path)
 
 
 def seal(desk: Desk, *assignments: str, by: Seal = SEAL) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -21,24 +20,12 @@ from sortingoffice.flows.sealed import Seal
 from sortingoffice.mail import cipher
 from sortingoffice.mail.message import Message
 from sortingoffice.store import accounts, schema
-from sortingoffice.store.database import Database
 from tests import leaks
-from tests.desk import Desk, assigned, open_desk
+from tests.desk import Desk, assigned
 
 SEAL = Seal("correct horse battery")
 KEY = bytes(32)
 PASSPORT = "C01X00T47"
-
-
-@pytest.fixture
-def desk(sqlite_db: Database, tmp_path: Path) -> Desk:
-    return open_desk(sqlite_db, tmp_path)
-
-
-@pytest.fixture
-def either(db: Database, tmp_path: Path) -> Desk:
-    """On SQLite, and on PostgreSQL."""
-    return open_desk(db, tmp_path)
 
 
 def seal(desk: Desk, *assignments: str) -> None:

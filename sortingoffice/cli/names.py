@@ -44,6 +44,15 @@ def _named(written: tuple[str, ...], login: bool, display: bool) -> list[tuple[M
     return found
 
 
+def _each(
+    terminal: Terminal, act: Callable[..., dict[str, Any]], said: str, marks: list[tuple[Mark, str]]
+) -> None:
+    office = terminal.office
+    for mark, name in marks:
+        done = office.db.call(act, office, terminal.account, mark, name, actor=ACTOR)
+        terminal.done(f"{said}: {done['name'] or done['mark']}.", done)
+
+
 @names.command("list")
 @click.pass_obj
 def list_(terminal: Terminal) -> None:
@@ -57,10 +66,7 @@ def list_(terminal: Terminal) -> None:
 @click.pass_obj
 def add(terminal: Terminal, written: tuple[str, ...], login: bool, display: bool) -> None:
     """Mark each NAME private."""
-    office = terminal.office
-    for mark, name in _named(written, login, display):
-        done = office.db.call(flow.add, office, terminal.account, mark, name, actor=ACTOR)
-        terminal.done(f"Private: {done['name'] or done['mark']}.", done)
+    _each(terminal, flow.add, "Private", _named(written, login, display))
 
 
 @names.command("remove")
@@ -68,10 +74,7 @@ def add(terminal: Terminal, written: tuple[str, ...], login: bool, display: bool
 @click.pass_obj
 def remove(terminal: Terminal, written: tuple[str, ...], login: bool, display: bool) -> None:
     """Let each NAME be seen again."""
-    office = terminal.office
-    for mark, name in _named(written, login, display):
-        done = office.db.call(flow.remove, office, terminal.account, mark, name, actor=ACTOR)
-        terminal.done(f"No longer private: {done['name'] or done['mark']}.", done)
+    _each(terminal, flow.remove, "No longer private", _named(written, login, display))
 
 
 commands: list[click.Command] = [names]

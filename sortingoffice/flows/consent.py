@@ -184,7 +184,6 @@ def say(
     entry.write(
         tx,
         keys,
-        account,
         to,
         asked.leaving,
         contacts=[each.contact_id for each in confirmations.held(tx, message.id)],

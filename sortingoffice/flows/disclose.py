@@ -188,7 +188,6 @@ def record(
     entry.write(
         tx,
         vaults.open_for(office, resolved.account),
-        resolved.account,
         resolved.relationship,
         values,
         contacts=[contact.id for contact in resolved.contacts],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sortingoffice.core.cards import Filled
-from sortingoffice.core.model import Account, Disclosure, DisclosureItem, Relationship, Via
+from sortingoffice.core.model import Disclosure, DisclosureItem, Relationship, Via
 from sortingoffice.core.wallet import Value
 from sortingoffice.flows.vault import Vault
 from sortingoffice.store import cards as rows
@@ -39,10 +39,23 @@ def leaving(filled: Iterable[Filled]) -> tuple[Leaving, ...]:
     return tuple(found.values())
 
 
+def line(
+    to: Relationship,
+    contact_id: int | None,
+    message_id: int | None,
+    *,
+    form: str,
+    via: Via,
+    purpose: str,
+    grant_id: int | None = None,
+    now: datetime,
+) -> Disclosure:
+    return Disclosure(0, to.account_id, to.id, contact_id, grant_id, message_id, now, form, via, purpose)
+
+
 def write(
     tx: Transaction,
     keys: Vault,
-    account: Account,
     to: Relationship,
     values: Iterable[Leaving],
     *,
@@ -64,22 +77,13 @@ def write(
     written: list[Disclosure] = []
     for (form, via, grant_id), group in groups.items():
         for contact_id in recipients:
-            line = Disclosure(
-                id=0,
-                account_id=account.id,
-                relationship_id=to.id,
-                contact_id=contact_id,
-                grant_id=grant_id,
-                message_id=message_id,
-                at=now,
-                form=form,
-                via=via,
-                purpose=purpose if grant_id is None else purposes.get(grant_id, purpose),
+            why = purpose if grant_id is None else purposes.get(grant_id, purpose)
+            made = line(
+                to, contact_id, message_id, form=form, via=via, purpose=why, grant_id=grant_id, now=now
             )
-            line = ledger.add(tx, line)
-            written.append(line)
+            written.append(ledger.add(tx, made))
             for value in group:
-                _item(tx, keys, line.id, value)
+                _item(tx, keys, written[-1].id, value)
     for used in {grant_id for _, _, grant_id in groups if grant_id is not None}:
         rows.use_grant(tx, used)
     return tuple(written)

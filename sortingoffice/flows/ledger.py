@@ -98,9 +98,7 @@ def write(
     now = office.clock()
     keys = vaults.open_for(office, account)
     leaving = [Leaving(value, "text", via) for value in given]
-    lines = entry.write(
-        tx, keys, account, to, leaving, contacts=(None,), message_id=None, purpose=purpose, now=now
-    )
+    lines = entry.write(tx, keys, to, leaving, contacts=(None,), message_id=None, purpose=purpose, now=now)
     names = ", ".join(value.named for value in given)
     events.add(
         tx,

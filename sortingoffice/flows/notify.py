@@ -17,7 +17,6 @@ from sortingoffice.core.letter import Changed, Letter
 from sortingoffice.core.model import (
     Account,
     Contact,
-    Disclosure,
     Grant,
     GrantMode,
     Relationship,
@@ -242,7 +241,6 @@ def write(
     entry.write(
         tx,
         vaults.open_for(office, account),
-        account,
         step.to,
         [Leaving(value, "text", Via.NOTICE) for _, value in step.changed],
         contacts=(step.contact.id,),
@@ -294,17 +292,14 @@ def withdraw(
     message = letters.send(tx, office, to, contact, written, rule="ungrant_notify", now=now)
     ledger.add(
         tx,
-        Disclosure(
-            id=0,
-            account_id=account.id,
-            relationship_id=to.id,
-            contact_id=contact.id,
-            grant_id=None,
-            message_id=message.id,
-            at=now,
+        entry.line(
+            to,
+            contact.id,
+            message.id,
             form=ledger.WITHDRAWAL,
             via=Via.NOTICE,
             purpose=" ".join(received),
+            now=now,
         ),
     )
     _event(tx, account, to, "withdrawn", ", ".join(received), message.token, now, actor)

@@ -88,6 +88,45 @@ def _carried() -> sa.ColumnElement[bool]:
     )
 
 
+_LATEST = (
+    sa.select(sa.func.max(field_version.c.number))
+    .where(field_version.c.field_id == card_field.c.id)
+    .correlate(card_field)
+    .scalar_subquery()
+)
+_LINES = (
+    sa.select(
+        disclosure_item.c.id,
+        disclosure.c.id,
+        disclosure.c.relationship_id,
+        relationship.c.slug,
+        relationship.c.name,
+        contact.c.address,
+        disclosure_item.c.card,
+        disclosure_item.c.field,
+        disclosure_item.c.version_id,
+        field_version.c.number,
+        _LATEST,
+        disclosure.c.at,
+        disclosure.c.form,
+        disclosure.c.via,
+        disclosure.c.purpose,
+        delivery.c.state,
+        disclosure_item.c.sealed,
+        disclosure_item.c.mac,
+        disclosure.c.message_id,
+        disclosure.c.grant_id,
+        field_version.c.valid_from,
+        field_version.c.valid_to,
+    )
+    .join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id)
+    .join(relationship, relationship.c.id == disclosure.c.relationship_id)
+    .outerjoin(contact, contact.c.id == disclosure.c.contact_id)
+    .outerjoin(delivery, _carried())
+    .outerjoin(field_version, field_version.c.id == disclosure_item.c.version_id)
+    .outerjoin(card_field, card_field.c.id == field_version.c.field_id)
+    .order_by(disclosure.c.id, disclosure_item.c.id)
+)
 _GONE = (DeliveryState.DROPPED.value, DeliveryState.RETURNED.value, DeliveryState.HELD.value)
 _HELD = (
     sa.select(disclosure_item.c.card, disclosure_item.c.field, disclosure_item.c.mac)
@@ -141,46 +180,7 @@ def lines(
 
     field  what was derived of it counts too
     """
-    latest = (
-        sa.select(sa.func.max(field_version.c.number))
-        .where(field_version.c.field_id == card_field.c.id)
-        .correlate(card_field)
-        .scalar_subquery()
-    )
-    found = (
-        sa.select(
-            disclosure_item.c.id,
-            disclosure.c.id,
-            disclosure.c.relationship_id,
-            relationship.c.slug,
-            relationship.c.name,
-            contact.c.address,
-            disclosure_item.c.card,
-            disclosure_item.c.field,
-            disclosure_item.c.version_id,
-            field_version.c.number,
-            latest,
-            disclosure.c.at,
-            disclosure.c.form,
-            disclosure.c.via,
-            disclosure.c.purpose,
-            delivery.c.state,
-            disclosure_item.c.sealed,
-            disclosure_item.c.mac,
-            disclosure.c.message_id,
-            disclosure.c.grant_id,
-            field_version.c.valid_from,
-            field_version.c.valid_to,
-        )
-        .join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id)
-        .join(relationship, relationship.c.id == disclosure.c.relationship_id)
-        .outerjoin(contact, contact.c.id == disclosure.c.contact_id)
-        .outerjoin(delivery, _carried())
-        .outerjoin(field_version, field_version.c.id == disclosure_item.c.version_id)
-        .outerjoin(card_field, card_field.c.id == field_version.c.field_id)
-        .where(disclosure.c.account_id == account_id)
-        .order_by(disclosure.c.id, disclosure_item.c.id)
-    )
+    found = _LINES.where(disclosure.c.account_id == account_id)
     if relationship_id is not None:
         found = found.where(disclosure.c.relationship_id == relationship_id)
     if card:
