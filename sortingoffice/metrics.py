@@ -16,7 +16,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -45,36 +45,20 @@ class _Figures:
             ["stage", "verdict", "rule"],
             registry=every,
         )
-        self.receive = Histogram(
-            "sortingoffice_receive_seconds",
-            "From the end of a message to its answer.",
-            buckets=_SECONDS,
-            registry=every,
-        )
+        self.receive = self._histogram("receive_seconds", "From the end of a message to its answer.")
         self.attempts = Counter(
             "sortingoffice_attempts",
             "Delivery attempts by the class of the reply: 2xx, 4xx, 5xx; unknown: lost after the dot.",
             ["reply"],
             registry=every,
         )
-        self.attempt = Histogram(
-            "sortingoffice_attempt_seconds", "How long an attempt took.", buckets=_SECONDS, registry=every
-        )
-        self.delivered = Histogram(
-            "sortingoffice_delivered_seconds",
-            "From acceptance to delivery.",
-            buckets=_HOURS,
-            registry=every,
-        )
-        self.commit_writes = Histogram(
-            "sortingoffice_commit_writes", "Writes in one group commit.", buckets=_WRITES, registry=every
-        )
-        self.commit = Histogram(
-            "sortingoffice_commit_seconds",
-            "How long a group commit took, from its first write.",
-            buckets=_SECONDS,
-            registry=every,
-        )
+        self.attempt = self._histogram("attempt_seconds", "How long an attempt took.")
+        self.delivered = self._histogram("delivered_seconds", "From acceptance to delivery.", _HOURS)
+        self.commit_writes = self._histogram("commit_writes", "Writes in one group commit.", _WRITES)
+        self.commit = self._histogram("commit_seconds", "How long a group commit took, from its first write.")
+
+    def _histogram(self, name: str, told: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
+        return Histogram(f"sortingoffice_{name}", told, buckets=buckets, registry=self.registry)
 
 
 _figures = _Figures()

@@ -144,7 +144,7 @@ class Client:
         """One reply, its lines joined by LF, without the last line end; "" at the end."""
         lines: list[str] = []
         while True:
-            line = (await asyncio.wait_for(self.reader.readline(), 10)).decode()
+            line = (await asyncio.wait_for(self.reader.readline(), 30)).decode()
             if not line:
                 return "\n".join(lines)
             assert line.endswith("\r\n"), line

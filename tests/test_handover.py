@@ -20,7 +20,8 @@ from sortingoffice.store.handover import Claimed, Lease
 from tests import spooled
 from tests.servers import Sink
 from tests.spooled import NOW, Spooled
-from tests.test_deliver import at_sink, delivering, until
+from tests.test_deliver import at_sink, delivering
+from tests.waiting import until
 
 UNTIL = NOW + timedelta(seconds=30)
 

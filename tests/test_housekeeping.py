@@ -104,7 +104,7 @@ async def test_it_ends_at_once_when_told_to(person: Person) -> None:
         task = asyncio.create_task(housekeeping.run(office, stop))
         await asyncio.sleep(0.05)
         stop.set()
-        await asyncio.wait_for(task, 2)
+        await asyncio.wait_for(task, 20)
 
 
 def test_two_nodes_take_turns(postgresql_db: Database) -> None:

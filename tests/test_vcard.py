@@ -73,9 +73,9 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_answered_quickly(name: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     assert sentence(BOMBS[name]) != "no sentence"
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.fixture

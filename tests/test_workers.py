@@ -17,6 +17,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_worker_killed_under_load_loses_nothing_and_has_a_successor_at_once(st
         for turn in (0, 1):
             victim = sorted(_workers(_pid(stage)))[turn]
             os.kill(victim, signal.SIGKILL)
-            until(lambda old=victim: _gone(old) and len(_workers(_pid(stage))) == 2, "a successor", 5)  # type: ignore[misc]
+            until(lambda old=victim: _gone(old) and len(_workers(_pid(stage))) == 2, "a successor")  # type: ignore[misc]
             at_least = len(promised) + 10
             until(lambda least=at_least: len(promised) > least, "more load")  # type: ignore[misc]
     finally:
@@ -231,7 +232,7 @@ def work(seat):
             raise ValueError("a bug")
 
 log.start()
-crew = Crew(2, work, lambda number: None, lambda: True, lambda: None, silent=1.0)
+crew = Crew(2, work, lambda number: None, lambda: True, lambda: None, silent=3.0)
 crew.run(lambda: print("ready", flush=True))
 """
 
@@ -242,7 +243,8 @@ def _crew(kind: str, log: Path) -> Iterator[int]:
     before it was ready."""
     with log.open("wb") as words:
         command = [sys.executable, "-c", _CREW, kind, str(log.with_name("killed"))]
-        parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words)
+        timed = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
+        parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, env=timed)
     assert parent.stdout is not None
     try:
         assert parent.stdout.readline() == b"ready\n"
@@ -265,17 +267,24 @@ def test_a_worker_that_stands_still_is_replaced(tmp_path: Path) -> None:
     with _crew("live", log) as parent:
         stands, lives = _workers(parent)
         os.kill(stands, signal.SIGSTOP)
-        until(lambda: stands not in _workers(parent) and len(_workers(parent)) == 2, "its successor", 10)
+        until(lambda: stands not in _workers(parent) and len(_workers(parent)) == 2, "its successor")
         assert lives in _workers(parent)
     assert f"worker-silent number=0 pid={stands}" in log.read_text()
+
+
+def _times(log: Path, event: str) -> list[datetime]:
+    found = re.findall(rf"^(\S+ \S+) {event}\b", log.read_text(), re.MULTILINE)
+    return [datetime.strptime(each, "%Y-%m-%d %H:%M:%S,%f") for each in found]  # noqa: DTZ007  differences only
 
 
 def test_one_that_falls_again_and_again_is_replaced_ever_more_slowly(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with _crew("fall", log):
-        time.sleep(3.0)
-    births = len(re.findall("worker-started number=1", log.read_text()))
-    assert 4 <= births <= 7  # at once, then after 0.1, 0.2, 0.4, 0.8, 1.6 s
+        until(lambda: len(_times(log, "worker-started number=1")) >= 6, "six births")
+    born, died = _times(log, "worker-started number=1"), _times(log, "worker-ended number=1")
+    pauses = [(birth - death).total_seconds() for death, birth in zip(died, born[1:6], strict=False)]
+    for pause, least in zip(pauses, (0, 0.1, 0.2, 0.4, 0.8), strict=True):
+        assert pause >= least - 0.002  # the log tells milliseconds
     assert 'reason="ValueError: a bug"' in log.read_text()
     assert len(re.findall("worker-started number=0", log.read_text())) == 1
 

@@ -13,7 +13,7 @@ from sortingoffice.net.zone import ZoneServer
 def _ask(zone: ZoneServer, name: str, type: str, *, tcp: bool = False) -> dns.message.Message:
     query = dns.message.make_query(name, type)
     host, port = zone.endpoint
-    return (dns.query.tcp if tcp else dns.query.udp)(query, host, port=port, timeout=2)
+    return (dns.query.tcp if tcp else dns.query.udp)(query, host, port=port, timeout=20)
 
 
 def test_what_was_set_is_answered_over_udp_and_tcp(zone: ZoneServer) -> None:

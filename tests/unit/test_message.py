@@ -83,12 +83,12 @@ def test_a_folded_value_is_one_line() -> None:
 
 def test_parsing_takes_linear_time() -> None:
     def seconds(raw: bytes) -> float:
-        begun = time.perf_counter()
+        begun = time.process_time()
         message = Message.parse(raw)
         for each in message.fields[:3]:
             _ = each.unfolded
         assert bytes(message) == raw
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     assert seconds(b"A: " + b"x" * 2**20 + b"\r\n\r\n") < 1
     assert seconds(b"A: b\r\n" + b" c\r\n" * 200_000 + b"\r\n") < 2
