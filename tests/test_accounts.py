@@ -66,6 +66,7 @@ def test_removing_an_account_ends_all_it_owns_and_forgets_its_mailboxes(person: 
     assert person.json("admin", "account", "remove", "bert", "--yes")["state"] == "removed"
     assert person.json("--account", "bert", "list")[0]["state"] == "revoked"
     assert person.json("--account", "bert", "admin", "password", "list") == []
+    assert person.json("list") == [], "a removed account is no choice any more"
     with closing(sqlite3.connect(person.folder / "office" / "office.db")) as db:
         assert "bert@home.example" not in "\n".join(db.iterdump())
         assert db.execute("SELECT wrapped_key FROM account WHERE name = 'bert'").fetchone() == (None,)

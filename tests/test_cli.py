@@ -220,3 +220,20 @@ def test_explain_names_the_rule(person: Person) -> None:
 )
 def test_explain_wants_addresses(person: Person, sender: str, recipient: str, more: tuple[str, ...]) -> None:
     person.refused("explain", "--from", sender, "--to", recipient, *more)
+
+
+@pytest.mark.parametrize("command", ["log", "disclosures", "strangers"])
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_not_everything(person: Person, command: str, name: str) -> None:
+    answer = person.says(command, name)
+    assert (answer.status, answer.out) == (2, "")
+    assert "it is empty" in answer.err
+
+
+def test_a_name_of_any_length_is_said_back_on_a_line(person: Person) -> None:
+    assert len(person.refused("show", "x\n" * 5000)) < 200
+
+
+def test_what_a_qr_code_holds_is_told_to_a_program(person: Person) -> None:
+    alias = person.out("new", "Lamp Shop")
+    assert person.json("qr", "lamp-shop") == {"alias": alias, "content": f"mailto:{alias}"}

@@ -27,6 +27,9 @@ def qr(terminal: Terminal, relationship: str, svg: Path | None) -> None:
     office = terminal.office
     alias = office.db.view(relationships.shown, office, terminal.account, relationship)["alias"]
     code = segno.make(f"mailto:{alias}", micro=False)
+    if svg is None and terminal.json:
+        terminal.data({"alias": alias, "content": f"mailto:{alias}"})
+        return
     if svg is None:
         code.terminal(compact=True)
         return

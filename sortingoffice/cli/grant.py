@@ -8,7 +8,7 @@ import click
 
 from sortingoffice.cli import complete
 from sortingoffice.cli.moment import MOMENT
-from sortingoffice.cli.terminal import Terminal, say
+from sortingoffice.cli.terminal import Terminal, one_or_all, say
 from sortingoffice.core.model import GrantMode, Via
 from sortingoffice.flows import grants, ledger
 from sortingoffice.flows import notify as letters
@@ -19,7 +19,11 @@ _LINE = ("relationship", "card", "field", "version", "at", "via", "state")
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
-    return tuple(each.strip() for each in (text or "").split(",") if each.strip())
+    """What --fields selects; () where it isn't given.  Given and empty, it would give away the whole card."""
+    found = tuple(each.strip() for each in (text or "").split(",") if each.strip())
+    if text is not None and not found:
+        raise click.UsageError("--fields names no field: leave it out where the whole card is meant")
+    return found
 
 
 @click.command()
@@ -94,7 +98,7 @@ def who_has(terminal: Terminal, named: str) -> None:
 
 
 @click.command()
-@click.argument("relationship", shell_complete=complete.relationships, default="")
+@click.argument("relationship", shell_complete=complete.relationships, required=False, callback=one_or_all)
 @click.pass_obj
 def disclosures(terminal: Terminal, relationship: str) -> None:
     """List what was given, to RELATIONSHIP or to all, oldest first."""

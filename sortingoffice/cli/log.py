@@ -6,7 +6,7 @@ import click
 
 from sortingoffice.cli import complete
 from sortingoffice.cli.progress import watched
-from sortingoffice.cli.terminal import Terminal
+from sortingoffice.cli.terminal import Terminal, one_or_all
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import history
 
@@ -15,7 +15,11 @@ _COLUMNS = ("at", "what", "rule", "relationship", "message", "actor", "detail")
 
 @click.command("log")
 @click.argument(
-    "relationship", shell_complete=complete.relationships, required=False, default="", metavar="[REL]"
+    "relationship",
+    shell_complete=complete.relationships,
+    required=False,
+    callback=one_or_all,
+    metavar="[REL]",
 )
 @click.option("--most", type=click.IntRange(1), default=100, help="No more lines than this, the latest.")
 @click.pass_obj

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from sortingoffice.cli import complete
-from sortingoffice.cli.terminal import Terminal
+from sortingoffice.cli.terminal import Terminal, one_or_all
 from sortingoffice.flows import strangers as flow
 
 _COLUMNS = ("relationship", "identity", "class", "messages", "last", "word")
 
 
 @click.command("strangers")
-@click.argument("relationship", shell_complete=complete.relationships, required=False, default="")
+@click.argument("relationship", shell_complete=complete.relationships, required=False, callback=one_or_all)
 @click.pass_obj
 def strangers(terminal: Terminal, relationship: str) -> None:
     """List who wrote to RELATIONSHIP, or to any, and is not its vendor.

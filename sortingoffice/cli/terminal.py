@@ -100,6 +100,13 @@ class Terminal:
             say(sentence)
 
 
+def one_or_all(ctx: click.Context, param: click.Parameter, value: str | None) -> str:
+    """A name that may be left out: "" for all.  An empty one is a mistake: a script's variable is not set."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty: leave it out where all are meant", ctx, param)
+    return value or ""
+
+
 def at_the_end(close: Callable[[], None]) -> None:
     """Call this when the command has ended, well or not."""
     click.get_current_context().find_root().call_on_close(close)

@@ -27,3 +27,8 @@ def one_line(text: str, what: str, *, most: int = 200) -> str:
     if len(line) > most:
         raise OfficeError(f"{what} has {len(line)} characters: {most} are the most")
     return line
+
+
+def quoted(text: str) -> str:
+    """A person's words inside one of our sentences: in quotes, on one line, no longer than a line."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")

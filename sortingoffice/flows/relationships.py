@@ -32,7 +32,7 @@ from sortingoffice.core.model import (
     VendorKind,
 )
 from sortingoffice.core.relationship import Action, No, after, mailbox_of, state_at
-from sortingoffice.core.text import one_line
+from sortingoffice.core.text import one_line, quoted
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import accounts
 from sortingoffice.flows.office import Office
@@ -92,7 +92,7 @@ def find(tx: Transaction, account: Account, text: str) -> Relationship:
         near = accounts.nearest(naming.slug(text), _spellings(tx, account))
         if not near:
             raise
-        raise NotThere(f"no relationship fits {text!r}{near}") from None
+        raise NotThere(f"no relationship fits {quoted(text)}{near}") from None
 
 
 def _spellings(tx: Transaction, account: Account) -> list[str]:

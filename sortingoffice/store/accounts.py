@@ -63,8 +63,11 @@ def every(tx: Transaction) -> tuple[Account, ...]:
 
 
 def the_only(tx: Transaction) -> Account:
-    """The account that need not be named.  Raises NotThere where there is none or a choice."""
-    found = every(tx)
+    """The account that need not be named.  Raises NotThere where there is none or a choice.
+
+    One that was removed has no key any more, and is no choice.
+    """
+    found = [each for each in every(tx) if each.wrapped_key is not None]
     if not found:
         raise NotThere("there is no account yet; run: sortingoffice init")
     if len(found) > 1:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from sortingoffice.core import naming
 from sortingoffice.core.model import Account, Alias, AliasState, Binding, Relationship, RelationshipState
+from sortingoffice.core.text import quoted
 from sortingoffice.errors import NotThere
 from sortingoffice.store import engine, schema
 from sortingoffice.store.engine import Transaction
@@ -137,9 +138,9 @@ def find(tx: Transaction, account_id: int, text: str) -> Relationship:
     if len(fitting) > 1:
         slugs = sorted(row.slug for row in fitting)
         more = f" and {len(slugs) - 5} more" if len(slugs) > 5 else ""
-        raise NotThere(f"{text!r} fits several relationships: {', '.join(slugs[:5])}{more}; say which")
+        raise NotThere(f"{quoted(text)} fits several relationships: {', '.join(slugs[:5])}{more}; say which")
     if not fitting:
-        raise NotThere(f"no relationship fits {text!r}; see: sortingoffice list")
+        raise NotThere(f"no relationship fits {quoted(text)}; see: sortingoffice list")
     one = by_id(tx, fitting[0].id)
     assert one is not None, "relationships are never deleted"
     return one
