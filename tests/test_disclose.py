@@ -129,6 +129,17 @@ def test_each_way_of_asking_is_understood(lite: Desk, body: str, expected: str) 
         ("#card " + "x" * 10_000, "readable", "is too long", ""),
         ("{{shipping.region}}", "every_field_has_a_value", 'card shipping has no value for "region"', ""),
         ("{{shiping.city}}", "readable", 'unknown card "shiping"', "{{shipping.city}}"),
+        (
+            "in {{ Shipping . city }}",
+            "readable",
+            '"{{shipping . city}}" names no field',
+            "{{shipping.FIELD}}",
+        ),
+        ("in {{shipping:city}}", "readable", "names no field", "{{shipping.FIELD}}"),
+        ("in {{shipping}}", "readable", "names no field", "with a blank in { {"),
+        ("- #card shipping city", "readable", "doesn't stand alone on its line", "alone on its line"),
+        ("   • #shipping", "readable", "doesn't stand alone on its line", "alone on its line"),
+        ("2) #card shipping", "readable", "doesn't stand alone on its line", "alone on its line"),
     ],
 )
 def test_what_is_not_clear_is_refused_in_words(
@@ -146,7 +157,19 @@ def test_what_is_not_clear_is_refused_in_words(
 
 
 @pytest.mark.parametrize(
-    "body", ["#love", "# Shipping", "## shipping news", "#shipping is late!", "#12", "a #card shipping"]
+    "body",
+    [
+        "#love",
+        "# Shipping",
+        "## shipping news",
+        "#shipping is late!",
+        "#12",
+        "a #card shipping",
+        "- #love",
+        "3. #12 is late",
+        "Dear {{name}}, {{ first.name }}",
+        "in { {shipping}}",
+    ],
 )
 def test_an_ordinary_hashtag_is_ordinary_text(lite: Desk, body: str) -> None:
     lite.shipping()

@@ -198,3 +198,14 @@ def test_a_third_alternative_that_still_asks_is_refused(desk: Desk) -> None:
     )
     assert "can't be read" in refusal(desk.ask(message))
     assert len(parts(desk, message.replace("#card shipping city", "hello"))) == 3
+
+
+def test_an_invitation_that_still_asks_is_refused_and_another_passes(desk: Desk) -> None:
+    invited = both("#card shipping city", "<p>#card shipping city</p>").replace(
+        "--b\nContent-Type: text/html",
+        "--b\nContent-Type: text/calendar\n\nBEGIN:VCALENDAR\nURL:https://x.example/#a\nDESCRIPTION:{}\n"
+        "END:VCALENDAR\n--b\nContent-Type: text/html",
+    )
+    for planted in ("#card shipping city", "Hi\\n#card ship\n ping city\\nAnna", "at {{shipping.city}}"):
+        assert "can't be read" in refusal(desk.ask(invited.replace("{}", planted)))
+    assert len(parts(desk, invited.replace("{}", "Table #3\\n#12"))) == 3

@@ -48,6 +48,7 @@ _UNREADABLE = Doubt(
 _NO_TEXT = Doubt("this message has no text to put a card into", "Write a line, and send it again.", "")
 _WRITTEN = ("text/plain", "text/html")
 _SUBJECT = 4000  # characters of a subject that are looked at
+_FOLDED = re.compile(r"\r?\n[ \t]")
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
 _OTHERS_WORDS = frozenset({quoting.Kind.ATTRIBUTION, quoting.Kind.QUOTE, quoting.Kind.FORWARD})
@@ -126,7 +127,7 @@ def read(root: Entity, vocabulary: Vocabulary) -> Reading:
     places: list[Place] = []
     kinds: set[str] = set()
     unread: list[mime.Path] = []
-    unread += [leaf.path for leaf in _shown(root) if _odd(leaf)]
+    unread += [leaf.path for leaf in _shown(root) if _odd(leaf, vocabulary)]
     for leaf in parts(root):
         kind = "html" if leaf.content_type == "text/html" else "text"
         text = leaf.text()
@@ -243,12 +244,23 @@ def _hinted(every: Iterator[Line]) -> Iterator[Line]:
     return (line for line in every if directive.hinted(line.text))
 
 
-def _odd(leaf: Entity) -> bool:
+def _odd(leaf: Entity, vocabulary: Vocabulary) -> bool:
     """A text that some readers are shown instead of ours, and that we don't write: AMP, enriched …"""
-    if not leaf.content_type.startswith("text/") or leaf.content_type in (*_WRITTEN, "text/calendar"):
+    if not leaf.content_type.startswith("text/") or leaf.content_type in _WRITTEN:
+        return False
+    if leaf.disposition == "attachment" or leaf.filename:
         return False
     text = leaf.text()
-    return leaf.disposition != "attachment" and not leaf.filename and (text is None or directive.hinted(text))
+    if leaf.content_type == "text/calendar" and text is not None:
+        return _invites_with(text, vocabulary)
+    return text is None or directive.hinted(text)
+
+
+def _invites_with(text: str, vocabulary: Vocabulary) -> bool:
+    """Whether an invitation asks for a card, in its description or elsewhere (RFC 5545 §3.1, §3.3.11)."""
+    whole = _FOLDED.sub("", text).replace("\\n", "\n").replace("\\N", "\n")
+    every = islice(filter(directive.hinted, whole.splitlines()), MAX_HASHES)
+    return any(directive.read(each, vocabulary) for line in every for each in (line, line.rpartition(":")[2]))
 
 
 def _guessed(leaf: Entity, vocabulary: Vocabulary) -> bool:

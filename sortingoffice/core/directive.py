@@ -45,7 +45,9 @@ _INLINE = re.compile(
     f"[{_OPEN}][{_HIDDEN}]*[{_OPEN}]([^{_OPEN}{_CLOSE}\\n]{{1,{_MAX_INLINE}}})[{_CLOSE}][{_HIDDEN}]*[{_CLOSE}]"
 )
 _INNER = re.compile(r"\s*([^\W_][\w-]*)\.([^\W_][\w-]*)\s*")
+_LOOSE = re.compile(r"\s*([^\W_][\w-]*)(?:[\s.:/]|$)")  # begins like an inline ask
 _WORD = re.compile(r"[^\W_][\w-]*")
+_BULLET = re.compile(r"(?:[-*+o·•‣▪◦–—]|\d{1,3}[.)]) (?=#)")  # as mail clients write a list in plain text
 _HASH_WORD = re.compile(f"(?<![\\w/&])[{_HASH}](?=[{_HIDDEN}]*\\w)")
 _BLANKS = re.compile(r"\s+")
 _TRAILING = ".,;:!?…"
@@ -202,6 +204,10 @@ def _prefixes(window: str) -> Iterator[str]:
 def _whole(line: str, vocabulary: Vocabulary) -> Mark | None:
     """The line as a directive, an escape or a doubt; None if it is ordinary."""
     folded = fold(line[:_MAX_LINE])
+    if (bullet := _BULLET.match(folded)) is not None:
+        asked = _reading(folded[bullet.end() :], vocabulary, 0, len(line))
+        what = f"{fields.shown(folded)} doesn't stand alone on its line"
+        return Doubt(what, vocabulary.usage, folded, 0, len(line)) if isinstance(asked, Ask) else None
     if not folded.startswith("#"):
         return None
     start = len(line) - len(line.lstrip())
@@ -292,8 +298,17 @@ def _slip(words: list[str], folded: str, vocabulary: Vocabulary, start: int, end
 
 def _inline(line: str, vocabulary: Vocabulary) -> Iterator[Mark]:
     for match in _INLINE.finditer(line):
-        inner = _INNER.fullmatch(fold(match[1]))
+        folded = fold(match[1])
+        inner = _INNER.fullmatch(folded)
         if inner is None:
+            loose = _LOOSE.match(folded)
+            if loose is not None and loose[1] in vocabulary.names:
+                written = f"{{{{{folded}}}}}"
+                hint = (
+                    f"Write {{{{{loose[1]}.FIELD}}}}, or with a blank in {{ {{ to have it sent as it stands."
+                )
+                what = f"{fields.shown(written)} names no field"
+                yield Doubt(what, hint, written, match.start(), match.end())
             continue
         name, key = inner[1], inner[2]
         written = f"{{{{{name}.{key}}}}}"
