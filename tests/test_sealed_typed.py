@@ -14,7 +14,8 @@ from sortingoffice.core import guard, likeness, secrets
 from sortingoffice.core.model import FieldType
 from sortingoffice.core.needle import Kind, Secret
 from sortingoffice.core.secrets import Secrets
-from sortingoffice.flows import rotation, sealed
+from sortingoffice.errors import OfficeError
+from sortingoffice.flows import notified, notify, rotation, sealed
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.sealed import Seal
 from sortingoffice.mail import cipher
@@ -134,6 +135,35 @@ def test_what_the_vendor_was_given_so_is_no_secret_to_it_and_one_to_the_others(d
     desk.post("and the new one is D22Y11U58\n")
     assert desk.states()[-1] == "held"
     assert len(desk.who_has("id.number")) == 1
+
+
+def test_a_sealed_value_that_was_given_in_a_form_is_written_down_by_its_version(desk: Desk) -> None:
+    seal(desk, f"id.number={PASSPORT}")
+    [row] = desk.give("lamp-shop", "id")
+    assert (row["field"], row["version"], row["via"], row["state"]) == ("number", 1, "web-form", "given")
+    sealed_before_there_were_likenesses(desk)
+    with pytest.raises(OfficeError, match="give its passphrase once, at a terminal"):
+        desk.give("lamp-shop", "id")
+
+
+def test_who_holds_an_old_sealed_value_stands_in_the_plan_and_gets_no_mail(desk: Desk) -> None:
+    desk.set("id.office=Berlin")
+    desk.give("lamp-shop", "id")
+    desk.later(hours=1)
+    seal(desk, f"id.number={PASSPORT}")
+    desk.give("lamp-shop", "id", ("number",))
+    assert desk.db.view(notify.plan, desk.office, desk.account, "id") == (), "sealing changes no value"
+    desk.later(hours=1)
+    seal(desk, "id.number=D22Y11U58")
+    [step] = desk.db.view(notify.plan, desk.office, desk.account, "id")
+    assert (step.to.slug, step.how, step.changed) == ("lamp-shop", notify.SEALED, ())
+    desk.db.call(notify.send, desk.office, desk.account, "id", actor="test")
+    assert desk.states() == []
+    [row] = desk.db.view(notified.status, desk.office, desk.account, "id")
+    assert (row["state"], row["how"]) == ("planned", "sealed")
+    with pytest.raises(OfficeError, match="only you can tell Lamp Shop"):
+        desk.db.view(notified.papers, desk.office, desk.account, "id", "lamp-shop")
+    assert desk.db.view(notified.papers, desk.office, desk.account, "id", "all") == []
 
 
 def test_no_drops_it_and_the_words_come_back(desk: Desk) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sortingoffice.core import derive, fields
 from sortingoffice.core.directive import Ask
-from sortingoffice.core.model import Account, Relationship, Via
+from sortingoffice.core.model import Account, Relationship, Sensitivity, Via
 from sortingoffice.core.wallet import Value, selection
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import cards as card_flows
@@ -155,7 +155,13 @@ def _values(
     wanted = tuple(fields.key(key) for key in only)
     found = selection(wallet, Ask(card, wanted, (), "text", Via.CLI, ""))
     missing = [key for key in wanted if key not in [word for value in found for word in value.words]]
-    missing += [value.key for value in found if value.text is None]
+    closed = [value for value in found if value.sensitivity is Sensitivity.SEALED and value.version_id]
+    if any(value.like is None for value in closed):
+        raise OfficeError(
+            f"card {card} was sealed by an older version: give its passphrase once, at a terminal "
+            f"(sortingoffice card show {card} --reveal), and write it down then"
+        )
+    missing += [value.key for value in found if value.text is None and value not in closed]
     if missing:
         raise NotThere(f'card {card} has no value for "{missing[0]}"')
     if not found:

@@ -173,6 +173,11 @@ def papers(
         if not steps:
             raise NotThere(f"{to.name} holds no old value of {wanted}: there is nothing to write to them")
     written = [step for step in steps if step.changed]
+    if relationship != "all" and not written and steps[0].how == notify.SEALED:
+        raise OfficeError(
+            f"{wanted} is sealed: only you can tell {steps[0].to.name} what it says now "
+            f"(sortingoffice card show {wanted} --reveal)"
+        )
     if relationship != "all" and not written:
         raise OfficeError(f"{steps[0].to.name} is never given {wanted}: you denied it")
     return [(step.to.slug, _paper(tx, office, account, wanted, step)) for step in written]

@@ -44,6 +44,7 @@ DENIED = "denied"
 SENSITIVE = (
     "sensitive"  # goes by no mail that nobody looks at: on paper, or by a reply that asks for the card
 )
+SEALED = "sealed"  # only the person can read what they would be told
 _GONE = ("dropped", "returned")  # what is held may still leave: who waits for it is not told twice
 
 
@@ -83,10 +84,17 @@ def plan(
     book = _book(tx, office, account, name, only)
     steps = []
     for relationship_id, held in book.lines.items():
-        stale = [of[-1] for named, of in held.items() if of[-1].mac != book.members[named].mac]
+        stale = [of[-1] for named, of in held.items() if _stale(of[-1], book.members[named])]
         if stale:
             steps.append(_step(tx, book, relationship_id, stale))
     return tuple(steps)
+
+
+def _stale(line: Line, now: Value) -> bool:
+    """Whether a vendor's value is another than the one of now; of a sealed one only the version tells."""
+    if now.sensitivity is Sensitivity.SEALED:
+        return line.version_id != now.version_id
+    return line.mac != now.mac
 
 
 def told(
@@ -126,7 +134,7 @@ def _book(tx: Transaction, office: Office, account: Account, name: str, only: in
     # Who holds the year of a date holds an old value when the year is another now.
     whole = {each.named for each in chosen}
     chosen += [value for value in wallet.derived.values() if value.whole in whole]
-    members = {value.named: value for value in chosen if value.text is not None}
+    members = {value.named: value for value in chosen if value.version_id is not None and value.mac}
     held: dict[int, dict[str, list[Line]]] = {}
     for line in sorted(lines, key=lambda each: each.order):
         named = f"{line.card}.{line.field}"
@@ -151,11 +159,14 @@ def _step(tx: Transaction, book: _Book, relationship_id: int, before: list[Line]
     to = relationships.by_id(tx, relationship_id)
     assert to is not None, "a foreign key holds it"
     changed = []
-    sensitive = False
+    sensitive = closed = False
     denials = rows.grants(tx, to.id)
     for line in before:
         value = book.members[f"{line.card}.{line.field}"]
         if _denied(denials, value, book.wallet, book.now):
+            continue
+        if value.sensitivity is Sensitivity.SEALED:
+            closed = True
             continue
         sensitive = sensitive or value.sensitivity is Sensitivity.SENSITIVE
         old = book.keys.open(book.keys.item(line.disclosure_id, line.card, line.field), line.sealed)
@@ -164,7 +175,7 @@ def _step(tx: Transaction, book: _Book, relationship_id: int, before: list[Line]
         since = version.valid_from if version is not None and coming else None
         changed.append((Changed(fields.label(value.key), old, value.text or "", since), value))
     if not changed:
-        return Step(to, None, (), DENIED)
+        return Step(to, None, (), SEALED if closed else DENIED)
     contact = _contact(tx, to, before)
     how = MAIL if contact is not None else LETTER
     if sensitive:

@@ -64,6 +64,7 @@ def _vendor(tx: Transaction, to: Relationship, principal: str) -> Party:
 
 def _given(keys: Vault, line: Line, *, values: bool) -> Given:
     value = keys.open(keys.item(line.disclosure_id, line.card, line.field), line.sealed) if values else None
+    value = value or None  # of a sealed card only the version is known
     return Given(
         at=line.at,
         card=line.card,
