@@ -42,6 +42,7 @@ from sortingoffice.mail import certificate
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net.resolver import Resolver
 from sortingoffice.store.database import OutOfReach, Unavailable
+from sortingoffice.store.taken import Taken
 from sortingoffice.values import Endpoint
 from sortingoffice.web import app as web
 from sortingoffice.web import measured
@@ -98,7 +99,10 @@ class Daemon:
 
     async def _deliver(self, stop: asyncio.Event) -> None:
         assert self.lease is not None
-        await deliver.run(self.office, str(self.lease), stop, wake=self.due, drain=_DRAIN_SECONDS)
+        taken = Taken(self.lease.lock)
+        await deliver.run(
+            self.office, str(self.lease), stop, wake=self.due, drain=_DRAIN_SECONDS, taken=taken
+        )
 
     async def _keep_house(self, stop: asyncio.Event) -> None:
         await housekeeping.run(self.office, stop, self.role)

@@ -22,7 +22,8 @@ from sortingoffice.errors import OfficeError
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """The name, and the open file whose lock makes it ours: kept until the process ends."""
+    """The name, and the open file whose lock makes it ours: kept until the process ends, and ours to write
+    to (`store.taken`)."""
 
     text: str
     lock: int

@@ -35,6 +35,7 @@ from sortingoffice.store import clock, domains, spool
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.handover import Lease
 from sortingoffice.store.spool import Claimed
+from sortingoffice.store.taken import Brought, Taken
 
 LEASE = timedelta(seconds=30)
 AT_ONCE = 400  # attempts under way in this process: each is a connection, most of them wait
@@ -57,14 +58,18 @@ async def run(
     *,
     relay: Relay | None = None,
     drain: float = 7.0,
+    taken: Taken | None = None,
 ) -> None:
     """Deliver until `stop`; then finish what is under way within `drain` seconds and give the rest back.
 
     node  names this process's leases: the same after a restart, and no other process's
     wake  set by whoever queued something in this process
+    taken where what a next hop took is noted until it is settled: the node's own, like its name
     """
     relay = relay or Relay(office.config.hostname)
-    out = _Out(office, node, Attempts(office, relay), wake or asyncio.Event())
+    out = _Out(office, node, Attempts(office, relay), wake or asyncio.Event(), taken)
+    if taken is not None:
+        await settle.catch_up(office, taken)
     await settle.patiently(office, spool.take_back, node, office.clock())  # what our predecessor left
     await settle.patiently(office, clock.went_back, office.clock())  # while nobody looked
     heartbeat = asyncio.create_task(out.renew_leases())
@@ -82,12 +87,15 @@ async def run(
 class _Out:
     """What this process holds leases on."""
 
-    def __init__(self, office: Office, node: str, attempts: Attempts, wake: asyncio.Event) -> None:
+    def __init__(
+        self, office: Office, node: str, attempts: Attempts, wake: asyncio.Event, taken: Taken | None
+    ) -> None:
         config = office.config.delivery
         self._office = office
         self._node = node
         self._attempts = attempts
         self._wake = wake
+        self._taken = taken
         self._bound = config.concurrency_per_destination
         self._smart = config.smarthost is not None
         self._lineup: Lineup[Claimed] = Lineup(self._bound, self._bound if self._smart else AT_ONCE)
@@ -250,6 +258,7 @@ class _Out:
                 self._wake.set()
 
     async def _settled(self, claimed: Claimed, tried: Tried, at: datetime) -> None:
+        noted = self._note(claimed, tried, at)
         self._unsettled += 1
         if self._watch.doubts(time.monotonic()):
             an_hour_more = max(claimed.delivery.expires, self._office.clock() + timedelta(hours=1))
@@ -258,6 +267,14 @@ class _Out:
             await settle.commit(self._office, claimed, tried, at)
         finally:
             self._unsettled -= 1
+        if self._taken is not None and noted is not None:
+            self._taken.forget(noted)
+
+    def _note(self, claimed: Claimed, tried: Tried, at: datetime) -> int | None:
+        """Before anything else: a crash from here on brings it no second time."""
+        if self._taken is None or tried.outcome is not Outcome.TAKEN:
+            return None
+        return self._taken.note(Brought(claimed.message.token, claimed.delivery.id, tried, at))
 
     async def _tried(self, claimed: Claimed) -> Tried:
         self._attempting.add(claimed.delivery.id)

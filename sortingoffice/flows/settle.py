@@ -15,12 +15,13 @@ from typing import Concatenate, ParamSpec
 from sortingoffice import failpoint, log
 from sortingoffice.core import delivery as states
 from sortingoffice.core.delivery import Patience, Step, Tell, Tried
-from sortingoffice.core.model import Attempt, SpooledMessage
+from sortingoffice.core.model import Attempt, DeliveryState, SpooledMessage
 from sortingoffice.flows import returned
 from sortingoffice.flows.office import Office
 from sortingoffice.store import spool
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.spool import Claimed
+from sortingoffice.store.taken import Brought, Taken
 
 P = ParamSpec("P")
 
@@ -40,6 +41,25 @@ async def commit(office: Office, claimed: Claimed, tried: Tried, at: datetime) -
         log.bug("settle-failed", error, message=claimed.message.token)
         await patiently(office, _settle_alone, office, claimed, tried, at)
     failpoint.at("settled")
+
+
+async def catch_up(office: Office, taken: Taken) -> None:
+    """Settle what a predecessor had brought and could not settle."""
+    for place, brought in taken.left().items():
+        try:
+            await patiently(office, _catch_up, office, brought)
+        except Exception as error:
+            log.bug("settle-failed", error, message=brought.token)
+        taken.forget(place)
+
+
+def _catch_up(tx: Transaction, office: Office, brought: Brought) -> None:
+    delivery = spool.delivery_by_id(tx, brought.delivery)
+    message = spool.by_id(tx, delivery.message_id) if delivery is not None else None
+    if delivery is None or message is None or message.token != brought.token:
+        return  # of another database
+    if delivery.state in (DeliveryState.QUEUED, DeliveryState.DROPPED):
+        settle(tx, office, Claimed(message, delivery), brought.tried, brought.at)
 
 
 async def patiently(
