@@ -77,6 +77,7 @@ def test_a_change_makes_a_version_and_the_same_value_none(anna: Person) -> None:
         (["grant", "lamp-shop", "shipping", "--fields", "citty"], 1, "did you mean city?"),
         (["grant", "lamp-shop", "shipping", "--until", "2020-01-01"], 1, "in the past"),
         (["grant", "lamp-shop", "shipping", "--uses", "0"], 2, "0"),
+        (["grant", "lamp-shop", "shipping", "--terms", "x" * 501], 1, "the terms"),
         (["ungrant", "lamp-shop", "shipping"], 1, "has no grant"),
         (["who-has", "shiping"], 1, "did you mean shipping?"),
         (["who-has", "shipping.zip"], 1, "no field"),

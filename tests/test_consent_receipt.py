@@ -95,6 +95,15 @@ def test_a_relationship_that_was_given_nothing_has_an_empty_record(desk: Desk) -
     assert "jurisdiction" not in json.dumps(found), "what isn't known is absent"
 
 
+def test_the_terms_of_a_grant_stand_beside_what_left_under_it(desk: Desk) -> None:
+    desk.grant("shipping", purpose="deliver", terms="https://lamp-shop.example/terms")
+    desk.send("#card shipping street\n")
+    rows = desk.db.view(ledger.who_has, desk.office, desk.account, "shipping")
+    assert [each["terms"] for each in rows] == ["https://lamp-shop.example/terms"]
+    [purpose] = receipt(desk)["consent_record"]["pii_processing"]["purposes"]
+    assert purpose["privacy_notice"] == "https://lamp-shop.example/terms"
+
+
 def test_grants_disclosures_and_withdrawals_are_in_it_in_their_order(desk: Desk) -> None:
     desk.grant(
         "shipping", fields=("street", "city"), purpose="deliver the lamp", until=desk.now[0].replace(day=31)

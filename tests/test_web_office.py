@@ -93,8 +93,10 @@ async def test_cards_are_set_shown_granted_and_taken_back(site: Site) -> None:
     assert [each["value"] for each in shown] == ["Anna", "Berlin"]
     assert (await _ok(client, "GET", "/cards"))[0]["fields"] == ["name", "city"]
     await _ok(client, "PUT", "/views/town", {"fields": ["shipping.city"]})
-    await _ok(client, "POST", "/relationships/shop/grants", {"card": "shipping", "fields": ["name"]}, 201)
-    assert [g["card"] for g in await _ok(client, "GET", "/relationships/shop/grants")] == ["shipping"]
+    wish = {"card": "shipping", "fields": ["name"], "terms": "Privacy policy 3"}
+    await _ok(client, "POST", "/relationships/shop/grants", wish, 201)
+    granted = await _ok(client, "GET", "/relationships/shop/grants")
+    assert [(g["card"], g["terms"]) for g in granted] == [("shipping", "Privacy policy 3")]
     ended = await _ok(client, "DELETE", "/relationships/shop/grants/shipping")
     assert ended[0]["ended"] is not None
     given = {"card": "shipping", "via": "paper"}

@@ -38,6 +38,9 @@ def _listed(text: str | None) -> tuple[str, ...]:
     help="auto: goes out when you ask for it; ask: waits for your yes each time; never: a denial.",
 )
 @click.option("--purpose", default="", help="What it is for; stands in the ledger.")
+@click.option(
+    "--terms", default="", metavar="TEXT", help="On which terms: what they are called, or their link."
+)
 @click.option("--until", type=MOMENT, metavar="DATE|14d", help="When the permission ends.")
 @click.option("--uses", type=click.IntRange(min=1), help="For how many messages it lasts.")
 @click.pass_obj
@@ -48,6 +51,7 @@ def grant(
     fields: str | None,
     mode: str,
     purpose: str,
+    terms: str,
     until: datetime | None,
     uses: int | None,
 ) -> None:
@@ -57,7 +61,7 @@ def grant(
         terminal.office,
         terminal.account,
         relationship,
-        Permission(card, _listed(fields), GrantMode(mode), purpose, until, uses),
+        Permission(card, _listed(fields), GrantMode(mode), purpose, until, uses, terms),
         actor=ACTOR,
     )
     what = f"{row['card']} ({', '.join(row['fields'])})" if row["fields"] else row["card"]
@@ -94,7 +98,8 @@ def ungrant(terminal: Terminal, relationship: str, card: str, notify: bool) -> N
 def who_has(terminal: Terminal, named: str) -> None:
     """Say who holds a card, a view or a field, since when, and how they got it."""
     rows = terminal.office.db.view(ledger.who_has, terminal.office, terminal.account, named)
-    terminal.rows(rows, (*_LINE, "purpose"), empty="nobody has it from here", spare=("version", "purpose"))
+    columns = (*_LINE, "purpose", "terms") if any(each["terms"] for each in rows) else (*_LINE, "purpose")
+    terminal.rows(rows, columns, empty="nobody has it from here", spare=("version", "purpose", "terms"))
 
 
 @click.command()

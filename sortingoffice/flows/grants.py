@@ -26,7 +26,10 @@ from sortingoffice.store.database import Transaction
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What `grant` says; fields () means all of the card, also later ones."""
+    """What `grant` says; fields () means all of the card, also later ones.
+
+    terms  on which they have it: what they are called, or where they stand
+    """
 
     card: str
     fields: tuple[str, ...] = ()
@@ -34,6 +37,7 @@ class Permission:
     purpose: str = ""
     until: datetime | None = None
     uses: int | None = None
+    terms: str = ""
 
 
 def grant(
@@ -82,7 +86,7 @@ def grant(
             fields=written,
             mode=permission.mode,
             purpose=one_line(permission.purpose, "the purpose"),
-            terms="",
+            terms=one_line(permission.terms, "the terms", most=500),
             not_before=None,
             expires=permission.until,
             uses_left=permission.uses,
@@ -143,6 +147,7 @@ def grant_row(made: Grant, to: Relationship) -> dict[str, Any]:
         "fields": json.loads(made.fields) if made.fields else [],
         "mode": str(made.mode),
         "purpose": made.purpose,
+        "terms": made.terms,
         "expires": made.expires,
         "uses_left": made.uses_left,
         "at": made.created,

@@ -135,6 +135,7 @@ def row(line: Line) -> dict[str, Any]:
         "contact": line.contact,
         "form": line.form,
         "purpose": line.purpose,
+        "terms": line.terms,
         "current": line.number == line.latest if told else None,
     }
 

@@ -26,6 +26,7 @@ from sortingoffice.store.schema import (
     disclosure,
     disclosure_item,
     field_version,
+    grant,
     relationship,
 )
 
@@ -43,6 +44,7 @@ class Line:
     number    the field version's number; None for what was typed by hand
     latest    the number of the field's newest version; None likewise, or where the field is gone
     state     its delivery's state, "given", "superseded" or "withdrawn"
+    terms     of the grant it was given under
     order     the last of a field's lines in this order is what the vendor holds of it
     sealed    the value, in `place`
     """
@@ -67,6 +69,7 @@ class Line:
     mac: bytes
     message_id: int | None
     grant_id: int | None
+    terms: str
     valid_from: datetime | None
     valid_to: datetime | None
     order: tuple[datetime, int, int] = (_EPOCH, 0, 0)
@@ -116,12 +119,14 @@ _LINES = (
         disclosure_item.c.mac,
         disclosure.c.message_id,
         disclosure.c.grant_id,
+        sa.func.coalesce(grant.c.terms, ""),
         field_version.c.valid_from,
         field_version.c.valid_to,
     )
     .join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id)
     .join(relationship, relationship.c.id == disclosure.c.relationship_id)
     .outerjoin(contact, contact.c.id == disclosure.c.contact_id)
+    .outerjoin(grant, grant.c.id == disclosure.c.grant_id)
     .outerjoin(delivery, _carried())
     .outerjoin(field_version, field_version.c.id == disclosure_item.c.version_id)
     .outerjoin(card_field, card_field.c.id == field_version.c.field_id)

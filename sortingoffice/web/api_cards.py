@@ -52,6 +52,7 @@ class NewGrant(In):
     purpose: Annotated[str, Field(max_length=200)] = ""
     until: AwareDatetime | None = None
     uses: Annotated[int, Field(ge=1, le=10**6), WHOLE] | None = None
+    terms: Annotated[str, Field(max_length=500)] = ""
 
 
 class Given(In):
@@ -129,6 +130,7 @@ class GrantRow(Out):
     fields: list[str]
     mode: GrantMode
     purpose: str
+    terms: str
     expires: datetime | None
     uses_left: int | None
     at: datetime
@@ -147,6 +149,7 @@ class DisclosureRow(Out):
     contact: str
     form: str
     purpose: str
+    terms: str
     current: bool | None
 
 
@@ -233,7 +236,9 @@ def _grant_rows(tx: Transaction, call: Call, relationship: str) -> list[dict[str
 
 
 async def _grant(call: Call, body: NewGrant, relationship: str) -> Any:
-    permission = Permission(body.card, tuple(body.fields), body.mode, body.purpose, body.until, body.uses)
+    permission = Permission(
+        body.card, tuple(body.fields), body.mode, body.purpose, body.until, body.uses, body.terms
+    )
     return await call.office.db.write(
         grants.grant, call.office, call.account, relationship, permission, actor=call.actor
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -297,36 +298,19 @@ async def _rotate(visit: Visit) -> Response:
     return _here(visit, "rotated")
 
 
-async def _judge(visit: Visit, *, allow: bool) -> Response:
-    await visit.office.db.write(
-        relationships.judge,
-        visit.office,
-        visit.account,
-        _slug(visit.request),
-        visit.said("sender"),
-        allow=allow,
-        actor=visit.actor,
-    )
-    return _here(visit, "allowed" if allow else "refused")
-
-
 async def _allow(visit: Visit) -> Response:
-    return await _judge(visit, allow=True)
+    await _write(visit, relationships.judge, visit.said("sender"), allow=True)
+    visit.office.wake()
+    return _here(visit, "allowed")
 
 
 async def _refuse(visit: Visit) -> Response:
-    return await _judge(visit, allow=False)
+    await _write(visit, relationships.judge, visit.said("sender"), allow=False)
+    return _here(visit, "refused")
 
 
 async def _contact(visit: Visit) -> Response:
-    await visit.office.db.write(
-        issue.contact,
-        visit.office,
-        visit.account,
-        _slug(visit.request),
-        visit.said("address"),
-        actor=visit.actor,
-    )
+    await _write(visit, issue.contact, visit.said("address"))
     return _here(visit, "changed")
 
 
@@ -352,12 +336,8 @@ async def _change(visit: Visit) -> Response:
         max_messages=most if most is not None else "",
         note=visit.said("note"),
     )
-    await visit.office.db.write(_store, visit, wish)
+    await _write(visit, relationships.change, wish)
     return _here(visit, "changed")
-
-
-def _store(tx: Transaction, visit: Visit, wish: Change) -> None:
-    relationships.change(tx, visit.office, visit.account, _slug(visit.request), wish, actor=visit.actor)
 
 
 async def _grant(visit: Visit) -> Response:
@@ -367,35 +347,25 @@ async def _grant(visit: Visit) -> Response:
         visit.said("card"),
         mode=GrantMode(visit.said("mode")),
         purpose=visit.said("purpose"),
+        terms=visit.said("terms"),
         until=end_of_day(visit.said("until")),
     )
-    await visit.office.db.write(
-        grants.grant, visit.office, visit.account, _slug(visit.request), permission, actor=visit.actor
-    )
+    await _write(visit, grants.grant, permission)
     return _here(visit, "granted")
 
 
 async def _ungrant(visit: Visit) -> Response:
-    await visit.office.db.write(
-        grants.ungrant,
-        visit.office,
-        visit.account,
-        _slug(visit.request),
-        visit.said("card"),
-        actor=visit.actor,
-    )
+    await _write(visit, grants.ungrant, visit.said("card"))
     return _here(visit, "ungranted")
 
 
 async def _disclosed(visit: Visit) -> Response:
-    await visit.office.db.write(
-        ledger.disclosed,
-        visit.office,
-        visit.account,
-        _slug(visit.request),
-        visit.said("card"),
-        (),
-        via=Via.PAPER if visit.said("via") == "paper" else Via.WEB_FORM,
-        actor=visit.actor,
-    )
+    via = Via.PAPER if visit.said("via") == "paper" else Via.WEB_FORM
+    await _write(visit, ledger.disclosed, visit.said("card"), (), via=via)
     return _here(visit, "written")
+
+
+async def _write(visit: Visit, deed: Callable[..., Any], *given: Any, **named: Any) -> None:
+    """Do something to the relationship of this page, as whoever looks at it."""
+    slug = _slug(visit.request)
+    await visit.office.db.write(deed, visit.office, visit.account, slug, *given, actor=visit.actor, **named)
