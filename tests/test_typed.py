@@ -46,6 +46,12 @@ def test_a_value_typed_by_hand_is_noticed(desk: Desk, text: str, found: list[str
     assert [value.named for value in resolved(desk, text).typed] == found
 
 
+def test_a_value_in_the_subject_counts_but_in_an_answers_subject_it_is_the_vendors(desk: Desk) -> None:
+    subject = "Subject: =?utf-8?q?Deliver_to_Lindenallee_5?=\n"
+    assert [value.named for value in resolved(desk, f"{subject}\nHi\n").typed] == ["shipping.street"]
+    assert resolved(desk, f"{subject}In-Reply-To: <a@lamp-shop.example>\n\nHi\n").typed == ()
+
+
 def test_it_is_written_down_once(desk: Desk) -> None:
     desk.send("I live at Lindenallee 5\n")
     desk.send("As I said: Lindenallee 5\n")

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from sortingoffice.core import directive, fields, render
+from sortingoffice.core import calendar, directive, fields, render
 from sortingoffice.core.cards import Filled
 from sortingoffice.core.directive import EVERYTHING, Ask, Doubt, Escape, Mark, Vocabulary
 from sortingoffice.core.model import Via
@@ -48,7 +48,6 @@ _UNREADABLE = Doubt(
 _NO_TEXT = Doubt("this message has no text to put a card into", "Write a line, and send it again.", "")
 _WRITTEN = ("text/plain", "text/html")
 _SUBJECT = 4000  # characters of a subject that are looked at
-_FOLDED = re.compile(r"\r?\n[ \t]")
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
 _OTHERS_WORDS = frozenset({quoting.Kind.ATTRIBUTION, quoting.Kind.QUOTE, quoting.Kind.FORWARD})
@@ -252,15 +251,9 @@ def _odd(leaf: Entity, vocabulary: Vocabulary) -> bool:
         return False
     text = leaf.text()
     if leaf.content_type == "text/calendar" and text is not None:
-        return _invites_with(text, vocabulary)
+        said = islice(filter(directive.hinted, calendar.said(text)), MAX_HASHES)
+        return any(directive.read(each, vocabulary) for each in said)
     return text is None or directive.hinted(text)
-
-
-def _invites_with(text: str, vocabulary: Vocabulary) -> bool:
-    """Whether an invitation asks for a card, in its description or elsewhere (RFC 5545 §3.1, §3.3.11)."""
-    whole = _FOLDED.sub("", text).replace("\\n", "\n").replace("\\N", "\n")
-    every = islice(filter(directive.hinted, whole.splitlines()), MAX_HASHES)
-    return any(directive.read(each, vocabulary) for line in every for each in (line, line.rpartition(":")[2]))
 
 
 def _guessed(leaf: Entity, vocabulary: Vocabulary) -> bool:
@@ -307,7 +300,11 @@ def parts(root: Entity) -> Iterator[Entity]:
 
 
 def prose(root: Entity) -> Iterator[str]:
-    """The visual lines that the person wrote, part by part: nothing quoted, nothing hidden."""
+    """The visual lines that the person wrote, part by part: nothing quoted, nothing hidden; and the subject,
+    but for an answer's, which is the other one's."""
+    message = root.message
+    if message.value("In-Reply-To") is None and (subject := message.value("Subject")) is not None:
+        yield headers.decode(subject)
     for leaf in parts(root):
         text = leaf.text()
         if text is not None:

@@ -1,4 +1,4 @@
-"""Invitations on their way in: the organizer becomes reachable, the invited alias becomes the mailbox.
+"""Invitations: on their way in the organizer becomes reachable, and the invited alias the mailbox; what they say.
 
 The one exception to "the body is not touched": without it no mail client offers an answer, or
 it sends the answer to the organizer directly.  Lines that name nobody of these stay octet for octet.
@@ -85,3 +85,11 @@ def _folded(line: str) -> str:
         size += octets
     pieces.append(piece)
     return "\r\n ".join(pieces)
+
+
+def said(text: str) -> Iterator[str]:
+    """Each line that a calendar shows, with its property's name and without (RFC 5545 §3.1, §3.3.11)."""
+    whole = _FOLD.sub("", text).replace("\\n", "\n").replace("\\N", "\n")
+    for line in whole.splitlines():
+        yield line
+        yield line.rpartition(":")[2]
