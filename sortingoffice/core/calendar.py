@@ -1,4 +1,4 @@
-"""Invitations: on their way in the organizer becomes reachable, and the invited alias the mailbox; what they say.
+"""Invitations, on their way in: the organizer becomes reachable, the invited alias becomes the mailbox.
 
 The one exception to "the body is not touched": without it no mail client offers an answer, or
 it sends the answer to the organizer directly.  Lines that name nobody of these stay octet for octet.
