@@ -27,7 +27,7 @@ _SAMPLE = 25  # duplicates that are looked up in `trace`
 _TAKEN = re.compile(r"^(\S+ \S+) attempt .*\bdelivery=(\d+) .*\boutcome=taken\b")
 
 _Promise = tuple[str, int, bool]
-_Copy = tuple[int, float | None, float]  # delivery, the first one's arrival before the kill, the kill
+_Copy = tuple[int, float | None, float, str]  # delivery, its arrival before the kill, the kill, its kind
 _ROWS = sa.text(
     "SELECT m.subject, m.relationship_id, m.direction, m.token, d.id, d.state, d.return_domain, d.ended"
     " FROM message m JOIN delivery d ON d.message_id = m.id"
@@ -201,15 +201,13 @@ def _duplicates(
         result.unanswered += by_peer
         for cut in why.cut[: extra - by_peer]:
             kill, where = ordered[bisect.bisect_left(moments, cut / 1e6) - 1]
-            if where == "steady":
-                result.after_steady += 1
-            elif where.startswith("random"):
-                result.after_random += 1
-            else:
-                result.after_point += 1
+            kind = where if where == "steady" else "random" if where.startswith("random") else "point"
+            result.after_steady += kind == "steady"
+            result.after_random += kind == "random"
+            result.after_point += kind == "point"
             before = [at for at in times if 0 <= kill - at < _NEAR]
             result.gaps += [kill - at for at in before[-1:]]
-            copies.append((number, before[-1] if before else None, kill))
+            copies.append((number, before[-1] if before else None, kill, kind))
         if number in by_token and looked_up < _SAMPLE:
             looked_up += 1
             _traced(result, db, number, by_token[number])
@@ -220,20 +218,20 @@ def _duplicates(
 def _phases(result: Result, copies: list[_Copy], log: Path) -> None:
     """The office writes an attempt's line when it knows of its end, and commits it then."""
     knew: defaultdict[int, list[float]] = defaultdict(list)
-    numbers = {number for number, _, _ in copies}
+    numbers = {copy[0] for copy in copies}
     with log.open(errors="replace") as lines:
         for line in lines:
             found = _TAKEN.match(line)
             if found and int(found[2]) in numbers:
                 at = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f")  # noqa: DTZ007
                 knew[int(found[2])].append(at.timestamp())
-    for number, arrived, kill in copies:
+    for number, arrived, kill, kind in copies:
+        phase = "taken, the answer not read"
         if arrived is None:
-            result.phases["sent, and taken after the kill"] += 1
+            phase = "sent, and taken after the kill"
         elif any(arrived - 0.002 <= at <= kill for at in knew[number]):
-            result.phases["the answer known, and not committed"] += 1
-        else:
-            result.phases["taken, the answer not read"] += 1
+            phase = "the answer known, and not committed"
+        result.phases[f"{kind}: {phase}"] += 1
 
 
 def _traced(result: Result, db: Database, number: int, name: str) -> None:

@@ -28,7 +28,7 @@ _COMES_BACK = 20.0
 _QUIET = 30.0  # seconds at most between two batches of kills
 STEADY_RATE = 50.0  # messages a second
 _STEADY = (2.0, 6.0)  # seconds that an office lives before a kill that duplicates are counted by
-_EMPTY = 60.0  # seconds in which what its predecessors left must be delivered
+_EMPTY = 20.0  # seconds for what its predecessors left; on a machine that others need it may take longer
 
 
 @dataclass
