@@ -299,6 +299,7 @@ class Trouble:
 
     async def _in_order(self) -> None:
         await self._begin()
+        await self._accepts()
         await asyncio.sleep(0.5)
         await self._nursery.stop()
         if self._nursery.status:
