@@ -5,8 +5,8 @@ pytest_plugins = [
     "tests.desk",
     "tests.zone",
     "tests.servers",
+    "tests.person",  # before whoever imports it
     "tests.office",
-    "tests.person",
     "tests.web",
     "tests.browser",
 ]

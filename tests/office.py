@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 import smtplib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 import pytest
 
-from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, VENDOR, Stage, opened, until
+from sortingoffice.cli import stage as stages
+from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, VENDOR, Said, Stage, until
 from sortingoffice.mail import headers
 from sortingoffice.mail.message import Message
 from sortingoffice.net.sink import Received, Sink
+from tests.person import said
 
 _numbers = itertools.count(1)
 
@@ -28,6 +31,18 @@ def written(*lines: str, body: str | bytes = "hello\r\n", subject: str = "", dat
         head.append(f"Date: {format_datetime(datetime.now(UTC))}")
     octets = body if isinstance(body, bytes) else body.encode()
     return "\r\n".join([*head, "", ""]).encode() + octets
+
+
+class Near(Stage):
+    """A stage whose commands run in this process: a Python for each takes a second."""
+
+    def run(self, *arguments: str, given: str = "") -> Said:
+        assert not given
+        return said("--config", self.config, *arguments)
+
+
+def opened() -> AbstractContextManager[Stage]:
+    return stages.opened(Near)
 
 
 @dataclass

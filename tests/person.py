@@ -18,6 +18,7 @@ import pytest
 
 from sortingoffice import config
 from sortingoffice.cli import main
+from sortingoffice.cli.stage import Said
 from sortingoffice.core.model import Delivery, DeliveryState, Direction, Event, SpooledMessage
 from sortingoffice.flows import office as offices
 from sortingoffice.flows.office import Office
@@ -27,15 +28,6 @@ from tests.spooled import looked_through
 
 DOMAIN = "sort.example"
 MAILBOX = "anna@home.example"
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command answered."""
-
-    status: int
-    out: str
-    err: str
 
 
 def said(*arguments: object) -> Said:

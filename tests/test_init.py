@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from sortingoffice import config
-from sortingoffice.cli.stage import until
+from sortingoffice.cli.stage import Said, until
 from sortingoffice.core.records import Record, zone_lines
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import read_keys, write_private
 from sortingoffice.mail.keys import SigningKey
 from tests.database import skip_or_fail
-from tests.person import DOMAIN, MAILBOX, Person, Said, said, said_outside
+from tests.person import DOMAIN, MAILBOX, Person, said, said_outside
 
 
 def _init(folder: Path, *more: str) -> Said:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sortingoffice import metrics
-from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, opened, until
-from tests.office import written
+from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, until
+from tests.office import opened, written
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

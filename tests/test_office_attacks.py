@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, VENDOR, opened
+from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, VENDOR
 from sortingoffice.mail import arc, canonical, dkim
 from sortingoffice.mail.message import Message
-from tests.office import Office, Relationship, written
+from tests.office import Office, Relationship, opened, written
 
 EVIL = "evil.example"
 SHARED = "shared.example"  # a provider whose tenants pass each other's SPF

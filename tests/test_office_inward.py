@@ -392,13 +392,14 @@ def test_threads_join_on_both_sides(office: Office) -> None:
 
 
 def test_a_mailbox_that_refuses_gives_the_vendor_a_return_that_says_nothing_about_it(office: Office) -> None:
-    shop = office.fresh()
-    office.stage.zone.set(VENDOR, "TXT", "v=spf1 ip4:127.0.0.1 -all")
+    shop, vendor = office.fresh(), "orders@proved.example"
+    office.stage.publish("proved.example", "127.0.0.2", spf="ip4:127.0.0.1 -all")
     office.stage.home.answers["RCPT"] = [f"550 5.1.1 <{MAILBOX}> unknown at {HOME}"]
-    office.from_vendor(shop.alias, written(f"From: {ORDERS}", f"To: {shop.alias}", subject="inward 15"))
+    raw = written(f"From: {vendor}", f"To: {shop.alias}", subject="inward 15")
+    office.stage.send("proved.example", vendor, shop.alias, raw)
 
     def returned() -> list[bytes]:
-        found = [each for each in tuple(office.stage.vendor.received) if each.recipients == (ORDERS,)]
+        found = [each for each in tuple(office.stage.vendor.received) if each.recipients == (vendor,)]
         return [each.octets for each in found if b"delivery-status" in each.octets]
 
     dsn = until(returned, "the return")[0]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sortingoffice.cli.stage import ORDERS, opened
-from tests.office import Office, written
+from sortingoffice.cli.stage import ORDERS
+from tests.office import Office, opened, written
 
 MOST = 3
 

@@ -10,10 +10,10 @@ from email.parser import BytesParser
 
 import pytest
 
-from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, opened, until
+from sortingoffice.cli.stage import HOME, MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, until
 from sortingoffice.mail import dkim, headers
 from sortingoffice.mail.message import Message
-from tests.office import Office, Relationship, addresses, written
+from tests.office import Office, Relationship, addresses, opened, written
 
 ALLOWED = frozenset(
     "received dkim-signature from to cc subject date message-id mime-version in-reply-to references "

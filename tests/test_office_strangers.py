@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from sortingoffice.cli.stage import MAILBOX, ORDERS, VENDOR, opened, until
+from sortingoffice.cli.stage import MAILBOX, ORDERS, VENDOR, until
 from sortingoffice.core import report as leak_report
 from sortingoffice.flows.strangers import MOST_PROCESSORS
 from sortingoffice.mail import arc, dkim
 from sortingoffice.store import relationships
 from sortingoffice.store import writers as writer_rows
 from sortingoffice.store.database import Database, Transaction
-from tests.office import Office, Relationship, written
+from tests.office import Office, Relationship, opened, written
 
 LIST = "lists.example"
 OTHER = "other.example"

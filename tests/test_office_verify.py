@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, PATIENCE, opened
+from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, PATIENCE
 from sortingoffice.mail.message import Message
-from tests.office import Office, written
+from tests.office import Office, opened, written
 
 
 def test_a_failing_mailbox_that_answers_is_verified_by_its_proof_and_gets_what_was_held() -> None:

@@ -13,9 +13,9 @@ from itertools import product
 
 import pytest
 
-from sortingoffice.cli.stage import MAILBOX, OFFICE, ORDERS, PATIENCE, opened
+from sortingoffice.cli.stage import MAILBOX, OFFICE, ORDERS, PATIENCE
 from sortingoffice.mail import token
-from tests.office import Office, written
+from tests.office import Office, opened, written
 
 VICTIM = "victim.example"
 FORGED = token.return_path(b"a key of somebody else's", 7)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from sortingoffice.cli.stage import ORDERS, VENDOR, free_port, opened, until
+from sortingoffice.cli.stage import ORDERS, VENDOR, free_port, until
 from sortingoffice.core.decide import Scan
 from sortingoffice.core.limits import GREYLIST_SECONDS, Peers
 from sortingoffice.core.model import Envelope, Peer
@@ -26,7 +26,7 @@ from sortingoffice.mail.address import Address
 from sortingoffice.net import scanner
 from sortingoffice.net.conversing import Conversing
 from tests.database import skip_or_fail
-from tests.office import Office, written
+from tests.office import Office, opened, written
 
 _CONFIG = """\
 options {{ pidfile = "{folder}/pid"; filters = "regexp"; tempdir = "{folder}";

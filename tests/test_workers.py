@@ -22,11 +22,11 @@ from pathlib import Path
 
 import pytest
 
-from sortingoffice.cli.stage import MAILBOX, ORDERS, PATIENCE, VENDOR, Stage, opened, until
+from sortingoffice.cli.stage import MAILBOX, ORDERS, PATIENCE, VENDOR, Stage, until
 from sortingoffice.mail.message import Message
 from sortingoffice.net.sink import HANG
 from sortingoffice.store.spool import CUT_SHORT, LEASE
-from tests.office import written
+from tests.office import opened, written
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ class Stage:
 
 
 @contextmanager
-def opened() -> Iterator[Stage]:
+def opened(kind: type[Stage] = Stage) -> Iterator[Stage]:
     """The set, with the office configured but neither set up nor started; it is taken down at the end."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sortingoffice-")))
@@ -215,7 +215,7 @@ def opened() -> Iterator[Stage]:
         home.start_in_thread("127.0.0.3", port)
         stack.callback(vendor.stop)
         stack.callback(home.stop)
-        stage = Stage(folder, zone, vendor, home, port)
+        stage = kind(folder, zone, vendor, home, port)
         stage.publish(VENDOR, "127.0.0.2")
         stage.publish(HOME, "127.0.0.3")
         stage.configure()
