@@ -193,6 +193,21 @@ def test_db_check_of_a_newer_database_says_what_to_do(person: Person) -> None:
         assert "newer version (7777)" in person.refused(*command)
 
 
+@pytest.mark.parametrize("kept", [0, 4096])
+def test_a_damaged_database_is_said_and_what_to_do(person: Person, kept: int) -> None:
+    path = database(person)
+    path.write_bytes(path.read_bytes()[:kept] + b"\x55" * 200_000)
+    for command in (("db", "check"), ("db", "upgrade"), ("list",), ("new", "Shop")):
+        said = person.refused(*command)
+        assert "restore a backup" in said or "restore-backup" in said
+
+
+def test_db_check_makes_no_database(person: Person) -> None:
+    database(person).unlink()
+    assert "sortingoffice init" in person.refused("db", "check")
+    assert not database(person).exists()
+
+
 def test_db_commands_without_an_office_say_what_to_run(person: Person) -> None:
     shutil.rmtree(database(person).parent)
     assert "sortingoffice init" in person.refused("db", "check")

@@ -237,3 +237,27 @@ def test_a_name_of_any_length_is_said_back_on_a_line(person: Person) -> None:
 def test_what_a_qr_code_holds_is_told_to_a_program(person: Person) -> None:
     alias = person.out("new", "Lamp Shop")
     assert person.json("qr", "lamp-shop") == {"alias": alias, "content": f"mailto:{alias}"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["show", "\udcff"], ["--account", "\udcff", "list"], ["trace", "\udcff"], ["new", "caf\udce9"]],
+)
+def test_octets_that_are_no_text_are_refused_in_a_sentence(person: Person, arguments: list[str]) -> None:
+    assert "no text in UTF-8" in person.refused(*arguments)
+
+
+def _ran(person: Person, tail: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = f"{sys.executable} -m sortingoffice --config {person.config} {tail}"
+    env = {**os.environ, **more}
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=env, check=False)
+
+
+def test_output_that_cannot_be_written_is_a_sentence(person: Person) -> None:
+    person.out("new", "\N{GRINNING FACE}")
+    full = _ran(person, "list > /dev/full")
+    assert (full.returncode, full.stderr) == (1, "the output can't be written: No space left on device\n")
+    assert _ran(person, "list >&-").returncode == 0
+    narrow = _ran(person, "list --json", PYTHONIOENCODING="latin-1")
+    assert json.loads(narrow.stdout)[0]["name"] == "\N{GRINNING FACE}"
+    assert "\\U0001f600" in _ran(person, "list", PYTHONIOENCODING="latin-1").stdout

@@ -6,6 +6,7 @@ import click
 
 from sortingoffice.cli.terminal import Terminal, at_the_end
 from sortingoffice.errors import OfficeError
+from sortingoffice.flows.office import look_at
 from sortingoffice.store import backup
 from sortingoffice.store.database import Database
 
@@ -35,6 +36,8 @@ def upgrade(terminal: Terminal) -> None:
 def check(terminal: Terminal) -> None:
     """Say whether the schema is this version's and, of SQLite, whether the file is sound."""
     database = _unchecked(terminal)
+    if database.path is not None:
+        look_at(database.path)
     database.check()
     wrong = backup.problems(database.path) if database.path is not None else ()
     if wrong:
@@ -51,6 +54,8 @@ def _unchecked(terminal: Terminal) -> Database:
     at_the_end(database.close)
     if database.path is not None and not database.path.parent.is_dir():
         raise OfficeError(f"there is no folder {database.path.parent}; run: sortingoffice init")
+    if database.path is not None and database.path.exists():
+        look_at(database.path)
     return database
 
 

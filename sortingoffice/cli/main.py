@@ -11,7 +11,10 @@ person's mistake never shows a traceback.
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
+import io
+import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +22,7 @@ from typing import Any, NamedTuple
 import click
 
 from sortingoffice.cli.terminal import Terminal, say
+from sortingoffice.core.text import quoted
 from sortingoffice.errors import OfficeError
 
 
@@ -107,6 +111,19 @@ class _Front(click.Group):
             formatter.write_dl([(name, COMMANDS[name].line) for name in self.list_commands(ctx)])
 
 
+class _Text(click.types.StringParamType):
+    """Words that can be kept and said back.  A file's name may be any octets: that is `click.Path`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = super().convert(value, param, ctx)
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise OfficeError(f"{quoted(text)} is no text in UTF-8: type it anew")
+        return text
+
+
+_TEXT = _Text()
+
+
 def _keep(name: str) -> Any:
     """A callback that keeps a shared option's value on the one `Terminal`."""
 
@@ -131,6 +148,7 @@ def _shared(*, hidden: bool) -> list[click.Option]:
         ),
         click.Option(
             ["--account"],
+            type=_TEXT,
             metavar="NAME",
             expose_value=False,
             callback=_keep("account_name"),
@@ -148,9 +166,12 @@ def _shared(*, hidden: bool) -> list[click.Option]:
 
 
 def equip(command: click.Command) -> None:
-    """Let the shared options stand after the command, too."""
+    """Let the shared options stand after the command, too, and take nothing for text that is none."""
     taken = {spelling for param in command.params for spelling in param.opts}
     command.params += [each for each in _shared(hidden=True) if each.opts[0] not in taken]
+    for param in command.params:
+        if type(param.type) is click.types.StringParamType:
+            param.type = _TEXT
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             equip(inner)
@@ -167,8 +188,23 @@ def sortingoffice() -> None:
     revoked with one command."""
 
 
+# What writing to standard output fails with; a closed pipe is nobody's mistake, and click's.
+_UNWRITTEN = frozenset({errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG})
+
+
+def _open_ends() -> None:
+    """Something to write to also where an end is closed, and a way to write what its charset lacks."""
+    for name in ("stdout", "stderr"):
+        end = getattr(sys, name)
+        if end is None:
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.open(os.devnull, os.O_WRONLY), "w")))
+        elif isinstance(end, io.TextIOWrapper) and end.errors == "strict":
+            end.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The console script."""
+    _open_ends()
     try:
         status = sortingoffice.main(arguments, prog_name="sortingoffice", standalone_mode=False)
     except click.exceptions.Abort:
@@ -179,5 +215,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except OfficeError as error:
         say(str(error))
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _UNWRITTEN or error.filename is not None:
+            raise
+        say(f"the output can't be written: {error.strerror}")
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)

@@ -86,7 +86,8 @@ class Terminal:
 
     def data(self, value: Any) -> None:
         """Print one value as JSON."""
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_plain))
+        plain = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
+        click.echo(json.dumps(value, ensure_ascii=plain, indent=2, default=_plain))
 
     def sheet(self, value: Mapping[str, Any]) -> None:
         """Print one thing, a line for each of its parts, for a person."""

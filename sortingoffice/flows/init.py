@@ -206,20 +206,20 @@ def _current(db: Database) -> bool:
 
 def _account(office: Office, name: str, *, named: bool, steps: list[Step]) -> Account:
     """The account of that name; where none was named, the one there is."""
-    every = office.db.view(account_rows.every)
+    account, made = office.db.call(_one_account, office, name, named)
+    steps.append(Step(f"account {account.name}", made))
+    return account
+
+
+def _one_account(tx: Transaction, office: Office, name: str, named: bool) -> tuple[Account, bool]:
+    """Whether it was made, too; in one transaction, since two may run `init` at a time."""
+    every = account_rows.every(tx)
     found = next((each for each in every if each.name == name.lower()), None)
     if found is None and not named and len(every) == 1:
         found = every[0]
     if found is not None:
-        steps.append(Step(f"account {found.name}", False))
-        return found
-    made = office.db.call(_add_account, office, name, not every)
-    steps.append(Step(f"account {made.name}", True))
-    return made
-
-
-def _add_account(tx: Transaction, office: Office, name: str, first: bool) -> Account:
-    return accounts.add(tx, office, name, admin=first, actor=_ACTOR)
+        return found, False
+    return accounts.add(tx, office, name, admin=not every, actor=_ACTOR), True
 
 
 def _mailbox(tx: Transaction, office: Office, account: Account, text: str) -> bool:

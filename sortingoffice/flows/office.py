@@ -156,7 +156,7 @@ class _Later:
 def open_database(config: Config) -> Database:
     """The database, its schema checked; `OfficeError` where there is none yet."""
     if config.database.startswith("sqlite:///"):
-        _look_at(Path(config.database[10:]))
+        look_at(Path(config.database[10:]))
     db = Database(config.database)
     try:
         db.check()
@@ -166,8 +166,8 @@ def open_database(config: Config) -> Database:
     return db
 
 
-def _look_at(file: Path) -> None:
-    """SQLite would make the one that isn't there, and stumble late over the one that isn't one."""
+def look_at(file: Path) -> None:
+    """`OfficeError` where it is missing or none: SQLite makes the one, and stumbles late over the other."""
     try:
         with file.open("rb") as opened:
             beginning = opened.read(len(_SQLITE))

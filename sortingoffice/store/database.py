@@ -128,6 +128,7 @@ class Database:
         except Exception as error:
             if engine.unavailable(error):
                 raise OutOfReach(f"the database cannot be written: {engine.reason(error)}") from error
+            engine.tell_damage(error)
             raise
 
     def view(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -135,6 +136,9 @@ class Database:
             return self._look(fn, *args, **kwargs)
         except Unavailable as error:
             raise OutOfReach(f"the database cannot be read: {error}") from error
+        except sa.exc.DBAPIError as error:
+            engine.tell_damage(error)
+            raise
 
     def _look(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         for last in (False, True):

@@ -221,6 +221,14 @@ def unavailable(error: BaseException) -> bool:
     return error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY
 
 
+def tell_damage(error: BaseException) -> None:
+    """Raises OfficeError, with what to do, where SQLite's file itself is damaged."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        remedy = "put a backup back with restore-backup"
+        raise OfficeError(f"the database is damaged ({reason(error)}); {remedy}") from error
+
+
 def reason(error: BaseException) -> str:
     """The driver's own words on one line, without the statement and its values: they hold addresses."""
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig is not None else error
