@@ -159,6 +159,21 @@ def test_a_field_that_was_added_to_a_replayed_message_is_not_covered() -> None:
     assert dkim.covered(Message.parse(raw), failed, "To") == []
 
 
+@pytest.mark.parametrize("name", ["Subject", "Date", "Reply-To", "Content-Type", "Content-Transfer-Encoding"])
+def test_a_second_field_on_top_of_one_that_is_signed_once_is_no_pass(name: str) -> None:
+    """The octets that were signed are all there; a reader would show the other one."""
+    message = f"{name}: first\r\n".encode() + MESSAGE.replace(b"Subject", b"X-Subject").replace(
+        b"Date", b"X-Date"
+    )
+    lower, added = name.lower(), f"{name}: second\r\n".encode()
+    for names, result in ((f"from:{lower}", Result.POLICY), (f"from:{lower}:{lower}", Result.FAIL)):
+        raw = _by_hand(message, f"v=1; a=rsa-sha256; d=shop.example; s=r1; h={names}")
+        assert _verify(raw)[0].result is Result.PASS
+        assert _verify(added + raw)[0].result is result
+    unsigned = _by_hand(message, "v=1; a=rsa-sha256; d=shop.example; s=r1; h=from:to")
+    assert _verify(added + unsigned)[0].result is Result.PASS, "it was open from the start"
+
+
 def test_a_message_without_signatures_has_no_results() -> None:
     assert _verify(MESSAGE) == ()
 

@@ -276,18 +276,24 @@ def test_the_vendor_itself_gains_nothing_by_its_own_proof(office: Office, to: st
 
 
 def loosely_signed(
-    office: Office, mail: bytes, *, at: datetime | None = None, ends: datetime | None = None
+    office: Office,
+    mail: bytes,
+    *,
+    at: datetime | None = None,
+    ends: datetime | None = None,
+    by: str = HOME,
+    names: tuple[str, ...] = ("from", "to", "cc", "subject", "date"),
+    tags: str = "",
 ) -> bytes:
-    """As providers sign: Message-ID and what may be added are left open."""
-    key = office.stage.keys[HOME]
+    """As providers sign: Message-ID and what may be added are left open.  tags: more of them"""
+    key = office.stage.keys[by]
     message = Message.parse(mail)
-    names = ("from", "to", "cc", "subject", "date")
     body = base64.b64encode(canonical.body_hash(message.body, relaxed=True)).decode()
     start = (
         f" v=1; a={key.algorithm}; c=relaxed/relaxed; d={key.domain}; s={key.selector};"
         f" t={int((at or datetime.now(UTC)).timestamp())};"
         + (f" x={int(ends.timestamp())};" if ends else "")
-        + f" h={':'.join(names)}; bh={body}; b="
+        + f"{tags} h={':'.join(names)}; bh={body}; b="
     )
     fields = canonical.chosen(message.fields, [each.encode() for each in names])
     octets = canonical.header_octets(fields, relaxed=True)
@@ -330,6 +336,33 @@ def test_a_recipient_whom_the_signature_does_not_cover_gets_nothing(office: Offi
     assert answer(office, other, raw, MAILBOX) == NEVER, "in the envelope alone"
     assert answer(office, other, f"To: {other}\r\n".encode() + raw, MAILBOX) == NEVER
     assert answer(office, other, f"Resent-To: {other}\r\n".encode() + raw, MAILBOX) == NEVER
+
+
+def test_a_second_subject_on_top_of_signed_mail_breaks_the_proof(office: Office, to: str) -> None:
+    """The signature holds, but a reader would show what the signer never saw."""
+    mail = written(f"From: {MAILBOX}", f"To: {to}", subject="signed")
+    assert answer(office, to, b"Subject: attack\r\n" + loosely_signed(office, mail), MAILBOX) == NEVER
+    shop = office.stage.json("--account", "anna", "new", "Signed Shop", "--site", VENDOR)["alias"]
+    mail = loosely_signed(office, written(f"From: {ORDERS}", f"To: {shop}", subject="signed"), by=VENDOR)
+    code, text = answer(office, shop, b"Subject: attack\r\n" + mail, f"spam@{EVIL}")
+    assert (code, text[:5]) == (550, "5.7.1")
+
+
+OPEN = {
+    "l= leaves the rest of the body open": " l=0;",
+    "i= is somebody else's": f" i=@{EVIL};",
+    "x= lies before t=": " x=1;",
+    "a query method that nobody knows": " q=http;",
+    "a tag stands twice": " s=mail;",
+}
+
+
+@pytest.mark.parametrize("why", OPEN)
+def test_a_signature_that_leaves_something_open_proves_nothing(office: Office, to: str, why: str) -> None:
+    mail = written(f"From: {MAILBOX}", f"To: {to}", subject="attack")
+    assert answer(office, to, loosely_signed(office, mail, tags=OPEN[why]), MAILBOX) == NEVER
+    other = loosely_signed(office, mail, names=("to", "subject", "date"))
+    assert answer(office, to, other, MAILBOX) == NEVER, "From is not signed"
 
 
 def test_one_of_two_signatures_taken_off_makes_no_new_message(office: Office, to: str) -> None:

@@ -41,7 +41,9 @@ _LISTED = ("To", "Cc")
 _MAILTO_FIELDS = ("List-Post", "List-Unsubscribe")
 _ID_FIELDS = ("In-Reply-To", "References")
 _LED = re.compile(
-    rb"(?im)^(?:" + "|".join((*_ANSWERED, *_LISTED, *_MAILTO_FIELDS)).encode("ascii") + rb")[ \t]*:"
+    rb"(?im)^(?:"
+    + "|".join((*_ANSWERED, *_LISTED, *_MAILTO_FIELDS, "Authentication-Results")).encode("ascii")
+    + rb")[ \t]*:"
 )
 _MAILTO = re.compile(rb"(?i)mailto:([^?&<>\s,]{1,400})")
 _IN_DISPLAY = re.compile(r"\s*@\s*")
@@ -155,8 +157,8 @@ def rewrite(message: Message, facts: InwardFacts) -> Message:
 
 
 def _parted(message: Message) -> Message:
-    """Where a line that is no field ends the header block, and what a kinder reader would answer to stands
-    below it, the empty line that tells every reader where the body begins (as Postfix does)."""
+    """Where a line that is no field ends the header block, and what a kinder reader would answer to, or take
+    for our word, stands below it: the empty line that shows where the body begins (as Postfix does)."""
     if message.separator or not message.body:
         return message
     below = message.body[:_STRIDE].partition(b"\r\n\r\n")[0]
