@@ -24,7 +24,8 @@ _EXPORTS = Path(__file__).parent / "exports"
     ("name", "what"),
     [
         ("simplelogin.csv", ["new", "keep", "close", "skip", "skip", "skip"]),
-        ("addy.csv", ["new", "close"]),
+        ("simplelogin.json", ["new", "close"]),
+        ("addy.csv", ["new", "close", "skip"]),
         ("relay.json", ["new", "skip"]),
         ("fastmail.json", ["new", "skip"]),
     ],
@@ -53,7 +54,7 @@ def test_addresses_of_a_hosted_domain_stay_and_others_get_a_fresh_one(person: Pe
     assert len(person.json("list")) == 3
 
 
-@pytest.mark.parametrize("name", ["simplelogin.csv", "addy.csv", "relay.json", "fastmail.json"])
+@pytest.mark.parametrize("name", sorted(each.name for each in _EXPORTS.iterdir()))
 def test_a_second_import_of_the_same_file_does_nothing(person: Person, name: str) -> None:
     person.json("import", _EXPORTS / name, "--yes")
     before = person.json("list")

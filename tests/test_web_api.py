@@ -119,6 +119,26 @@ async def test_a_body_that_is_none_is_refused_with_a_sentence(site: Site, dialec
     assert answer.json()["error"] != answer.json()["message"] != ""
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+async def test_a_form_is_taken_where_it_says_that_it_is_one(site: Site, dialect: str) -> None:
+    client = site.client(site.token(), dialect=dialect)
+    form = {"note": "Used on shop.example", "description": "shop.example", "domain": "sort.example"}
+    made = await client.post(NEW[dialect], data=form)
+    assert made.status_code == 201
+    alias = made.json()["alias"] if dialect == "simplelogin" else made.json()["data"]["email"]
+    assert site.person.json("show", alias)["site"] == "shop.example"
+    mislabelled = {"Content-Type": "application/x-www-form-urlencoded"}
+    body = json.dumps({"note": "{curl -d says so}", "description": "{curl -d says so}"})
+    made = await client.post(NEW[dialect], content=body, headers=mislabelled)
+    assert "{curl -d says so}" in made.text
+    too_many = "&".join(f"a{n}=1" for n in range(101))
+    for wrong in (too_many, "\xff", '{"note": '):
+        answer = await client.post(NEW[dialect], content=wrong.encode("latin-1"), headers=mislabelled)
+        assert answer.status_code in (400, 422), wrong
+    answer = await client.post(NEW["addy"], content="{", headers={"Authorization": f"Bearer {site.token()}"})
+    assert answer.json()["errors"] == {"body": ["body: the request holds no JSON"]}
+
+
 async def test_a_body_that_never_ends_is_cut_off(site: Site) -> None:
     client = site.client(site.token())
     answer = await client.post(NEW["simplelogin"], content=b'{"note": "' + b"x" * (1 << 20) + b'"}')
@@ -208,11 +228,13 @@ async def test_a_browser_may_ask_first(site: Site, method: str) -> None:
     asked = {
         "Origin": "https://vault.example",
         "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "authentication, authorization, content-type, x-requested-with",
+        "Access-Control-Request-Headers": "authentication, content-type, x-requested-with, baggage",
     }
     answer = await site.client().options("/api/v1/aliases", headers=asked)
     assert answer.status_code == 200
     assert method in answer.headers["Access-Control-Allow-Methods"]
+    for name in asked["Access-Control-Request-Headers"].split(", "):
+        assert name in answer.headers["Access-Control-Allow-Headers"].lower()
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 

@@ -65,6 +65,7 @@ _KINDS: tuple[tuple[str, str, str, str, str], ...] = (
     ("relay", "full_address", "description", "generated_for", "enabled"),
     ("fastmail", "email", "description", "forDomain", "state"),
     ("addy", "email", "description", "", "active"),
+    ("simplelogin", "email", "note", "", "enabled"),  # its JSON, of all data or of the list
 )
 
 
@@ -132,7 +133,9 @@ def _old(row: Mapping[str, Any], mark: str, note: str, site: str, on: str) -> Ol
 
     gone = bool(text("deleted_at"))
     plain = " ".join("".join(c if c.isprintable() else " " for c in text(note)).split())
-    return Old(text(mark), plain[:900], text(site), text(on).lower() not in _OFF and not gone)
+    # addy.io's table is a spreadsheet's, where false may be an empty cell
+    off = text(on).lower() in _OFF or (on == "active" and text(on) == "")
+    return Old(text(mark), plain[:900], text(site), not off and not gone)
 
 
 # ---- planning ------------------------------------------------------------------------------------

@@ -52,19 +52,13 @@ from sortingoffice.web.answers import Refused, refusal
 from sortingoffice.web.auth import Desk
 from sortingoffice.web.limits import Buckets
 
-# Any page may ask, with a token that it was given; cookies are never sent and never looked at.
+# Any page may ask, with a token that it was given and whatever headers its tools add; cookies are never
+# sent and never looked at.
 _CORS = Middleware(
     CORSMiddleware,
     allow_origins=["*"],
     allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-    allow_headers=[
-        "Authentication",
-        "Authorization",
-        "Content-Type",
-        "X-Requested-From",
-        "X-Requested-With",
-        "X-Sl-Allowcookies",
-    ],
+    allow_headers=["*"],
     expose_headers=["Retry-After"],
     max_age=86400,
 )

@@ -74,7 +74,7 @@ def _told(handler: Handler) -> Handler:
         except Refused as refused:
             if refused.status != 400:
                 raise
-            raise invalid(refused.sentence.partition(" ")[0], refused.sentence) from None
+            raise invalid(refused.sentence.partition(" ")[0].rstrip(":"), refused.sentence) from None
 
     return answered
 
