@@ -2,70 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from sortingoffice.core.model import Delivery, DeliveryState, Direction
-from sortingoffice.flows import deliver, returned, signing
+from sortingoffice.core.model import DeliveryState, Direction
+from sortingoffice.flows import deliver
 from sortingoffice.mail import arc, dkim, mime, token
 from sortingoffice.mail.asking import Answer, Outcome, Question
 from sortingoffice.mail.asking import run as ask
 from sortingoffice.mail.authentication import Result
 from sortingoffice.mail.message import Message
-from sortingoffice.net.relay import Relay, Timeouts
 from sortingoffice.net.zone import ZoneServer
-from sortingoffice.store import clock, events, spool
+from sortingoffice.store import events, spool
 from sortingoffice.store.database import Database
 from tests import spooled
-from tests.servers import DROP, HANG, Late, Sink
+from tests.delivering import at_sink, delivering, ended
+from tests.servers import DROP, Sink
 from tests.spooled import INWARD, NOW, OUTWARD, Spooled
 from tests.waiting import until
-
-Sinks = Callable[..., Sink]
-QUICK = Timeouts(dial=5, greeting=5, command=5, data=5, block=5, final=5)
 
 
 @pytest.fixture
 def made(sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path) -> Spooled:
     """Everything that leaves goes to the sink, by its exchange."""
     return at_sink(sqlite_db, sink, zone, tmp_path)
-
-
-def at_sink(db: Database, sink: Sink, zone: ZoneServer, folder: Path, **how: object) -> Spooled:
-    for domain in ("home.example", "shop.example", "other.example"):
-        zone.set(domain, "MX", f"10 mx.{domain}")
-        zone.set(f"mx.{domain}", "A", "127.0.0.1")
-    settings = {"port": sink.port, **how}
-    return spooled.make(db, folder, delivery=settings, nameserver=zone.endpoint)
-
-
-@asynccontextmanager
-async def delivering(
-    made: Spooled, *, node: str = "here", drain: float = 3.0
-) -> AsyncIterator[asyncio.Event]:
-    """The loop runs; gives its wake-up."""
-    stop, wake = asyncio.Event(), asyncio.Event()
-    relay = Relay("mx.sort.example", timeouts=QUICK)
-    running = asyncio.create_task(deliver.run(made.office, node, stop, wake, relay=relay, drain=drain))
-    try:
-        yield wake
-    finally:
-        stop.set()
-        await asyncio.wait_for(running, 30)
-
-
-def ended(made: Spooled, *deliveries: Delivery) -> Callable[[], bool]:
-    return lambda: all(made.now(each).state.final for each in deliveries)
-
-
-def tried(made: Spooled, deliveries: list[Delivery]) -> int:
-    """How many attempts have come to an end."""
-    return sum(made.now(each).attempts for each in deliveries)
 
 
 # ---- what leaves ----------------------------------------------------------------------------------
@@ -299,139 +262,6 @@ async def test_the_smarthost_gets_everything(
     assert {message.username for message in sink.received} == {"office"}
 
 
-# ---- many at once ----------------------------------------------------------------------------------
-
-
-async def test_connections_are_reused_and_bounded_per_destination(
-    sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path
-) -> None:
-    made = at_sink(sqlite_db, sink, zone, tmp_path, concurrency_per_destination=3)
-    sink.answers["."] = Late(0.02, "250 2.0.0 taken")
-    deliveries = [made.put() for _ in range(30)]
-    async with delivering(made):
-        await until(ended(made, *deliveries))
-    assert sink.most_open <= 3
-    assert sink.sessions <= 6
-    assert len(sink.received) == 30
-
-
-async def test_a_destination_that_hangs_delays_nobody_else(
-    sqlite_db: Database, sinks: Sinks, sink: Sink, zone: ZoneServer, tmp_path: Path
-) -> None:
-    made = at_sink(sqlite_db, sink, zone, tmp_path)
-    # The same port at another address: whoever calls hangs.
-    slow = sinks(host="127.0.0.2", port=sink.port, answers={"CONNECT": HANG})
-    zone.set("slow.example", "MX", "10 mx.slow.example")
-    zone.set("mx.slow.example", "A", "127.0.0.2")
-    hanging = [made.put(recipient=f"x{n}@slow.example") for n in range(300)]
-    async with delivering(made, drain=0.1) as wake:
-        await until(lambda: slow.sessions > 0)
-        late = made.put()
-        wake.set()
-        await until(ended(made, late))
-        assert not tried(made, hanging)
-
-
-async def test_many_that_hang_leave_room_for_one_that_does_not(
-    sqlite_db: Database, sinks: Sinks, sink: Sink, zone: ZoneServer, tmp_path: Path
-) -> None:
-    made = at_sink(sqlite_db, sink, zone, tmp_path)
-    slow = sinks(host="127.0.0.2", port=sink.port, answers={"CONNECT": HANG})
-    zone.set("mx.slow.example", "A", "127.0.0.2")
-    hanging = []
-    for n in range(40):
-        zone.set(f"slow{n}.example", "MX", "10 mx.slow.example")
-        hanging += [made.put(recipient=f"x@slow{n}.example") for _ in range(4)]
-    async with delivering(made, drain=0.1) as wake:
-        await until(lambda: slow.open_sessions >= 100)
-        late = made.put()
-        wake.set()
-        await until(ended(made, late))
-        assert not tried(made, hanging)
-
-
-async def test_a_host_that_is_down_is_not_tried_for_each_message(
-    sqlite_db: Database, sinks: Sinks, sink: Sink, zone: ZoneServer, tmp_path: Path
-) -> None:
-    made = at_sink(sqlite_db, sink, zone, tmp_path)
-    zone.set("down.example", "MX", "10 mx.down.example")
-    zone.set("mx.down.example", "A", "127.0.0.2")  # nobody listens
-    deliveries = [made.put(recipient=f"x{n}@down.example") for n in range(50)]
-    async with delivering(made):
-        await until(lambda: tried(made, deliveries) >= 3)
-        await asyncio.sleep(0.5)
-        assert tried(made, deliveries) <= 6
-        sinks(host="127.0.0.2", port=sink.port)  # and when it is back, a probe finds it
-        await until(lambda: sum(made.now(each).state.final for each in deliveries) >= 40)
-
-
-async def test_a_clock_that_jumps_sends_nothing_twice(made: Spooled, sink: Sink) -> None:
-    sink.answers["."] = Late(0.5, "250 2.0.0 taken")
-    delivery = made.put()
-    async with delivering(made) as wake:
-        await until(lambda: any("DATA" in line for line in sink.commands))
-        made.clock.pass_(hours=2)  # the lease seems to have run out
-        wake.set()
-        await until(ended(made, delivery))
-    assert len(sink.received) == 1
-
-
-async def test_a_clock_that_is_set_back_delays_no_retry(made: Spooled, sink: Sink) -> None:
-    made.clock.pass_(days=3)  # by mistake
-    sink.answers["RCPT"] = ["451 4.2.0 later"]
-    delivery = made.put()
-    async with delivering(made) as wake:
-        await until(lambda: made.now(delivery).attempts == 1 and not made.now(delivery).lease_node)
-        made.clock.now = NOW
-        wake.set()
-        await until(ended(made, delivery))
-    assert made.now(delivery).state is DeliveryState.DELIVERED
-
-
-async def test_what_a_clock_that_was_ahead_put_off_is_due_when_the_office_starts(
-    made: Spooled, sink: Sink
-) -> None:
-    made.clock.pass_(days=3)
-    leased = made.put()
-    assert made.db.call(spool.claim, made.clock.now, "there", 1)
-    put_off = made.put(due=made.clock.now + timedelta(hours=1))
-    made.clock.now = NOW
-    rightly = made.put(due=NOW + timedelta(hours=1))
-    assert [made.db.call(clock.went_back, NOW) for _ in range(2)] == [2, 0]
-    assert made.now(leased).due == made.now(leased).lease_until == NOW + timedelta(seconds=30)
-    made.db.call(spool.give_back, "there")
-    async with delivering(made):
-        await until(ended(made, put_off))
-    assert made.now(rightly).due == NOW + timedelta(hours=1)
-
-
-async def test_a_clock_that_is_set_ahead_takes_no_lease_from_another_process(
-    made: Spooled, sink: Sink
-) -> None:
-    sink.answers["."] = Late(0.8, "250 2.0.0 taken")
-    delivery = made.put()
-    async with delivering(made, node="here") as wake, delivering(made, node="there") as other:
-        await until(lambda: any("DATA" in line for line in sink.commands))
-        made.clock.pass_(hours=2)
-        other.set()  # who holds nothing sees it first
-        await asyncio.sleep(0.2)
-        wake.set()
-        await until(ended(made, delivery))
-    assert len(sink.received) == 1
-    assert len(made.db.view(spool.attempts, delivery.id)) == 1
-
-
-async def test_nothing_is_given_up_for_a_clock_that_leapt_ahead(made: Spooled, sink: Sink) -> None:
-    sink.answers["RCPT"] = "451 4.2.0 later"
-    delivery = made.put()
-    async with delivering(made) as wake:
-        await until(lambda: made.now(delivery).attempts == 1 and not made.now(delivery).lease_node)
-        made.clock.pass_(days=6)
-        wake.set()
-        await until(lambda: made.now(delivery).attempts == 2)
-    assert made.now(delivery).state is DeliveryState.QUEUED
-
-
 async def test_a_large_message_is_loaded_when_it_leaves(
     made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,127 +286,6 @@ async def test_mail_for_a_mailbox_that_is_not_there_waits(made: Spooled) -> None
         await until(lambda: made.now(delivery).attempts == 1)
     assert made.now(delivery).state is DeliveryState.QUEUED
     assert made.now(delivery).last_reply.startswith("451 4.2.1")
-
-
-async def test_a_loop_that_is_cancelled_leaves_nothing_running(made: Spooled, sink: Sink) -> None:
-    sink.answers["MAIL"] = HANG
-    made.put()
-    before = asyncio.all_tasks()
-    running = asyncio.create_task(deliver.run(made.office, "here", asyncio.Event()))
-    await until(lambda: any("MAIL" in line for line in sink.commands))
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert asyncio.all_tasks() == before
-    await until(lambda: sink.open_sessions == 0)
-
-
-async def test_the_lease_is_renewed_while_an_attempt_lives(
-    made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deliver, "_HEARTBEAT", 0.1)
-    sink.answers["."] = Late(0.8, "250 2.0.0 slow")
-    delivery = made.put()
-    async with delivering(made):
-        await until(lambda: made.now(delivery).lease_node == "here")
-        first = made.now(delivery).lease_until
-        made.clock.pass_(seconds=25)
-        await until(lambda: made.now(delivery).lease_until != first)
-        made.clock.pass_(seconds=25)  # without the heartbeat it would have run out
-        assert made.db.call(spool.claim, made.clock.now, "there", 10) == ()
-        await until(ended(made, delivery))
-    assert len(sink.received) == 1
-
-
-async def test_an_attempt_whose_delivery_is_dropped_is_stopped(
-    made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deliver, "_HEARTBEAT", 0.1)
-    sink.answers["RCPT"] = Late(2, "250 2.1.5 ok")
-    delivery = made.put()
-    async with delivering(made):
-        await until(lambda: sink.open_sessions == 1)
-        made.db.call(spool.drop, delivery.id, "revoked", NOW)
-        await until(lambda: sink.open_sessions == 0)
-    assert sink.received == []
-    assert made.now(delivery).state is DeliveryState.DROPPED
-
-
-async def test_stopping_finishes_what_is_in_flight_and_gives_the_rest_back(
-    sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path
-) -> None:
-    made = at_sink(sqlite_db, sink, zone, tmp_path, concurrency_per_destination=1)
-    sink.answers["."] = Late(0.3, "250 2.0.0 taken")
-    first, second = made.put(), made.put()
-    async with delivering(made):
-        await until(lambda: "here" in (made.now(first).lease_node, made.now(second).lease_node))
-    states = sorted([made.now(first).state, made.now(second).state])
-    assert states == [DeliveryState.DELIVERED, DeliveryState.QUEUED]
-    assert {made.now(first).lease_node, made.now(second).lease_node} == {""}
-
-
-async def test_what_hangs_when_we_stop_is_given_back(made: Spooled, sink: Sink) -> None:
-    sink.answers["MAIL"] = HANG
-    delivery = made.put()
-    async with delivering(made, drain=0.2):
-        await until(lambda: any("EHLO" in line for line in sink.commands))
-    assert (made.now(delivery).state, made.now(delivery).lease_node) == (DeliveryState.QUEUED, "")
-
-
-async def test_what_was_sent_when_we_stop_is_named_as_unknown(made: Spooled, sink: Sink) -> None:
-    sink.answers["."] = HANG
-    delivery = made.put()
-    async with delivering(made, drain=0.2):
-        await until(lambda: len(sink.received) == 1)
-    now = made.now(delivery)
-    assert (now.state, now.reason, now.attempts, now.lease_node) == (
-        DeliveryState.QUEUED,
-        "reply lost",
-        1,
-        "",
-    )
-    assert "we had to stop after the message was sent" in made.db.view(spool.attempts, delivery.id)[0].reply
-
-
-async def test_a_starting_node_takes_back_its_own_leases(made: Spooled) -> None:
-    delivery = made.put()
-    made.db.call(spool.claim, NOW, "here", 10)  # and then the process died
-    async with delivering(made):
-        await until(ended(made, delivery))
-    assert made.now(delivery).state is DeliveryState.DELIVERED
-
-
-async def test_mail_that_another_process_queued_is_seen_within_a_second_or_so(made: Spooled) -> None:
-    async with delivering(made):
-        await asyncio.sleep(0.1)
-        delivery = made.put()
-        await until(ended(made, delivery))
-
-
-async def test_a_bug_of_ours_keeps_the_mail(made: Spooled, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> bytes:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(signing, "outgoing", broken)
-    delivery = made.put()
-    async with delivering(made):
-        await until(lambda: made.now(delivery).attempts == 1)
-    assert made.now(delivery).state is DeliveryState.QUEUED
-    assert made.now(delivery).last_reply == "451 4.3.0 internal error of the office"
-
-
-async def test_an_outcome_is_kept_even_where_telling_of_it_fails(
-    made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(returned, "failed", broken)
-    sink.answers["RCPT"] = "550 5.1.1 no"
-    delivery = made.put()
-    async with delivering(made):
-        await until(ended(made, delivery))
-    assert made.now(delivery).state is DeliveryState.RETURNED
 
 
 async def test_an_end_is_an_event_with_its_rule(made: Spooled, sink: Sink) -> None:

@@ -18,9 +18,9 @@ from sortingoffice.store import spool
 from sortingoffice.store.database import Database, Transaction
 from sortingoffice.store.handover import Claimed, Lease
 from tests import spooled
+from tests.delivering import at_sink, delivering
 from tests.servers import Sink
 from tests.spooled import NOW, Spooled
-from tests.test_deliver import at_sink, delivering
 from tests.waiting import until
 
 UNTIL = NOW + timedelta(seconds=30)

@@ -1,0 +1,138 @@
+"""What goes wrong between us and a next hop is temporary, or unknown, and never an exception."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from sortingoffice.core.delivery import Outcome
+from sortingoffice.net.relay import Relay, Timeouts
+from tests.relaying import Sinks, far_end, greet, host, parcel
+from tests.servers import DROP, HANG, Late, Sink
+
+BEFORE = {
+    "refused at the greeting": {"CONNECT": "554 5.7.1 no"},
+    "dropped at the greeting": {"CONNECT": DROP},
+    "hangs at the greeting": {"CONNECT": HANG},
+    "hangs at EHLO": {"EHLO": HANG},
+    "hangs at MAIL": {"MAIL": HANG},
+    "hangs at RCPT": {"RCPT": HANG},
+    "drops at DATA": {"DATA": DROP},
+    "hangs at DATA": {"DATA": HANG},
+    "greylisted": {"RCPT": "451 4.7.1 later"},
+    "421 at MAIL": {"MAIL": "421 4.3.2 too busy"},
+    "temporary at the dot": {".": "452 4.3.1 full"},
+    "garbage": {"MAIL": "hello there"},
+    "a greeting that is none": {"CONNECT": "nonsense"},
+    "data refused by 250": {"DATA": "250 yes?"},
+    "354 for a recipient": {"RCPT": "354 yes?"},
+    "354 at the dot": {".": "354 more"},
+    "codes that are none": {"RCPT": "999 x"},
+}
+
+
+@pytest.mark.parametrize("answers", BEFORE.values(), ids=BEFORE.keys())
+@pytest.mark.parametrize("piped", [True, False], ids=["piped", "one by one"])
+async def test_what_goes_wrong_on_the_way_is_temporary(
+    sinks: Sinks, relay: Relay, answers: dict[str, str], piped: bool
+) -> None:
+    sink = sinks(answers=answers, extensions=("PIPELINING",) if piped else ())
+    tried = await relay.attempt([host(sink)], parcel())
+    assert tried.reply.temporary, tried
+    assert tried.outcome is Outcome.LATER
+
+
+@pytest.mark.parametrize("answer", [DROP, HANG], ids=["dropped", "hangs"])
+async def test_lost_after_the_dot_is_unknown_not_failed(sinks: Sinks, relay: Relay, answer: str) -> None:
+    sink = sinks(answers={".": answer})
+    other = sinks()
+    tried = await relay.attempt([host(sink), host(other)], parcel())
+    assert tried.outcome is Outcome.UNKNOWN
+    assert tried.reply.temporary
+    assert other.sessions == 0  # a second host would make a second copy at once
+    assert len(sink.received) == 1
+
+
+async def test_the_reply_to_the_dot_has_a_time_of_its_own(sinks: Sinks) -> None:
+    relay = Relay("mx.sort.example", timeouts=Timeouts(1, 1, 1, 1, 1, final=5))
+    sink = sinks(answers={".": Late(1.5, "250 2.0.0 slow but sure")})
+    tried = await relay.attempt([host(sink)], parcel())
+    await relay.close()
+    assert str(tried.reply) == "250 2.0.0 slow but sure"
+
+
+async def test_a_refusal_in_the_middle_of_the_message_is_heard(relay: Relay) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        for answer in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+            await reader.readline()
+            writer.write(answer)
+        await reader.readline()
+        writer.write(b"552 5.3.4 too much\r\n")
+        while await reader.read(65536):
+            pass
+
+    async with far_end(serve) as there:
+        tried = await relay.attempt([there], parcel(b"A: b\r\n\r\n" + b"x" * 78 * 100_000))
+    assert str(tried.reply) == "552 5.3.4 too much"
+
+
+async def test_a_peer_that_reads_nothing_is_given_up_before_the_dot(relay: Relay) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        for answer in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+            await reader.readline()
+            writer.write(answer)
+        await asyncio.sleep(3)
+
+    async with far_end(serve) as there:
+        tried = await relay.attempt([there], parcel(b"A: b\r\n\r\n" + b"x" * 20_000_000 + b"\r\n"))
+    assert tried.outcome is Outcome.LATER
+    assert tried.unreachable
+
+
+async def test_a_reply_without_an_end_is_cut_off(relay: Relay) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        await reader.readline()
+        while not writer.transport.is_closing():
+            writer.write(b"250-more\r\n" * 1000)
+            await writer.drain()
+
+    async with far_end(serve) as there:
+        tried = await relay.attempt([there], parcel())
+    assert tried.reply.temporary
+    assert "end" in tried.reply.text
+
+
+async def test_a_large_message_leaves_the_loop_to_others(sink: Sink, relay: Relay) -> None:
+    longest, last = 0.0, 0.0
+
+    async def watch() -> None:
+        nonlocal longest, last
+        last = time.thread_time()  # what this loop did, whatever else the machine did
+        while True:
+            await asyncio.sleep(0.001)
+            longest, last = max(longest, time.thread_time() - last), time.thread_time()
+
+    watching = asyncio.create_task(watch())
+    large = b"A: b\r\n\r\n" + (b"y" * 76 + b"\r\n") * 330_000
+    assert (await relay.attempt([host(sink)], parcel(large))).reply.accepted
+    watching.cancel()
+    assert longest < 0.4  # one write of all of it: 0.85 s and more
+    assert sink.received[0].octets == large
+
+
+async def test_a_cancelled_attempt_leaves_no_connection_behind(sinks: Sinks, relay: Relay) -> None:
+    sink = sinks(answers={"RCPT": [HANG]})
+    attempt = asyncio.create_task(relay.attempt([host(sink)], parcel()))
+    await asyncio.sleep(0.2)
+    attempt.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await attempt
+    await asyncio.sleep(0.2)
+    assert sink.open_sessions == 0
+    assert (await relay.attempt([host(sink)], parcel())).reply.accepted
+    assert sink.sessions == 2

@@ -1,0 +1,155 @@
+"""TLS and AUTH on the way out: the policy ladder, and what is never said in the clear."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import pytest
+
+from sortingoffice.core.delivery import Tried
+from sortingoffice.net import tls
+from sortingoffice.net.relay import Login, Relay
+from sortingoffice.net.route import Host
+from tests.relaying import QUICK, Sinks, far_end, greet, host, parcel
+from tests.servers import DROP, Certificate
+
+
+def trusting(certificate: Certificate) -> tls.Contexts:
+    return tls.Contexts(str(certificate.certificate))
+
+
+async def test_tls_is_used_where_it_is_offered_and_not_verified(
+    sinks: Sinks, relay: Relay, certificate: Certificate
+) -> None:
+    sink = sinks(tls=certificate.server())
+    tried = await relay.attempt([host(sink, name="another.example")], parcel())
+    assert tried.tls.startswith("TLSv1.3")
+    assert sink.received[0].tls == tried.tls
+
+
+@pytest.mark.parametrize(
+    "answer", ["454 4.7.0 not now", "220 go", DROP], ids=["refused", "broken", "dropped"]
+)
+async def test_opportunistic_tls_that_fails_falls_back_to_plain_text(
+    sinks: Sinks, relay: Relay, answer: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer, "STARTTLS")
+        if (await reader.readline()).startswith(b"STARTTLS"):
+            if answer != DROP:
+                writer.write(answer.encode() + b"\r\nthis is no TLS\r\n")
+                await asyncio.sleep(0.05)
+            return
+        writer.write(b"250 ok\r\n")
+        for reply in (b"250 ok\r\n", b"354 go\r\n"):
+            await reader.readline()
+            writer.write(reply)
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(b"250 taken\r\n")
+        await reader.readline()
+
+    async with far_end(serve) as there:
+        tried = await relay.attempt([there], parcel())
+    assert tried.reply.accepted
+    assert tried.tls == ""
+
+
+async def test_required_tls_never_sends_without_a_good_certificate(
+    sinks: Sinks, certificate: Certificate
+) -> None:
+    relay = Relay("mx.sort.example", timeouts=QUICK, contexts=trusting(certificate))
+    stranger = Relay("mx.sort.example", timeouts=QUICK)
+    secure, plain = sinks(tls=certificate.server()), sinks()
+    required = tls.Policy.REQUIRED
+    good = await relay.attempt([host(secure)], parcel(), policy=required)
+    wrong_name = await relay.attempt([host(secure, name="evil.example")], parcel(), policy=required)
+    unknown = await stranger.attempt([host(secure)], parcel(), policy=required)
+    without = await relay.attempt([host(plain)], parcel(), policy=required)
+    await relay.close()
+    await stranger.close()
+    assert good.reply.accepted
+    assert all(tried.reply.temporary for tried in (wrong_name, unknown, without))
+    assert (len(secure.received), len(plain.received)) == (1, 0)
+
+
+async def test_policies_do_not_share_connections(sinks: Sinks, certificate: Certificate) -> None:
+    relay = Relay("mx.sort.example", timeouts=QUICK, contexts=trusting(certificate))
+    sink = sinks(tls=certificate.server())
+    await relay.attempt([host(sink)], parcel(), policy=tls.Policy.OPPORTUNISTIC)
+    await relay.attempt([host(sink)], parcel(), policy=tls.Policy.REQUIRED)
+    await relay.close()
+    assert sink.sessions == 2
+
+
+async def test_the_smarthost_is_given_name_and_password(
+    sinks: Sinks, relay: Relay, certificate: Certificate
+) -> None:
+    sink = sinks(tls=certificate.server(), users={"office": "secret"})
+    login = Login("office", "secret")
+    assert (await relay.attempt([host(sink)], parcel(), login=login)).reply.accepted
+    assert sink.received[0].username == "office"
+
+
+async def test_a_wrong_password_is_the_offices_fault_and_temporary(sinks: Sinks, relay: Relay) -> None:
+    sink = sinks(users={"office": "secret"})
+    tried = await relay.attempt([host(sink)], parcel(), login=Login("office", "wrong"))
+    assert tried.reply.temporary
+    assert "535" in tried.reply.text
+    assert "wrong" not in tried.reply.text
+
+
+async def test_the_password_is_not_sent_in_the_clear(sinks: Sinks, relay: Relay) -> None:
+    sink = sinks(users={"office": "secret"}, host="127.0.0.2")
+    abroad = Host("smart.example", "127.0.0.2", sink.port)
+    # 127.0.0.2 is as local as 127.0.0.1; what is asked is the rule, so it is put where it applies.
+    assert abroad.local
+    tried = await relay.attempt(
+        [_Abroad(abroad.name, abroad.address, abroad.port)], parcel(), login=Login("o", "s")
+    )
+    assert tried.reply.temporary
+    assert not any("AUTH" in line for line in sink.commands)
+
+
+class _Abroad(Host):
+    local = False
+
+
+async def test_tls_from_the_first_octet_is_spoken_on_port_465(
+    sinks: Sinks, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink = sinks(tls=certificate.server(), implicit_tls=True)
+    monkeypatch.setattr(tls, "SUBMISSIONS", sink.port)  # we may not bind 465 here
+    relay = Relay("mx.sort.example", timeouts=QUICK, contexts=trusting(certificate))
+    tried = await relay.attempt([host(sink)], parcel(), policy=tls.Policy.REQUIRED)
+    await relay.close()
+    assert tried.reply.accepted
+    assert sink.received[0].tls.startswith("TLSv1.3")
+
+
+async def test_nothing_injected_before_tls_is_believed(relay: Relay, certificate: Certificate) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer, "STARTTLS")
+        if not (await reader.readline()).startswith(b"STARTTLS"):
+            return
+        writer.write(b"220 go\r\n250-evil\r\n250 SIZE 1\r\n")
+        await writer.start_tls(certificate.server())
+        await reader.readline()
+        writer.write(b"250 x\r\n")
+        for reply in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+            await reader.readline()
+            writer.write(reply)
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(b"250 taken\r\n")
+        await reader.readline()
+
+    async with far_end(serve) as there:
+        tried: Tried = await relay.attempt([there], parcel())
+
+    assert tried.reply.code != 552
+
+
+def test_the_two_contexts_are_what_their_names_say() -> None:
+    both = tls.Contexts()
+    assert (both.verified.verify_mode, both.verified.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert both.unverified.verify_mode == ssl.CERT_NONE
