@@ -5,11 +5,8 @@ pytest_plugins = [
     "tests.desk",
     "tests.zone",
     "tests.servers",
-<<<<<<< ours
     "tests.person",  # before whoever imports it
-=======
     "tests.relaying",
->>>>>>> theirs
     "tests.office",
     "tests.web",
     "tests.browser",
