@@ -10,7 +10,7 @@ import smtplib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -146,7 +146,9 @@ def test_two_from_fields_are_refused(office: Office, to: str) -> None:
     assert code == 550
 
 
-@pytest.mark.parametrize("name", [f"mx.{OFFICE}", f"MX.{OFFICE.upper()}", f"mx.{OFFICE} 1", f'"mx.{OFFICE}"'])
+@pytest.mark.parametrize(
+    "name", [f"mx.{OFFICE}", f"MX.{OFFICE.upper()}", f"mx.{OFFICE} 1", f'"mx.{OFFICE}"', f"(a)mx.{OFFICE}."]
+)
 def test_results_that_the_sender_wrote_prove_nothing(office: Office, to: str, name: str) -> None:
     told = f"Authentication-Results: {name}; dkim=pass header.d={HOME}; dmarc=pass header.from={HOME}"
     mail = written(told, f"From: {MAILBOX}", f"To: {to}", subject="attack")
@@ -160,6 +162,18 @@ def test_a_chain_of_forwarders_proves_nothing(office: Office, to: str) -> None:
         mail, office.stage.keys[EVIL], f"x; dmarc=pass header.from={HOME}; arc=none", datetime.now(UTC)
     )
     assert answer(office, to, b"".join(each.raw for each in fields) + mail, f"list@{EVIL}") == NEVER
+
+
+def test_a_key_that_cannot_be_looked_up_now_is_no_verdict(office: Office, to: str) -> None:
+    """It may be a proof: the person's provider tries again (RFC 6376 §6.1.2)."""
+    office.stage.zone.set(f"slow._domainkey.{HOME}", "TXT", "SERVFAIL")
+    key = replace(office.stage.keys[HOME], selector="slow")
+    mail = written(f"From: {MAILBOX}", f"To: {to}", subject="attack")
+    raw = b"".join(each.raw for each in dkim.sign(mail, key, datetime.now(UTC))) + mail
+    code, text = answer(office, to, raw, MAILBOX, HOME)
+    assert (code, text[:5]) == (451, "4.7.0")
+    told = f"Authentication-Results: mx.{OFFICE}; dkim=pass header.d={HOME}"
+    assert answer(office, to, told.encode() + b"\r\n" + raw, MAILBOX)[0] == 451
 
 
 def test_a_changed_body_or_subject_breaks_the_proof(office: Office, to: str) -> None:

@@ -160,7 +160,9 @@ def test_folding_adds_folds_between_words_and_nothing_else(words: list[str]) -> 
         "mx.sort.example", '"mx.sort.example"; none', '"mx.sort.\\example" 1; none',
         "(hi) mx.sort.example (x) 1; none",
         "(a (b) \\) c)\r\n mx.sort.example; none", "\r\n\tmx.sort.example;\r\n\tdkim=pass",
-        "mx.sort.example(x); none",
+        "mx.sort.example(x); none", "=?utf-8?q?mx=2Esort=2Eexample?=; none",
+        "=?us-ascii?b?bXguc29ydC5leGFtcGxl?= 1; none",
+        "=?utf-8?q?mx=2Esort?=\r\n =?utf-8?q?=2Eexample;_dkim?= =pass",
     ],
 )  # fmt: skip
 def test_results_that_claim_to_be_ours_are_removed(value: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Protocol
 
+from sortingoffice.mail import headers
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Field, Message, field
 
@@ -165,7 +166,12 @@ def without_forged(message: Message, authserv_id: str) -> Message:
 
 
 def _claimed(value: bytes) -> str:
-    """The authserv-id of a field's value, lower case; "" where none can be read."""
+    """The authserv-id of a field's value, lower case; "" where none can be read.
+
+    Encoded words have no place in it, but readers decode a field before they look what it says.
+    """
+    if b"=?" in value:
+        value = headers.decode(value).encode()
     at = _after_blanks(value, 0)
     quoted = _QUOTED.match(value, at)
     found = quoted or _ATOM.match(value, at)
