@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from sortingoffice.flows import deliver
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store.database import Database
 from tests.delivering import Sinks, at_sink, delivering, ended, tried
@@ -26,8 +29,14 @@ async def test_connections_are_reused_and_bounded_per_destination(
 
 
 async def test_a_destination_that_hangs_delays_nobody_else(
-    sqlite_db: Database, sinks: Sinks, sink: Sink, zone: ZoneServer, tmp_path: Path
+    sqlite_db: Database,
+    sinks: Sinks,
+    sink: Sink,
+    zone: ZoneServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(deliver, "_POLL", 1000.0)  # who is told begins, and doesn't wait for its next look
     made = at_sink(sqlite_db, sink, zone, tmp_path)
     # The same port at another address: whoever calls hangs.
     slow = sinks(host="127.0.0.2", port=sink.port, answers={"CONNECT": HANG})
@@ -43,8 +52,14 @@ async def test_a_destination_that_hangs_delays_nobody_else(
 
 
 async def test_many_that_hang_leave_room_for_one_that_does_not(
-    sqlite_db: Database, sinks: Sinks, sink: Sink, zone: ZoneServer, tmp_path: Path
+    sqlite_db: Database,
+    sinks: Sinks,
+    sink: Sink,
+    zone: ZoneServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(deliver, "_POLL", 1000.0)
     made = at_sink(sqlite_db, sink, zone, tmp_path)
     slow = sinks(host="127.0.0.2", port=sink.port, answers={"CONNECT": HANG})
     zone.set("mx.slow.example", "A", "127.0.0.2")

@@ -6,13 +6,15 @@ import os
 import smtplib
 import sqlite3
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, VENDOR, Stage, opened, until
+from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, PATIENCE, VENDOR, Stage, opened, until
 from sortingoffice.net.zone import SERVFAIL
 from tests.chaos.run import small_temporary_disk
 from tests.database import Cluster, skip_or_fail
@@ -51,6 +53,17 @@ def _code(stage: Stage, alias: str, subject: str) -> int:
     except smtplib.SMTPResponseException as refused:
         return refused.smtp_code
     return 250
+
+
+def _asked(stage: Stage, path: str) -> int:
+    """The status of a page."""
+    endpoint = stage.log.split("listening for http on ")[1].split()[0]
+    try:
+        with urllib.request.urlopen(f"http://{endpoint}/{path}", timeout=PATIENCE) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code
 
 
 def _subjects(stage: Stage) -> list[str]:
@@ -108,17 +121,22 @@ def test_a_database_that_is_gone_is_a_451_and_is_found_again_without_a_restart(
 ) -> None:
     with opened() as stage:
         stage.configure(top=f'database = "{postgresql.url(postgresql.new())}"')
+        stage.config.write_text(stage.config.read_text().replace('listen = ""', 'listen = "127.0.0.1:0"'))
         stage.init()
         alias = stage.command("new", "Shop")
         stage.start()
+        assert _asked(stage, "readyz") == 200
         stage.home.answers["RCPT"] = ["451 4.2.0 later"]
         assert _code(stage, alias, "waiting") == 250
         postgresql.stop()
         try:
             assert _code(stage, alias, "gone") == 451
+            assert _asked(stage, "readyz") == 503
+            assert _asked(stage, "healthz") == 200  # it lives: a restart would mend nothing
         finally:
             postgresql.start()
         _goes_on(stage, alias, "gone")
+        assert _asked(stage, "readyz") == 200
         until(lambda: "waiting" in _subjects(stage), "what was promised before")
         assert _subjects(stage).count("waiting") == 1
 
