@@ -204,6 +204,7 @@ def test_a_vcard_becomes_cards_and_what_is_left_out_is_said(desk: Desk) -> None:
     assert "X-JUNK" in said
     assert "contact.work-phone" in said, "a national number"
     assert "contact.email: your mailbox is never given" in said
+    assert said.count("contact.work-phone: ") == 1
     again = desk.db.view(exchange.export, desk.office, desk.account, "home", "vcard4")
     assert "ADR;TYPE=home:;;Lange Straße 1\\, Hof;Berlin;;10115;DE".encode() in again
 

@@ -60,7 +60,8 @@ def import_vcard(
                 tx, office, account, [assignment], type=kind, provenance="import", actor=actor
             )
         except OfficeError as error:
-            left_out.append(f"{each.card}.{each.key}: {error}")
+            label = f"{each.card}.{each.key}: "
+            left_out.append(label + str(error).removeprefix(label))
     if not rows_set:
         raise OfficeError("nothing of this vCard could be stored: " + "; ".join(left_out[:5]))
     return rows_set, left_out
