@@ -53,6 +53,20 @@ async def test_octet_by_octet_is_the_same_dialogue() -> None:
     assert flows.messages[0][1] == b"hi\r\n.\r\n"
 
 
+async def test_a_recipient_that_is_named_again_is_asked_about_again() -> None:
+    class Revoked(Flows):
+        async def rcpt(self, peer: Peer, sender: Address | None, recipient: Address) -> Reply:
+            reply = await super().rcpt(peer, sender, recipient)
+            return reply if len(self.asked) == 1 else Reply(550, "5.1.1", "no such address here")
+
+    async with running(Revoked()) as edge, client(edge.smtp[0].port) as peer:
+        await peer.reply()
+        for command in ("HELO c", "MAIL FROM:<a@b.example>", "RCPT TO:<x@sort.example>"):
+            assert (await peer.say(command)).startswith("250")
+        assert (await peer.say("RCPT TO:<x@sort.example>")).startswith("550 5.1.1")
+        assert (await peer.say("DATA")).startswith("5"), "nobody is left"
+
+
 # ---- clients that leave --------------------------------------------------------------------------
 
 

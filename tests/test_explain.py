@@ -224,3 +224,10 @@ def test_the_document_names_the_rules_in_their_order() -> None:
     table = text.partition("| rule | says no where |")[2].partition("\n\n")[0]
     assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == list(cards.STEPS)
     assert "`leak_guard`" in text
+
+
+def test_a_null_sender_is_explained_as_a_stranger_whom_nothing_proves(anna: Person) -> None:
+    alias = anna.json("show", "lamp-shop")["alias"]
+    assert anna.json("explain", "--from", "<>", "--to", alias)["rule"] == "stranger_flagged"
+    anna.out("set", "lamp-shop", "--strangers", "hold")
+    assert anna.json("explain", "--from", "<>", "--to", alias)["rule"] == "stranger_held"

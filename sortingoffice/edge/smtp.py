@@ -183,9 +183,10 @@ class Smtp(Session):
             self.fault(replies.UNKNOWN_PARAMETER)
         elif not argument.isascii() and not transaction.utf8:
             self.fault(replies.NEEDS_SMTPUTF8)
-        elif path.address in transaction.recipients:
-            self.say(transaction.recipients[path.address])
-        elif len(transaction.recipients) >= self.door.limits.recipients:
+        elif (
+            len(transaction.recipients) >= self.door.limits.recipients
+            and path.address not in transaction.recipients
+        ):
             self.say(replies.TOO_MANY_RECIPIENTS)  # RFC 5321 §4.5.3.1.10
         else:
             if transaction.recipients:
@@ -194,6 +195,8 @@ class Smtp(Session):
             reply = await self.door.hooks.rcpt(self.peer, transaction.sender, path.address)
             if reply.accepted:
                 transaction.recipients[path.address] = reply
+            else:  # named before, and revoked since
+                transaction.recipients.pop(path.address, None)
             self.say(reply)
 
     # ---- DATA --------------------------------------------------------------------------------------

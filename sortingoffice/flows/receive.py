@@ -415,6 +415,9 @@ def _note(tx: Transaction, arrival: Arrival, judged: _Judged, decision: Decision
 # ---- explain -----------------------------------------------------------------------------------------
 
 
+_NOBODY = "mailer-daemon@null.invalid"  # a null sender's mail has an author, too, whom nothing proves
+
+
 async def explain(office: Office, sender: Address | None, recipient: Address, ip: str = "") -> Decision:
     """What would become of a mail from `sender` to `recipient`, by the rules that run on real mail.
 
@@ -424,7 +427,7 @@ async def explain(office: Office, sender: Address | None, recipient: Address, ip
     decision, found = await office.db.read(_judge_recipient, office, peer, recipient)
     if decision.verdict is not Verdict.ACCEPT or found.target is not Target.ALIAS:
         return decision
-    raw = f"From: <{sender or ''}>\r\n\r\n".encode()
+    raw = f"From: <{sender or _NOBODY}>\r\n\r\n".encode()
     message = Message.parse(raw)
     auth = await _authenticated(office, peer, sender, raw, message) if ip else proved(sender)
     envelope = Envelope(sender, (recipient,))
