@@ -157,6 +157,7 @@ async def accepted(office: Office, arrival: Arrival) -> Decision:
         try:
             return await office.db.write(accept, office, arrival)
         except Elsewhere as wanted:
+            wanted.with_traceback(None)  # else what it went through would hold the message, in a circle
             await office.aside(partial(wanted.work, office.apart) if wanted.apart else wanted.work)
     return Decision(Verdict.DEFER, "facts_kept_changing", _NOT_NOW)
 
