@@ -19,6 +19,9 @@ from tests.web import Site, arrives
 AT = "/api/office"
 
 
+VCARD = "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Anna Adler\r\nN:Adler;Anna;;;\r\nX-ODD:1\r\nEND:VCARD\r\n"
+
+
 async def ok(client: httpx.AsyncClient, method: str, path: str, body: Any = None, status: int = 200) -> Any:
     answer = await client.request(method, AT + path, json=body)
     assert answer.status_code == status, answer.text
@@ -92,6 +95,39 @@ async def test_files_are_downloads_that_run_nothing(site: Site, client: httpx.As
     assert made["alias"] in (await client.get(AT + "/export/addresses.csv")).text
     packed = zipfile.ZipFile(io.BytesIO((await client.get(AT + "/leaks/lamp-shop/report.zip")).content))
     assert packed.testzip() is None
+
+
+async def test_papers_are_given_and_taken(site: Site, client: httpx.AsyncClient) -> None:
+    await ok(client, "POST", "/relationships", {"name": "Lamp Shop", "site": "lampshop.example"}, 201)
+    taken = await ok(
+        client,
+        "POST",
+        "/vcards",
+        {"text": VCARD},
+    )
+    assert taken["taken"]
+    assert taken["left_out"]
+    card = taken["taken"][0]["card"]
+    for form, begin in (
+        ("card.vcf", "VERSION:3.0"),
+        ("card4.vcf", "VERSION:4.0"),
+        ("card.json", '"version"'),
+    ):
+        answer = await client.get(f"{AT}/cards/{card}/{form}")
+        assert answer.status_code == 200, form
+        assert begin in answer.text
+        assert "Adler" in answer.text
+    site.person.out("disclosed", "lamp-shop", card, "--via", "paper")
+    receipt = await client.get(f"{AT}/relationships/lamp-shop/receipt.json")
+    assert "Adler" not in receipt.text
+    assert receipt.json()["consent_record"]["disclosures"]
+    assert "Adler" in (await client.get(f"{AT}/relationships/lamp-shop/receipt.json?values=true")).text
+    site.person.out("card", "set", f"{card}.{taken['taken'][0]['field']}=Another")
+    packed = zipfile.ZipFile(io.BytesIO((await client.get(f"{AT}/cards/{card}/letters.zip")).content))
+    assert packed.namelist() == ["letters/lamp-shop.html"]
+    assert await ok(client, "POST", f"/cards/{card}/notify/again") == []
+    assert (await client.get(f"{AT}/relationships/nobody/receipt.json")).status_code == 404
+    assert (await client.get(f"{AT}/cards/nothing/card.vcf")).status_code == 404
 
 
 async def test_strangers_leaks_and_slips_are_told(site: Site, client: httpx.AsyncClient) -> None:

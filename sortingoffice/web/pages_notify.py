@@ -14,7 +14,9 @@ from urllib.parse import quote
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from sortingoffice.core.model import Account
 from sortingoffice.flows import notified, notify, receipts, relationships
+from sortingoffice.flows.office import Office
 from sortingoffice.store.database import Transaction
 from sortingoffice.web.auth import Desk
 from sortingoffice.web.visit import Visit, download, go, page
@@ -74,14 +76,16 @@ async def _again(visit: Visit) -> Response:
 async def _letters(visit: Visit) -> Response:
     """Letters to print, for those who can't be told by mail."""
     return download(
-        await visit.office.db.read(letters, visit, _card(visit)), "letters.zip", "application/zip"
+        await visit.office.db.read(letters, visit.office, visit.account, _card(visit)),
+        "letters.zip",
+        "application/zip",
     )
 
 
-def letters(tx: Transaction, visit: Visit, name: str) -> bytes:
+def letters(tx: Transaction, office: Office, account: Account, name: str) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as made:
-        for slug, text in notified.papers(tx, visit.office, visit.account, name, "all"):
+        for slug, text in notified.papers(tx, office, account, name, "all"):
             made.writestr(zipfile.ZipInfo(f"letters/{slug}.html"), text, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
