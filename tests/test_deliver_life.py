@@ -112,6 +112,23 @@ async def test_a_starting_node_takes_back_its_own_leases(made: Spooled) -> None:
     assert made.now(delivery).state is DeliveryState.DELIVERED
 
 
+async def test_what_a_dead_node_held_goes_out_when_its_lease_has_run_out_and_says_why_it_may_come_twice(
+    made: Spooled, sink: Sink
+) -> None:
+    delivery = made.put()
+    made.db.call(spool.claim, NOW, "there", 10)  # and then the node died
+    async with delivering(made) as wake:
+        made.clock.pass_(seconds=29)
+        wake.set()
+        await asyncio.sleep(0.1)
+        assert sink.received == []
+        made.clock.pass_(seconds=2)
+        wake.set()
+        await until(ended(made, delivery))
+    replies = [attempt.reply for attempt in made.db.view(spool.attempts, delivery.id)]
+    assert replies == [spool.CUT_SHORT, "250 2.0.0 taken"]
+
+
 async def test_mail_that_another_process_queued_is_seen_within_a_second_or_so(made: Spooled) -> None:
     async with delivering(made):
         await asyncio.sleep(0.1)

@@ -10,6 +10,7 @@ import pytest
 from sortingoffice.flows import deliver
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store.database import Database
+from tests import spooled
 from tests.delivering import Sinks, at_sink, delivering, ended, tried
 from tests.servers import HANG, Late, Sink
 from tests.waiting import until
@@ -26,6 +27,18 @@ async def test_connections_are_reused_and_bounded_per_destination(
     assert sink.most_open <= 3
     assert sink.sessions <= 6
     assert len(sink.received) == 30
+
+
+async def test_a_smarthost_that_is_down_is_one_destination_whoever_the_mail_is_for(
+    sqlite_db: Database, sink: Sink, tmp_path: Path
+) -> None:
+    nobody = {"smarthost": f"127.0.0.2:{sink.port}"}
+    made = spooled.make(sqlite_db, tmp_path, delivery=nobody)
+    deliveries = [made.put(recipient=f"x@d{n}.example") for n in range(30)]
+    async with delivering(made):
+        await until(lambda: tried(made, deliveries) >= 3)
+        await asyncio.sleep(0.3)
+        assert tried(made, deliveries) <= 6
 
 
 async def test_a_destination_that_hangs_delays_nobody_else(
