@@ -27,7 +27,7 @@ from sortingoffice.core.wallet import Value
 from sortingoffice.mail import mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message
-from tests import attacks, leaks, ordinary
+from tests import attacks, leaks, ordinary, outsiders
 from tests.leaks import MAILBOX, REVERSE, SECOND
 from tests.test_quoting import HTML, TEXT
 
@@ -89,6 +89,31 @@ def leaked(raw: bytes, planted: str) -> str:
 def test_no_disguise_of_a_hostile_reader_passes(place: str, disguise: str) -> None:
     address = (attacks.DISGUISES | attacks.UNICODE)[disguise](MAILBOX)
     assert not leaked(MORE_PLACES[place](address, "utf-8", "8bit"), address)
+
+
+@pytest.mark.parametrize("disguise", outsiders.DISGUISES)
+def test_no_disguise_of_an_outsider_passes(disguise: str) -> None:
+    _, found = gated(MORE_PLACES["prose"](outsiders.DISGUISES[disguise](MAILBOX), "utf-8", "8bit"))
+    assert found
+
+
+@pytest.mark.parametrize("disguise", outsiders.MARKUP)
+def test_no_markup_of_an_outsider_passes(disguise: str) -> None:
+    _, found = gated(MORE_PLACES["HTML prose"](outsiders.MARKUP[disguise](MAILBOX), "utf-8", "8bit"))
+    assert found
+
+
+@pytest.mark.parametrize("place", outsiders.PLACES)
+def test_no_place_of_an_outsider_passes(place: str) -> None:
+    _, found = gated(outsiders.PLACES[place](MAILBOX))
+    assert found
+
+
+@pytest.mark.parametrize(
+    "written", ["a.private at gmail", "aprivate (at) googlemail", "A.Private at Gmail, or by phone"]
+)
+def test_a_provider_needs_no_ending(written: str) -> None:
+    assert gated(MORE_PLACES["prose"](written, "utf-8", "8bit"))[1]
 
 
 @pytest.mark.parametrize("disguise", attacks.MARKUP)
@@ -467,3 +492,43 @@ def test_ordinary_replies_pass_untouched_whatever_the_mailbox_is_called() -> Non
             held += [(mailbox, name, each.where, each.around) for each in found]
     assert len(replies) > 80
     assert held == []
+
+
+BORN = card("me", "born", FieldType.DATE, "1980-03-04")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "4.3.1980",
+        "4.3.80",
+        "04.03.80",
+        "04.03.1980",
+        "3/4/1980",
+        "03/04/80",
+        "4/3/1980",
+        "1980.3.4",
+        "1980-03-04",
+        "19800304",
+        "4 - 3 - 1980",
+        "4 March 1980",
+        "March 4th, 1980",
+        "the 4th of March, 1980",
+        "Mar 4 1980",
+        "4. März 1980",
+        "4 de marzo de 1980",
+        "4 maart 1980",
+        "4 марта 1980",
+        "1980年3月4日",
+    ],
+)
+def test_a_day_is_found_as_people_write_it(written: str) -> None:
+    assert gated(MORE_PLACES["prose"](f"I was born on {written}, so", "utf-8", "8bit"), (BORN,))[1]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["431980", "4380", "4 380 EUR", "1.4.3.80", "14.3.80", "4.3.801", "34 March 1980"],
+)
+def test_a_number_like_a_day_is_none(written: str) -> None:
+    assert not gated(MORE_PLACES["prose"](f"It is {written}, so", "utf-8", "8bit"), (BORN,))[1]

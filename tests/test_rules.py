@@ -16,7 +16,7 @@ import pytest
 from sortingoffice.core import cleansed, guard, outward, reports, turned, ways
 from sortingoffice.mail import embedded, inside, layers
 from sortingoffice.mail.message import Message
-from tests import attacks, leaks
+from tests import attacks, leaks, outsiders
 from tests.leaks import HEAD, HELLO, MAILBOX, REVERSE, mixed, part, text_part
 from tests.test_guard import FACTS, gated, judged
 
@@ -24,17 +24,17 @@ HOME = MAILBOX.partition("@")[2]
 
 
 def prose(disguise: str) -> bytes:
-    written = leaks.DISGUISES | leaks.UNICODE | attacks.DISGUISES | attacks.UNICODE
+    written = leaks.DISGUISES | leaks.UNICODE | attacks.DISGUISES | attacks.UNICODE | outsiders.DISGUISES
     return leaks.TEXT_PLACES["prose"](written[disguise](MAILBOX), "utf-8", "8bit")
 
 
 def markup(disguise: str) -> bytes:
-    text = (leaks.MARKUP | attacks.MARKUP)[disguise](MAILBOX)
+    text = (leaks.MARKUP | attacks.MARKUP | outsiders.MARKUP)[disguise](MAILBOX)
     return leaks.HTML_PLACES["HTML prose"](text, "utf-8", "8bit")
 
 
 def place(name: str) -> bytes:
-    return (leaks.BINARY_PLACES | attacks.PLACES)[name](MAILBOX)
+    return (leaks.BINARY_PLACES | attacks.PLACES | outsiders.PLACES)[name](MAILBOX)
 
 
 def headed(head: bytes) -> bytes:
@@ -57,7 +57,9 @@ TOLD: dict[str, bytes] = {
     "percent": prose("percent all"),
     "quoted-printable": prose("quoted-printable"),
     "escapes": prose("JSON escapes"),
-    "other escapes": markup("a style's escapes"),
+    "other escapes": prose("RTF's Unicode"),
+    "LDAP's escapes": prose("LDAP, before a letter"),
+    "overrides": prose("partly from right to left"),
     "encoded words": prose("encoded words in pieces"),
     "ISO-2022": place("escapes of ISO-2022 in a charset we don't know"),
     "IMAP's UTF-7": prose("IMAP's UTF-7"),
@@ -71,12 +73,18 @@ TOLD: dict[str, bytes] = {
     "uuencode": place("uuencoded"),
     "yEnc": prose("yEnc"),
     "ASCII85": prose("ascii85"),
+    "Cloudflare": markup("veiled by Cloudflare"),
     "zip": place("a zip"),
+    "deflated": place("what OpenPGP has packed"),
+    "iWork": place("a Pages document"),
     "compressed RTF": _back_reference(),
     "zlib and gzip": place("gzip"),
     "bzip2": place("bzip2"),
     "xz and LZMA": place("xz"),
     **{said: headed(head) for head, said in inside._HEADED},
+    "self-extracting archives": place("a 7z archive that unpacks itself"),
+    "members of archives": place("a Zstandard file in a tar archive"),
+    "encrypted files": place("an age file"),
     "S/MIME": place("S/MIME, encrypted"),
     "Office": place("an encrypted document"),
     "PDF": place("an encrypted PDF"),
@@ -86,6 +94,10 @@ TOLD: dict[str, bytes] = {
     "blanks as plus": prose("plus for blank"),
     "return paths and links": prose("VERP"),
     "in words": prose("in words"),
+    "in asides": prose("asides in a language that nobody knows"),
+    "decoys": prose("a decoy in the local part"),
+    "at a provider": leaks.TEXT_PLACES["prose"]("a.private at gmail", "utf-8", "8bit"),
+    "ROT13": prose("ROT13"),
     "names of fields": place("a field's name"),
     "between the parts": place("the preamble"),
     "what can't be read": place("EBCDIC"),

@@ -12,8 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 
+from sortingoffice.core import days
 from sortingoffice.core.likeness import Likeness
 from sortingoffice.mail import toplevel
 
@@ -39,6 +41,7 @@ class Secret:
     label  what it is called in a mail to the person: "your address anna@home.example", "card.iban"
     forms  other spellings of the same: a phone number without its country, a date the other way round
     like   what a sealed value is known by; None of all others
+    day    where it is one: people write it in many ways (`core.days`)
     """
 
     kind: Kind
@@ -46,6 +49,7 @@ class Secret:
     label: str
     forms: tuple[str, ...] = ()
     like: Likeness | None = None
+    day: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ class Needle:
     labels: tuple[str, ...] = ()  # the words of an address
     domains: tuple[str, ...] = ()  # of an address, in every form
     digests: tuple[str, ...] = ()  # of an address: MD5, SHA-1, SHA-256
+    provider: tuple[str, ...] = ()  # of an address: how people call the provider whose it is
+    day: date | None = None  # found only with something between its numbers
 
     def spans(self, skeleton: str) -> Iterator[tuple[int, int]]:
         if self.pattern is not None:
@@ -120,6 +126,8 @@ def standing(text: str, skeleton: str, positions: list[int], needle: Needle, *, 
         if needle.secret.kind is Kind.NAME:
             if not _pieced(text[start:end], needle.secret.text) and _word(text, start, end):
                 yield Hit(needle.secret, start, end)
+            continue
+        if needle.day is not None and not days.parted(text[start:end], needle.day):
             continue
         if not whole or stands_alone(text, start, end):
             yield Hit(needle.secret, start, end)

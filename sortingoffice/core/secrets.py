@@ -21,6 +21,7 @@ from datetime import date
 import idna
 import phonenumbers
 
+from sortingoffice.core import days
 from sortingoffice.core.likeness import Gallery
 from sortingoffice.core.model import FieldType
 from sortingoffice.core.names import Mark, PrivateName
@@ -30,7 +31,7 @@ from sortingoffice.core.needle import Needle, standing, stands_alone
 from sortingoffice.core.needle import Secret as Secret
 from sortingoffice.core.needle import around as around
 from sortingoffice.core.wallet import Value
-from sortingoffice.core.ways import otherwise
+from sortingoffice.core.ways import PROVIDERS, otherwise
 from sortingoffice.mail import folding
 from sortingoffice.mail.folding import Folding
 
@@ -44,23 +45,6 @@ _LEAST_LOCAL = 3  # shorter local parts are looked for in binary data only as wh
 _LEAST_WITHIN = 10  # shorter names and values are looked for there only as whole words, too
 _ONE = ("gmail.com googlemail.com", "icloud.com me.com mac.com", "proton.me protonmail.com pm.me")
 _SAME_DOMAINS = {each: tuple(group.split()) for group in _ONE for each in group.split()}
-_MONTHS = tuple(
-    tuple(names.split())
-    for names in (
-        "January Jan Januar janvier enero gennaio",
-        "February Feb Februar février febrero febbraio",
-        "March Mar März mars marzo",
-        "April Apr avril abril aprile",
-        "May Mai mayo maggio",
-        "June Jun Juni juin junio giugno",
-        "July Jul Juli juillet julio luglio",
-        "August Aug août agosto",
-        "September Sep Sept septembre septiembre settembre",
-        "October Oct Oktober Okt octobre octubre ottobre",
-        "November Nov novembre noviembre",
-        "December Dec Dezember Dez décembre diciembre dicembre",
-    )
-)
 WINDOW = 1 << 19  # characters that are searched at once
 _OVERLAP = 1 << 12  # more than an address takes, spaced out and in markup
 
@@ -180,7 +164,10 @@ def card_value(value: Value, table: Folding | None = None) -> Secret | None:
     if value.text is None or value.own:
         return None
     found = spelled(value.type, value.text, table)
-    return Secret(Kind.VALUE, value.text, value.named, found[1:]) if found else None
+    if not found:
+        return None
+    day = _day(value.text) if value.type is FieldType.DATE else None
+    return Secret(Kind.VALUE, value.text, value.named, found[1:], day=day)
 
 
 def spelled(kind: FieldType, text: str, table: Folding | None = None) -> tuple[str, ...]:
@@ -200,19 +187,16 @@ def _other_forms(kind: FieldType, text: str) -> tuple[str, ...]:
         national = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
         code, rest = number.country_code, phonenumbers.national_significant_number(number)
         return (national, f"00{code}{rest}", f"{code}0{rest}")
-    if kind is FieldType.DATE:
-        try:
-            day = date.fromisoformat(text)
-        except ValueError:
-            return ()
-        return (f"{day:%d.%m.%Y}", f"{day:%m/%d/%Y}", *(f"{word} {day.year}" for word in _days(day)))
+    if kind is FieldType.DATE and (day := _day(text)) is not None:
+        return (f"{day:%d.%m.%Y}", f"{day:%m/%d/%Y}", *days.spoken(day))
     return ()
 
 
-def _days(day: date) -> Iterator[str]:
-    for name in _MONTHS[day.month - 1]:
-        yield f"{day.day} {name}"
-        yield f"{name} {day.day}"
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 # ---- needles -------------------------------------------------------------------------------------
@@ -231,7 +215,7 @@ def _address(secret: Secret, table: Folding) -> Needle:
     folded = sorted({folding.skeleton(each, table) for each in domains})
     either = "|".join(re.escape(each) for each in folded)
     letters = folding.skeleton(base, table)
-    pattern = re.compile(rf"{re.escape(letters)}(?:\+[^@]{{0,64}})?@(?:{either})")
+    pattern = re.compile(rf"{re.escape(letters)}(?:\+[^@]{{0,64}})?@{{1,3}}(?:{either})")
     backwards = folding.skeleton(secret.text, table)[::-1]
     labels = tuple(folding.skeleton(label, table) for label in re.split(r"[^\w]|_", f"{base}@{domain}"))
     least = len(letters) >= _LEAST_LOCAL
@@ -239,7 +223,8 @@ def _address(secret: Secret, table: Folding) -> Needle:
     digests = tuple(
         hashlib.new(name, octets, usedforsecurity=False).hexdigest() for name in ("md5", "sha1", "sha256")
     )
-    return Needle(secret, letters, least, pattern, backwards, labels, tuple(folded), digests)
+    called = tuple({each.partition(".")[0] for each in domains} & PROVIDERS)
+    return Needle(secret, letters, least, pattern, backwards, labels, tuple(folded), digests, called)
 
 
 def _spellings(secret: Secret, table: Folding) -> Iterator[Needle]:
@@ -255,3 +240,7 @@ def _spellings(secret: Secret, table: Folding) -> Iterator[Needle]:
             seen.add(letters)
             # Binary data holds every short word and number somewhere.
             yield Needle(secret, letters, len(letters) >= _LEAST_WITHIN and not letters.isdigit())
+    if secret.day is not None:
+        for letters in sorted(days.numbers(secret.day) - seen):
+            yield Needle(secret, letters, False, day=secret.day)
+        yield Needle(secret, f"{secret.day.year:04}", False, days.words(secret.day, table))

@@ -9,6 +9,7 @@ Sources: VERP and SRS as mailing lists and forwarders write them; RFC 5321 §4.1
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,19 +21,33 @@ from sortingoffice.mail.folding import Folding
 # How people write "@" and "." for readers; signs around them fall out of the skeleton.
 _ALONE, _END = r"(?<![^\W_])", r"(?![^\W_])"
 _AT = re.compile(
-    rf"{_ALONE}(?:at|ät|et|arroba|klammeraffe|affenschwanz|chiocciola|arobase|arobas|apenstaartje|snabel-?a|"
-    rf"kukac|zavináč|małpa|malpa|собака|miukumauku|παπάκι|kringelen){_END}"
-    r"|[\[({<]\s?[aä]\s?[\])}>]|[\u24d0\u249c]|アットマーク|小老鼠|艾特|골뱅이",
+    rf"{_ALONE}(?:at[ -]?(?:sign|symbol)|at|ät|ätt|et|arroba|arrova|klammeraffe|affenschwanz|chiocciola|"
+    rf"arobase|arobas|chez|apenstaartje|snabel-?a|krøllalfa|kukac|zavináč|małpa|malpa|собака|собачка|сабака|эт|"
+    rf"равлик|кльомба|мајмун(?:че)?|miukumauku|παπάκι|kringelen|arond|coadă de maimuță|manki|afna|eta|hjá|"
+    rf"kuyruklu a|a bildua|ĉe|a còng|ag|שטרודל|آت|ات|أت|ऐट|एट|แอท|แอ็ด|圈a|在|あっと|アット|앳|에트){_END}"
+    r"|[\[({<]\s?[aä]\s?[\])}>]|[\u24d0\u249c\U0001f170]|アットマーク|小老鼠|艾特|골뱅이",
     re.IGNORECASE,
 )
 _DOT = re.compile(
-    rf"{_ALONE}(?:dot|punkt|point|punto|ponto|punt|точка|kropka|nokta|tečka|bodka|pont|piste|prik|punktum|"
-    rf"τελεία|tačka){_END}|ドット|点|점",
+    rf"{_ALONE}(?:dot|period|full[ -]stop|punkt|point|punto|ponto|punt|puntu|punct|точка|крапка|кропка|тачка|"
+    rf"дот|kropka|nokta|tečka|točka|bodka|pont|piste|prik|punktum|punktur|punkto|punkts|taškas|pika|titik|chấm|ponc|"
+    rf"τελεία|tačka|נקודה|نقطة|نقطه|دوت|डॉट|จุด|どっと|닷|點){_END}|ドット|点|점",
+    re.IGNORECASE,
+)
+# Whatever the language, nobody writes the words of an address with asides between them all.
+_ASIDES = re.compile(r"[\[({<]\s?[^\s\[\](){}<>@]{1,16}(?:\s[^\s\[\](){}<>@]{1,16})?\s?[\])}>]")
+_DECOY = re.compile(
+    r"[._-]?(?:no[._-]?spam|anti[._-]?spam|spam[._-]?free|(?:remove|delete)[._-]?(?:this|me|spam)?)[._-]?",
     re.IGNORECASE,
 )
 _CAPITALS = re.compile(r"(?<=[a-z0-9])(?:AT|DOT)(?=[a-z0-9])")
 _BETWEEN = re.compile(r"[^\w\s@]{1,3}|_")  # what stands for "@" in return paths and links
-_TURNED = re.compile(r"[=!]")
+_TURNED = re.compile(r"[=!]|/[@~]")
+# "anna at gmail": of these domains nobody says the end.
+PROVIDERS = frozenset(
+    "gmail googlemail outlook hotmail live msn yahoo ymail icloud proton protonmail gmx aol posteo fastmail "
+    "yandex zoho tutanota hey orange freenet wanadoo libero laposte seznam".split()
+)
 _HOST = re.compile(r"[\w.\u3002\uff0e\u00ad\u200b-]+")
 
 
@@ -72,6 +87,51 @@ def _spoken(needle: Needle, text: str, _skeleton: str, exact: bool) -> Iterator[
     if exact and (_AT.search(text) or _DOT.search(text) or _CAPITALS.search(text)):
         spoken = _CAPITALS.sub(lambda match: "@" if match[0] == "AT" else ".", text)
         yield from _shown(needle, _DOT.sub(".", _AT.sub("@", spoken)), exact=True)
+
+
+def _aside(needle: Needle, text: str, _skeleton: str, exact: bool) -> Iterator[Hit]:
+    """ "anna (in any language) home (a dot) example": the first aside in a word is the "@"."""
+    if exact and _ASIDES.search(text):
+        words = rf"\s*{_ASIDES.pattern}\s*"
+        first, *rest = (re.escape(each) for each in needle.labels)
+        anywhere = rf"(?:{words}|\s?[.@-]\s?)"
+        pattern = re.compile(rf"{_ALONE}{anywhere.join((first, *rest))}{_END}", re.IGNORECASE)
+        found = next((each for each in pattern.finditer(text) if _ASIDES.search(each[0])), None)
+        if found is not None and begins(text, found.start()):
+            yield Hit(needle.secret, 0, 0, around(text, *found.span()))
+
+
+def _decoyed(needle: Needle, text: str, _skeleton: str, exact: bool) -> Iterator[Hit]:
+    """ "annaNOSPAM@home.example": what a reader is meant to take away."""
+    if exact and _DECOY.search(text):
+        for instead in ("", "."):
+            yield from _shown(needle, _DECOY.sub(instead, text), exact=True)
+
+
+def _at_provider(needle: Needle, text: str, skeleton: str, exact: bool) -> Iterator[Hit]:
+    """ "a.private at gmail"."""
+    if not exact or needle.first not in skeleton:
+        return
+    ours = {domain for domain in needle.provider if domain in skeleton}
+    if ours and _AT.search(text):
+        spoken = _AT.sub("@", text)
+        whole, positions = folding.mapped(spoken, Folding())
+        for domain in ours:
+            at = -1
+            while (at := whole.find(f"{needle.first}@{domain}", at + 1)) >= 0:
+                start, end = positions[at], positions[at + len(needle.first) + len(domain)] + 1
+                if begins(spoken, start) and not letter(spoken[end : end + 1]):
+                    yield Hit(needle.secret, 0, 0, around(spoken, start, end))
+                    return
+
+
+def _rotated(needle: Needle, text: str, skeleton: str, _exact: bool) -> Iterator[Hit]:
+    """ROT13, as archives of mailing lists write addresses."""
+    turned = codecs.encode(needle.backwards[::-1], "rot13")
+    if turned in skeleton:
+        found, positions = folding.mapped(text, Folding())
+        at = found.index(turned)
+        yield Hit(needle.secret, 0, 0, around(text, positions[at], positions[at + len(turned) - 1] + 1))
 
 
 def _shown(needle: Needle, text: str, *, exact: bool) -> Iterator[Hit]:
@@ -131,4 +191,8 @@ WAYS: tuple[Way, ...] = (
     Way("blanks as plus", _plus),
     Way("return paths and links", _joined),
     Way("in words", _spoken),
+    Way("in asides", _aside),
+    Way("decoys", _decoyed),
+    Way("at a provider", _at_provider, letters=False),
+    Way("ROT13", _rotated, letters=False),
 )

@@ -23,9 +23,9 @@ _LONG_RUN = 1 << 17
 _MOST_85 = 1 << 18
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}+(?:[ \t]*\r?\n[ \t>]*[A-Za-z0-9+/_-]{4,}+)*+={0,2}")
 _BASE32 = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{16,}+|[a-z2-7]{24,}+)(?![A-Za-z0-9])")
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,]?){8,}")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,;|./_-]?){8,}")
 _NUMBER = r"(?:0[xX])?[0-9A-Fa-f]{2,8}"
-_CODES = re.compile(rf"(?<![\w.])(?:{_NUMBER}(?:,[ \t]*+|[ \t]++|\r?\n)){{7,}}+(?:{_NUMBER})?")
+_CODES = re.compile(rf"(?<![\w.])(?:{_NUMBER}(?:[,;.:|/-]\s*+|\s++)){{7,}}+(?:{_NUMBER})?")
 _CODE = re.compile(r"[0-9A-Fa-fxX]+")
 _UU = re.compile(r"(?m)^begin [0-7]{3,4} [^\n]*\n((?:[ -`]{1,62}\r?\n)+)")
 _Y_HEAD = re.compile(r"(?m)^=ybegin [^\n]*\n(?:=ypart [^\n]*\n)?")
@@ -34,7 +34,8 @@ _Y_ESCAPE = re.compile(r"=(.)", re.DOTALL)
 _85_END = "~>"
 _NOT_85 = re.compile(r"[^!-uz\s]")
 _SPACES = re.compile(r"[\s>]+")
-_SEPARATORS = re.compile(r"[\s:,]+")
+_SEPARATORS = re.compile(r"[\s:,;|./_-]+")
+_VEILED = re.compile(r"(?:data-cfemail=[\"']?|email-protection#)([0-9A-Fa-f]{12,512})")
 _FROM_URL = str.maketrans("-_", "+/")
 
 
@@ -114,6 +115,12 @@ def _ascii85(text: str) -> Iterator[list[bytes]]:
     yield found
 
 
+def _veiled(text: str) -> Iterator[list[bytes]]:
+    """As Cloudflare writes addresses into the pages that it passes on: a key, and all else XOR it."""
+    runs = [binascii.unhexlify(each[: len(each) // 2 * 2]) for each in _VEILED.findall(text)]
+    yield [bytes(octet ^ run[0] for octet in run[1:]) for run in runs]
+
+
 EMBEDDINGS: tuple[Embedding, ...] = (
     Embedding("base64", "in base64", _base64),
     Embedding("base32", "in base32", _base32),
@@ -122,4 +129,5 @@ EMBEDDINGS: tuple[Embedding, ...] = (
     Embedding("uuencode", "uuencoded", _uu),
     Embedding("yEnc", "in yEnc", _yenc),
     Embedding("ASCII85", "in ASCII85", _ascii85),
+    Embedding("Cloudflare", "veiled by Cloudflare", _veiled),
 )

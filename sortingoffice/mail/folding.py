@@ -32,6 +32,7 @@ _LOOK_ALIKES |= {
 _LOOK_ALIKES |= dict(zip("⠁⠃⠉⠙⠑⠋⠛⠓⠊⠚⠅⠇⠍⠝⠕⠏⠟⠗⠎⠞⠥⠧⠺⠭⠽⠵", "abcdefghijklmnopqrstuvwxyz", strict=True))
 _LOOK_ALIKES |= dict(zip("ᎪᏴᏟᎠᎬᏀᎻᎥᎫᏦᏞᎷᏢᎡᏚᎢᏙᎳᏃ", "abcdeghijklmprstvwz", strict=True))  # Cherokee
 _LOOK_ALIKES |= dict(zip("ꓮꓐꓚꓓꓰꓝꓖꓧꓲꓙꓗꓡꓟꓠꓳꓑꓣꓢꓔꓴꓦꓪꓫꓬꓜ", "abcdefghijklmnoprstuvwxyz", strict=True))  # Lisu
+_LOOK_ALIKES |= dict(zip("ᴀⲁⲃⲥⲉⲏⲓⲕⲙⲛⲟⲣⲧⲩⲭⲍ", "aabcehikmnoptyxz", strict=True))  # a small capital; Coptic
 _LOOK_ALIKES["\u212e"] = "e"
 # Letters to Unicode, nothing to a reader.
 _UNSEEN = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0")

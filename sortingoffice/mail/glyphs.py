@@ -4,7 +4,8 @@ What browsers and word processors print stands in no other way in the file: "ann
 
 Promise: linear in the streams for each of a bounded number of tables; what can't be read is passed over.
 
-Sources: ISO 32000-1 §9.4.3 (showing text), §9.10.3 (ToUnicode CMaps); Adobe Technical Note 5411.
+Sources: ISO 32000-1 §9.4.3 (showing text), §9.6.6 (Differences), §9.10.3 (ToUnicode CMaps);
+Adobe Technical Note 5411.
 """
 
 from __future__ import annotations
@@ -23,7 +24,19 @@ _RANGE = re.compile(rb"<([0-9A-Fa-f]{2,8})>\s*<([0-9A-Fa-f]{2,8})>\s*(?:<([0-9A-
 _EACH = re.compile(rb"<([0-9A-Fa-f]{4,32})>")
 _STRING = re.compile(rb"<([0-9A-Fa-f\s]{2,}+)>|\(((?:[^\\()]|\\.)*+)\)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)", re.DOTALL)
+_DIFFERENCES = b"/Differences"
+_ARRAY = re.compile(rb"/Differences\s{0,9}\[[^\]]{0,20000}\]")
+_NUMBER_OR_NAME = re.compile(rb"(\d{1,3})\b|/([A-Za-z]+)")
+_GLYPHS = {
+    **dict(zip(b"zero one two three four five six seven eight nine".split(), "0123456789", strict=True)),
+    **dict(zip(b"at period hyphen underscore plus space".split(), "@.-_+ ", strict=True)),
+}
 _SIMPLE = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f", b"\n": b""}
+
+
+def differences(octets: bytes) -> list[bytes]:
+    """The arrays that say which glyphs a font's codes are: tables, too."""
+    return _ARRAY.findall(octets)
 
 
 def is_table(stream: bytes) -> bool:
@@ -39,6 +52,8 @@ def texts(tables: Iterable[bytes], streams: Iterable[bytes]) -> Iterator[str]:
     strings = [_octets(match) for stream in streams for match in _STRING.finditer(stream)]
     wide = TOGETHER.join(each.decode("utf-16-be", "replace") for each in strings)
     narrow = TOGETHER.join(each.decode("latin-1") for each in strings)
+    if strings:
+        yield narrow  # letter by letter, each at its place
     for table in tables:
         letters, width = _letters(table)
         if letters:
@@ -48,6 +63,8 @@ def texts(tables: Iterable[bytes], streams: Iterable[bytes]) -> Iterator[str]:
 def _letters(table: bytes) -> tuple[dict[int, str], int]:
     """Code → letters; and how many octets a code takes."""
     found: dict[int, str] = {}
+    if table.startswith(_DIFFERENCES):
+        return _named(table), 1
     width = 2
     for kind, block in _blocks(table):
         if kind == b"char":
@@ -67,6 +84,19 @@ def _letters(table: bytes) -> tuple[dict[int, str], int]:
         if len(found) >= _MOST_CODES:
             break
     return found, max(width, 1)
+
+
+def _named(differences: bytes) -> dict[int, str]:
+    """ISO 32000-1 §9.6.6.2: a code, and the names of the glyphs from there on."""
+    found: dict[int, str] = {}
+    code = 0
+    for number, name in _NUMBER_OR_NAME.findall(differences, len(_DIFFERENCES)):
+        if number:
+            code = int(number)
+        else:
+            found[code] = _GLYPHS.get(name, name.decode("latin-1") if len(name) == 1 else "")
+            code += 1
+    return found
 
 
 def _blocks(table: bytes) -> Iterator[tuple[bytes, bytes]]:

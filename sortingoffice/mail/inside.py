@@ -24,6 +24,9 @@ MAX_STREAMS = 20_000
 _MOST_ENGINES = 500  # of those that take megabytes each
 _TRIAL = 256
 _PIECE = 1 << 20
+_LEAST_TEXT = 20  # octets that are printable: others unpack to a few by chance
+_PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+_PACKED = re.compile(rb"\A\xa3[\x01\x02]")
 _LOCAL = b"PK\x03\x04"
 _LZFU = b"LZFu"
 # RFC 1950 §2.2: method 8, any window, no dictionary, the check bits right; or RFC 1952.
@@ -46,12 +49,38 @@ _HEADED = (
     (b"MSCF\0\0\0\0", "a cabinet file, which can't be looked into"),
     (b"xar!\0", "a xar archive, which can't be looked into"),
     (b"(This file must be converted with BinHex", "a BinHex file, which can't be looked into"),
+    (b"\x1f\x9d", "a compressed file, which can't be looked into"),
+    (b"LZIP\x01", "an lzip file, which can't be looked into"),
+    (b"\x89LZO\0\r\n\x1a\n", "an lzop file, which can't be looked into"),
+    (b"\x60\xea", "an ARJ archive, which can't be looked into"),
+    (b"\xff\x06\0\0sNaPpY", "a Snappy file, which can't be looked into"),
+    (b"hsqs", "a SquashFS image, which can't be looked into"),
+    (b"MSWIM\0\0\0", "a WIM image, which can't be looked into"),
+    (b"ITSF\x03\0\0\0", "a compiled help file, which can't be looked into"),
+    (b"ZWS", "a compressed Flash file, which can't be looked into"),
+    (b"!BDN", "an Outlook data file, which can't be looked into"),
 )
+# These tell what they are so clearly that they are seen within other files, too: in what unpacks itself.
+_WITHIN = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
+_LHA = re.compile(rb"\A..-lh[1-9a-z]-", re.DOTALL)
+_ACE = re.compile(rb"\A.{7}\*\*ACE\*\*", re.DOTALL)
 ENCRYPTED = "something encrypted, which can't be looked into"
+_ENCRYPTED = (
+    b"age-encryption.org/v1\n",
+    b"Salted__",  # openssl enc
+    b"LUKS\xba\xbe",
+    b"\x03\xd9\xa2\x9a",  # KeePass
+)
+# RFC 4880 §5.1, §5.3: session keys, for a key or by a password.
+_PGP = re.compile(rb"\A(?:\x85[\x01-\x04].\x03|\x84.\x03|\x8c\x0d\x04[\x07-\x0a][\0-\x03])", re.DOTALL)
+_ODF = b"<manifest:encryption-data"
 _UNKNOWN_METHOD = "an archive that can't be looked into"
 _ENVELOPED = (bytes.fromhex("2a864886f70d010703"), bytes.fromhex("2a864886f70d0109100117"))
 _OFFICE = "EncryptedPackage".encode("utf-16-le")
 _PDF_SHUT = re.compile(rb"/Encrypt\s|/LZWDecode\b")
+_AR_MEMBER = re.compile(rb"[ -~]{16}[ 0-9]{32}[0-9 ]{10}`\n")
+_OCTAL = re.compile(rb"[0-7]+")
+_MANIFEST = 1 << 16
 ARMOR = "-----BEGIN PGP MESSAGE-----"
 
 
@@ -87,6 +116,47 @@ def shut(octets: bytes) -> str:
 
 def _headed(octets: bytes, *, head: bytes, said: str) -> str:
     return said if octets.startswith(head) else ""
+
+
+def _encrypted(octets: bytes) -> str:
+    return (
+        ENCRYPTED if octets.startswith(_ENCRYPTED) or _PGP.match(octets) or _ODF in octets[:_MANIFEST] else ""
+    )
+
+
+def _archived(octets: bytes) -> str:
+    """Archives in what unpacks itself, and those whose mark stands later."""
+    if _LHA.match(octets) or _ACE.match(octets):
+        return _UNKNOWN_METHOD
+    return _UNKNOWN_METHOD if any(octets.find(each, 1) > 0 for each in _WITHIN) else ""
+
+
+def _stored(octets: bytes) -> str:
+    """What stands in a tar or ar archive, or in a zip that packs nothing, and can't be looked into."""
+    for start in _starts(octets):
+        for head, said in _HEADED:
+            if octets.startswith(head, start):
+                return said
+    return ""
+
+
+def _starts(octets: bytes) -> Iterator[int]:
+    """Where the members of an archive begin that stand there as they are."""
+    if octets.startswith(b"!<arch>\n"):
+        yield from (match.end() for match in _AR_MEMBER.finditer(octets))
+    elif octets[257:262] == b"ustar":
+        at = 0
+        while octets[at + 257 : at + 262] == b"ustar":
+            yield at + 512
+            size = octets[at + 124 : at + 135].strip(b" \0")
+            at += 512 + (-(-int(size, 8) // 512) * 512 if _OCTAL.fullmatch(size) else 0)
+    elif octets.startswith(_LOCAL):
+        at = 0
+        while at >= 0:
+            if octets[at + 8 : at + 10] == b"\0\0":
+                name, more = octets[at + 26 : at + 28], octets[at + 28 : at + 30]
+                yield at + 30 + int.from_bytes(name, "little") + int.from_bytes(more, "little")
+            at = octets.find(_LOCAL, at + 4)
 
 
 def _enveloped(octets: bytes) -> str:
@@ -126,10 +196,11 @@ def shown(octets: bytes, budget: Allowance) -> Iterator[str]:
     """What a PDF's pages show by numbers of glyphs."""
     if not octets.startswith(b"%PDF"):
         return
-    tables: list[bytes] = []
+    tables: list[bytes] = glyphs.differences(octets)
     pages: list[bytes] = []
     size = 0
     for stream in _streams(octets, budget):
+        tables += glyphs.differences(stream)
         if glyphs.is_table(stream):
             tables.append(stream)
         elif glyphs.shows(stream):
@@ -162,6 +233,26 @@ def _inflated(octets: bytes, at: int, bits: int, budget: Allowance) -> bytes:
             return b""
         pending = engine.unconsumed_tail
     return bytes(content)
+
+
+def deflated(octets: bytes) -> bool:
+    """Whether these begin as a compressed text without any head does: what a login page puts into a link."""
+    if octets[0] & 6 not in (2, 4):  # RFC 1951 §3.2.3: fixed or dynamic codes
+        return False
+    try:
+        trial = zlib.decompressobj(-15).decompress(octets[:_TRIAL], 64)
+    except zlib.error:
+        return False
+    return len(trial) >= _LEAST_TEXT and not trial.translate(None, _PRINTABLE)
+
+
+def _bare(octets: bytes, budget: Allowance) -> Iterator[bytes]:
+    """Deflated without a head (SAML), or after OpenPGP's (RFC 4880 §5.6)."""
+    if len(octets) > _LEAST_TEXT and deflated(octets):
+        yield _inflated(octets, 0, -15, budget)
+    if _PACKED.match(octets):
+        bits = -15 if octets[1] == 1 else 15
+        yield _inflated(octets, 2, bits, budget)
 
 
 def _bzip2(octets: bytes, budget: Allowance) -> Iterator[bytes]:
@@ -246,6 +337,57 @@ def _entries(octets: bytes) -> str:
     return ""
 
 
+# ---- iWork ---------------------------------------------------------------------------------------
+
+
+def _iwork(octets: bytes, budget: Allowance) -> Iterator[bytes]:
+    """Pages, Numbers and Keynote: entries of a zip, in chunks packed by Snappy without its frame."""
+    if not octets.startswith(_LOCAL) or b".iwa" not in octets:
+        return
+    at = octets.find(_LOCAL)
+    while at >= 0:
+        name = int.from_bytes(octets[at + 26 : at + 28], "little")
+        start = at + 30 + name + int.from_bytes(octets[at + 28 : at + 30], "little")
+        end = octets.find(b"PK", start + int.from_bytes(octets[at + 18 : at + 22], "little"))
+        if octets[at + 30 : at + 30 + name].endswith(b".iwa"):
+            content = bytearray()
+            while octets[start : start + 1] == b"\0" and start + 4 < (end if end >= 0 else len(octets)):
+                size = int.from_bytes(octets[start + 1 : start + 4], "little")
+                content += _unsnapped(octets[start + 4 : start + 4 + size], budget.left - len(content))
+                start += 4 + size
+            yield bytes(content)
+        at = octets.find(_LOCAL, at + 4)
+
+
+def _unsnapped(packed: bytes, most: int) -> bytes:
+    """Snappy's format §2: literals, and copies of what came before; up to where it breaks."""
+    at = 0
+    while at < len(packed) and packed[at] & 0x80:  # how long it will be
+        at += 1
+    at += 1
+    content = bytearray()
+    while at < len(packed) and len(content) <= most:
+        tag, at = packed[at], at + 1
+        if tag & 3 == 0:
+            size, more = tag >> 2, max(0, (tag >> 2) - 59)
+            if more:
+                size = int.from_bytes(packed[at : at + more], "little")
+            content += packed[at + more : at + more + size + 1]
+            at += more + size + 1
+            continue
+        width = (1, 2, 4)[(tag & 3) - 1]
+        back = int.from_bytes(packed[at : at + width], "little")
+        size = (tag >> 2) + 1
+        if width == 1:
+            size, back = (tag >> 2 & 7) + 4, back | (tag >> 5) << 8
+        at += width
+        if not 0 < back <= len(content):
+            break
+        for _ in range(size):
+            content.append(content[-back])
+    return bytes(content)
+
+
 # ---- compressed RTF ------------------------------------------------------------------------------
 
 _RTF_START = (
@@ -307,12 +449,17 @@ RULES: tuple[Rule, ...] = (
     Rule("zip", _zipped),
     Rule("compressed RTF", _rtfs),
     Rule("zlib and gzip", _streams),
+    Rule("deflated", _bare),
+    Rule("iWork", _iwork),
     Rule("bzip2", _bzip2),
     Rule("xz and LZMA", _lzma),
 )
 
 SHUT: tuple[Shut, ...] = (
     *(Shut(said, partial(_headed, head=head, said=said)) for head, said in _HEADED),
+    Shut("self-extracting archives", _archived),
+    Shut("members of archives", _stored),
+    Shut("encrypted files", _encrypted),
     Shut("S/MIME", _enveloped),
     Shut("Office", _office),
     Shut("PDF", _pdf),

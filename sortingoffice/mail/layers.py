@@ -7,7 +7,7 @@ A rule runs where its trigger is seen, so that ordinary text costs a look and no
 Promise: nothing here fails, and each rule is linear in the text.
 
 Sources: RFC 2045 §6.7, RFC 2047, RFC 2152, RFC 3501 §5.1.3, RFC 3986 §2.1; WHATWG HTML §13.5; CSS Syntax 3
-§4.3.7; ECMA-262 §B.2.1 (%u); RFC 8259 §7.
+§4.3.7; ECMA-262 §B.2.1 (%u); RFC 8259 §7; RFC 4514; UAX 9.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _QP = re.compile(r"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)")
 _ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,32};?")
 _ESCAPE = re.compile(
-    r"[\\%]u\{?([0-9A-Fa-f]{1,6})\}?|\\x([0-9A-Fa-f]{2})|\\'([0-9A-Fa-f]{2})|\\([0-3][0-7]{2})|\\([nrt/\"])"
+    r"\\[ux]\{([0-9A-Fa-f]{1,8})\}|[\\%]u([0-9A-Fa-f]{1,4})|\\U([0-9A-Fa-f]{8})|\bU\+([0-9A-Fa-f]{4,6})\b"
+    r"|_x([0-9A-Fa-f]{4})_|\\x([0-9A-Fa-f]{2})|\\'([0-9A-Fa-f]{2})|\\([0-3][0-7]{2})|\\([nrt/\"])"
 )
 _OTHER_ESCAPE = re.compile(r"\\u(\d{2,5}) ?\??|\\([0-9A-Fa-f]{2,6}) ?")
 # UTF-16 of ASCII begins so in base64.
@@ -33,6 +34,8 @@ _WORD = r"=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]*+\?="
 _WORDS = re.compile(rf"{_WORD}(?:\s*+{_WORD})*")
 _TAG = re.compile(r"<[a-zA-Z/!]")
 _ASIDE = re.compile(r"\([^()@]{1,60}\)[ \t]{0,4}(?=[@.])|(?<=[@.])[ \t]{0,4}\([^()@]{1,60}\)")
+_PAIR = re.compile(r"\\([0-9A-Fa-f]{2})")
+_OVERRIDE = re.compile("\u202e([^\u202c\u202d\u202e\\n]*+)\u202c?")
 _SIMPLE = {"n": "\n", "r": "\r", "t": "\t"}
 TOGETHER = "\u2060"  # where something invisible stood: a reader sees no gap, but the word may end there
 
@@ -71,13 +74,13 @@ def _qp(text: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """JSON, C, JavaScript, RTF and PDF."""
+    """JSON, C, Perl, JavaScript, RTF and PDF; names in XML; "U+0040"."""
 
     def character(match: re.Match[str]) -> str:
-        unicode, octet, rtf, octal, simple = match.groups()
+        *hexadecimal, octal, simple = match.groups()
         if simple:
             return _SIMPLE.get(simple, simple)
-        return _character(int(octal, 8) if octal else int(unicode or octet or rtf, 16))
+        return _character(int(octal, 8) if octal else int(next(filter(None, hexadecimal)), 16))
 
     return _ESCAPE.sub(character, text)
 
@@ -89,6 +92,11 @@ def _unescape_other(text: str) -> str:
         return _character(int(match[1]) if match[1] else int(match[2], 16))
 
     return _OTHER_ESCAPE.sub(character, text)
+
+
+def _pairs(text: str) -> str:
+    """RFC 4514 §2.4: always two digits, whatever follows."""
+    return _PAIR.sub(lambda match: _character(int(match[1], 16)), text)
 
 
 def _character(code: int) -> str:
@@ -122,6 +130,11 @@ def _words(text: str) -> str:
     return _WORDS.sub(run, text)
 
 
+def _bidi(text: str) -> str:
+    """UAX 9 §2.2: from an override on, letters stand from right to left."""
+    return _OVERRIDE.sub(lambda match: match[1][::-1], text)
+
+
 def _has(pattern: re.Pattern[str]) -> Callable[[str], bool]:
     return lambda text: pattern.search(text) is not None
 
@@ -130,16 +143,19 @@ def _without_tags(text: str) -> str:
     return html.without_tags(text, TOGETHER)
 
 
+TAGS = Layer("tags", "between tags", _has(_TAG), _without_tags, alone=True)
 LAYERS: tuple[Layer, ...] = (
     Layer("character references", "as character references", _has(_ENTITY), html.unescape),
     Layer("percent", "percent-encoded", _has(_PERCENT_RUN), _percent),
     Layer("quoted-printable", "in quoted-printable", _has(_QP), _qp),
     Layer("escapes", "with escapes", _has(_ESCAPE), unescape),
     Layer("other escapes", "with escapes", _has(_OTHER_ESCAPE), _unescape_other),
+    Layer("LDAP's escapes", "with escapes", _has(_PAIR), _pairs),
     Layer("encoded words", "in encoded words", _has(_WORDS), _words),
     Layer("ISO-2022", "in ISO-2022", lambda text: "\x1b" in text, _iso2022),
     Layer("IMAP's UTF-7", "in UTF-7", _has(_IMAP), _imap),
+    Layer("overrides", "from right to left", lambda text: "\u202e" in text, _bidi),
     Layer("UTF-7", "in UTF-7", _has(_UTF7), _utf7, alone=True),
-    Layer("tags", "between tags", _has(_TAG), _without_tags, alone=True),
+    TAGS,
     Layer("comments", "with comments", _has(_ASIDE), lambda text: _ASIDE.sub("", text), alone=True),
 )

@@ -89,12 +89,15 @@ def of_text(text: str, budget: Budget, layer: int = 0) -> Iterator[Reading]:
         if budget.take(len(new)):
             yield Reading(new, "encoded twice")
             last = new
+    peeled = last if last != text or not undone else undone[0][1]
+    if peeled != text and layers.TAGS.trigger(peeled) and budget.take(len(peeled)):  # HTML in a file
+        yield Reading(layers.TAGS.undo(peeled), "encoded, and between tags")
     if layer >= MAX_LAYERS and _MORE.search(text):
         yield Reading("", shut=_DEEP)
     if layer < MAX_LAYERS:
         yield from _embedded(text, budget, layer)
         if undone:
-            yield from _embedded(last if last != text else undone[0][1], budget, layer)
+            yield from _embedded(peeled, budget, layer)
 
 
 def _peeled(text: str, known: list[str]) -> Iterator[str]:
@@ -120,7 +123,9 @@ def _embedded(text: str, budget: Budget, layer: int) -> Iterator[Reading]:
 
 def _read(decoded: list[bytes], how: str, budget: Budget, layer: int) -> Iterator[Reading]:
     """Most runs are words, keys and pictures: they are read together; archives each by itself."""
-    archives = [each for each in decoded if each.startswith(_ARCHIVES) and len(each) > 20][:_MAX_ARCHIVES]
+    archives = [
+        each for each in decoded if len(each) > 20 and (each.startswith(_ARCHIVES) or inside.deflated(each))
+    ][:_MAX_ARCHIVES]
     for octets in (*archives, b"\n".join(decoded)):
         if octets:
             for each in of_octets(octets, budget, layer + 1):
