@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests import test_web_api as api
+from tests import test_web_dialects as dialects
 from tests import test_web_office as office
 from tests import test_web_others as others
 from tests import test_web_self as own
@@ -26,10 +27,12 @@ PROMISES: tuple[Callable[[Site], Awaitable[None]], ...] = (
     office.test_held_mail_is_shown_released_and_dropped,
     office.test_tokens_and_app_passwords_are_made_shown_once_and_revoked,
     api.test_an_ending_of_an_address_can_t_be_forged_or_used_by_another,
-    api.test_what_passed_is_counted_and_listed,
-    api.test_a_contact_is_switched_off_and_on_and_never_deleted,
-    api.test_a_list_is_sorted_both_ways_and_ends,
-    api.test_a_name_and_an_app_password_give_an_extension_its_token,
+    dialects.test_what_passed_is_counted_and_listed,
+    dialects.test_a_contact_is_switched_off_and_on_and_never_deleted,
+    dialects.test_at_once_means_only_those_that_it_changes_and_only_one_s_own,
+    dialects.test_recipients_are_added_asked_again_and_filtered_by,
+    dialects.test_a_list_is_sorted_both_ways_and_ends,
+    dialects.test_a_name_and_an_app_password_give_an_extension_its_token,
 )
 
 
@@ -45,6 +48,11 @@ async def test_what_is_one_s_own_holds_on_postgresql(postgresql_site: Site) -> N
     await own.test_strangers_leaks_and_slips_are_told(postgresql_site, client)
     await own.test_sessions_are_listed_ended_one_by_one_and_all_at_once(postgresql_site, client)
     await own.test_the_by_mail_contacts_and_the_address_book(client)
+
+
+async def test_papers_are_given_and_taken_on_postgresql(postgresql_site: Site) -> None:
+    client = postgresql_site.client(postgresql_site.token())
+    await own.test_papers_are_given_and_taken(postgresql_site, client)
 
 
 async def test_every_page_opens_on_postgresql(postgresql_site: Site) -> None:
