@@ -50,6 +50,21 @@ def test_a_change_makes_a_version_and_the_same_value_none(anna: Person) -> None:
     assert row["version"] == 2
 
 
+def test_who_has_verified_a_value_stands_beside_it_and_is_no_change_for_a_vendor(anna: Person) -> None:
+    anna.out("new", "Lamp Shop")
+    anna.out("disclosed", "lamp-shop", "shipping", "--via", "paper")
+    said = "town hall, 2026-03-01, identity card"
+    for version in (2, 2):
+        anna.out("card", "set", "shipping.city=Berlin", "--verified", said)
+        [row] = [row for row in rows(anna, "card", "show", "shipping") if row["field"] == "city"]
+        assert (row["version"], row["provenance"]) == (version, f"verified: {said}")
+    anna.out("card", "set", "shipping.city=Berlin")
+    [row] = [row for row in rows(anna, "card", "show", "shipping") if row["field"] == "city"]
+    assert row["version"] == 2, "said once more, it is verified still"
+    assert rows(anna, "card", "notify", "shipping", "--dry-run") == []
+    assert "control character" in anna.refused("card", "set", "shipping.city=Bonn", "--verified", "a\nb")
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

@@ -49,6 +49,12 @@ def card() -> None:
     type=click.Choice([str(each) for each in FieldType]),
     help="Of the fields named here; else their names suggest it.",
 )
+@click.option(
+    "--verified",
+    default="",
+    metavar="TEXT",
+    help="Who has verified the values, when, and by what evidence; else they are self-asserted.",
+)
 @click.pass_obj
 def set_(
     terminal: Terminal,
@@ -56,6 +62,7 @@ def set_(
     valid_from: datetime | None,
     sensitivity: str | None,
     kind: str | None,
+    verified: str,
 ) -> None:
     """Give fields a value; a change makes a new version.  Without arguments, asks field by field."""
     level, type = Sensitivity(sensitivity) if sensitivity else None, FieldType(kind) if kind else None
@@ -71,7 +78,7 @@ def set_(
         say("nothing was set")
         return
     office, account = terminal.office, terminal.account
-    rows = office.db.call(_set, office, account, answers, valid_from, type)
+    rows = office.db.call(_set, office, account, answers, valid_from, type, verified)
     if terminal.json:
         terminal.data(rows)
         return
@@ -89,11 +96,20 @@ def _set(
     answers: Answers,
     valid_from: datetime | None,
     type: FieldType | None,
+    verified: str,
 ) -> list[dict[str, Any]]:
     chosen = answers.chosen
     if answers.seal is not None:
         return sealed.set_fields(
-            tx, office, account, chosen, answers.seal, valid_from=valid_from, type=type, actor=ACTOR
+            tx,
+            office,
+            account,
+            chosen,
+            answers.seal,
+            valid_from=valid_from,
+            type=type,
+            verified=verified,
+            actor=ACTOR,
         )
     return cards.set_fields(
         tx,
@@ -103,6 +119,7 @@ def _set(
         valid_from=valid_from,
         sensitivity=answers.sensitivity,
         type=type,
+        verified=verified,
         actor=ACTOR,
     )
 

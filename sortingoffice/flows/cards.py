@@ -23,6 +23,7 @@ from sortingoffice.core.model import (
     Sensitivity,
     View,
 )
+from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.office import Office
@@ -33,6 +34,8 @@ from sortingoffice.store.database import Transaction
 
 MAX_FIELDS = 200  # of a card
 MAX_CARDS = 200
+SELF_ASSERTED = "self-asserted"
+IMPORTED = "import"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,17 @@ def set_fields(
     valid_from: datetime | None = None,
     sensitivity: Sensitivity | None = None,
     type: FieldType | None = None,
-    provenance: str = "self-asserted",
+    provenance: str = SELF_ASSERTED,
+    verified: str = "",
     actor: str,
 ) -> list[dict[str, Any]]:
-    """New values, each a new version of its field; one row per assignment.  Raises OfficeError."""
+    """New values, each a new version of its field; one row per assignment.  Raises OfficeError.
+
+    verified  who has verified them, when and by what evidence, on one line; then the same value is a new
+              version, too
+    """
+    if verified := one_line(verified, "who verified it", most=200):
+        provenance = f"verified: {verified}"
     if sensitivity is Sensitivity.SEALED:
         raise OfficeError("a sealed card needs your passphrase: `card set` asks for it at a terminal")
     keys = vaults.open_for(office, account)
@@ -155,7 +165,8 @@ def _set(
     last = earlier[-1] if earlier else None
     if last is not None and last.valid_to is None and last.valid_from <= valid_from:
         place = keys.version(field.id, last.number)
-        if last.mac == mac and keys.open(place, last.sealed) == normal:
+        known = provenance in (SELF_ASSERTED, IMPORTED, last.provenance)
+        if known and last.mac == mac and keys.open(place, last.sealed) == normal:
             return {**row, "version": last.number, "from": last.valid_from, "changed": False}
     number = last.number + 1 if last is not None else 1
     version = FieldVersion(

@@ -57,7 +57,7 @@ def import_vcard(
                 raise OfficeError("your mailbox is never given to a vendor; each gets its own alias")
             assignment = Assignment(each.card, each.key, each.value)
             rows_set += cards.set_fields(
-                tx, office, account, [assignment], type=kind, provenance="import", actor=actor
+                tx, office, account, [assignment], type=kind, provenance=cards.IMPORTED, actor=actor
             )
         except OfficeError as error:
             label = f"{each.card}.{each.key}: "

@@ -155,6 +155,7 @@ def set_fields(
     *,
     valid_from: datetime | None = None,
     type: FieldType | None = None,
+    verified: str = "",
     actor: str,
 ) -> list[dict[str, Any]]:
     """Like `cards.set_fields`, and the cards are sealed from now on, with all that they held."""
@@ -172,6 +173,7 @@ def set_fields(
         valid_from=valid_from,
         sensitivity=Sensitivity.SENSITIVE,
         type=type,
+        verified=verified,
         actor=actor,
     )
     for name in names:

@@ -41,7 +41,7 @@ WITHDRAWAL = "withdrawal"  # the form of a line without items; its purpose names
 class Line:
     """One value in one disclosure, with everything a person asks about it.
 
-    number    the field version's number; None for what was typed by hand
+    number    the field version's number; None for the relationship's own alias
     latest    the number of the field's newest version; None likewise, or where the field is gone
     state     its delivery's state, "given", "superseded" or "withdrawn"
     terms     of the grant it was given under

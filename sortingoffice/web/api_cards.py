@@ -25,7 +25,8 @@ Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class CardValues(In):
-    """values: by field; from: when they begin to hold; type: of all the fields named."""
+    """values: by field; from: when they begin to hold; type: of all the fields named; verified: by whom, when
+    and by what evidence."""
 
     values: Annotated[
         dict[Name, Annotated[str, Field(max_length=10_000)]], Field(min_length=1, max_length=200)
@@ -33,6 +34,7 @@ class CardValues(In):
     valid_from: Annotated[AwareDatetime | None, Field(alias="from")] = None
     sensitivity: Literal["open", "normal", "sensitive"] | None = None
     type: FieldType | None = Field(None, strict=False)
+    verified: Annotated[str, Field(max_length=200)] = ""
 
 
 class ViewFields(In):
@@ -207,6 +209,7 @@ async def _set(call: Call, body: CardValues, card: str) -> Any:
         valid_from=body.valid_from,
         sensitivity=None if body.sensitivity is None else Sensitivity(body.sensitivity),
         type=body.type,
+        verified=body.verified,
         actor=call.actor,
     )
 

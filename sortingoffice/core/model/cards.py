@@ -79,7 +79,7 @@ class FieldVersion:
     sealed       nonce and AES-256-GCM ciphertext; `mail.cipher`
     mac          of the normalised value, keyed per account: answers "is this new to them"
     valid_from   may lie in the future; valid_to None: still valid
-    provenance   "self-asserted", "import" …
+    provenance   "self-asserted", "import", or "verified: " and by whom, when and by what evidence
     """
 
     id: int
@@ -152,7 +152,7 @@ class DisclosureItem:
     """One value in a ledger line.
 
     card, field  names at the time
-    version_id   the stored version that was given; None for a value typed by hand
+    version_id   the stored version that was given; None for the relationship's own alias
     sealed, mac  the value itself, as in `FieldVersion`
     """
 
