@@ -196,12 +196,23 @@ def make(
     keys = Keys(None, bytes(32), signing_keys())
     resolver = Resolver(config.dns.nameservers, config.dns.timeout)
     office = Office(config, db, keys, resolver, clock or standing, os.urandom)
+    account, mailbox = _person(db, second_mailbox=second_mailbox)
+    relationship, contact = _vendor(db, account)
+    return Spooled(office, standing, account, mailbox, relationship, contact)
+
+
+def _person(db: Database, *, second_mailbox: bool) -> tuple[Account, Mailbox]:
     account = db.call(accounts.add, Account(0, "anna", AccountState.ACTIVE, True, None, "card", NOW))
     mailbox = Mailbox(0, account.id, MAILBOX, MailboxState.VERIFIED, True, True, None, "", None, None, NOW)
     mailbox = db.call(accounts.add_mailbox, mailbox)
     if second_mailbox:
         other = replace(mailbox, id=0, address="anna@other.example", preferred=False)
         db.call(accounts.add_mailbox, other)
+    return account, mailbox
+
+
+def _vendor(db: Database, account: Account) -> tuple[Relationship, Contact]:
+    """The Lamp Shop, with an alias and a contact."""
     db.call(domains.add, Domain(0, "sort.example", NOW))
     relationship = db.call(
         relationships.add,
@@ -243,4 +254,4 @@ def make(
             NOW,
         ),
     )
-    return Spooled(office, standing, account, mailbox, relationship, contact)
+    return relationship, contact

@@ -13,6 +13,7 @@ from sortingoffice.store.database import Database
 from tests import spooled
 from tests.delivering import Sinks, at_sink, delivering, ended, tried
 from tests.servers import HANG, Late, Sink
+from tests.spooled import INWARD
 from tests.waiting import until
 
 
@@ -27,6 +28,22 @@ async def test_connections_are_reused_and_bounded_per_destination(
     assert sink.most_open <= 3
     assert sink.sessions <= 6
     assert len(sink.received) == 30
+
+
+async def test_only_a_few_large_messages_are_in_memory_at_once(
+    sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path
+) -> None:
+    made = at_sink(sqlite_db, sink, zone, tmp_path)
+    sink.answers["MAIL"] = HANG
+    raw = INWARD + b"x" * 76 * 15_000 + b"\r\n"
+    for domain in ("home.example", "shop.example", "other.example"):
+        for n in range(3):
+            made.put(raw=raw, recipient=f"x{n}@{domain}")
+    async with delivering(made, drain=0.1):
+        await until(lambda: sink.open_sessions == 9)  # all are connected
+        await until(lambda: sum("MAIL" in line for line in sink.commands) >= 4)
+        await asyncio.sleep(0.3)
+        assert sum("MAIL" in line for line in sink.commands) == 4
 
 
 async def test_a_smarthost_that_is_down_is_one_destination_whoever_the_mail_is_for(

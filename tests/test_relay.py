@@ -13,6 +13,7 @@ from sortingoffice.net.route import Host
 from tests.relaying import MESSAGE, Sinks, far_end, greet, host, parcel
 from tests.servers import DROP, Sink
 from tests.test_edge_hostile import EVIL, ILLEGAL
+from tests.waiting import until
 
 # ---- what arrives ---------------------------------------------------------------------------------
 
@@ -182,6 +183,24 @@ async def test_connections_are_used_again(sink: Sink, relay: Relay) -> None:
     for _ in range(5):
         assert (await relay.attempt([host(sink)], parcel())).reply.accepted
     assert (sink.sessions, len(sink.received)) == (1, 5)
+
+
+async def test_a_connection_is_not_kept_for_ever(
+    sink: Sink, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sortingoffice.net.relay._TRANSACTIONS", 2)
+    for _ in range(5):
+        assert (await relay.attempt([host(sink)], parcel())).reply.accepted
+    assert (sink.sessions, len(sink.received)) == (3, 5)
+
+
+async def test_an_idle_connection_is_closed_politely_after_a_while(
+    sink: Sink, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sortingoffice.net.relay._IDLE_SECONDS", 0.2)
+    assert (await relay.attempt([host(sink)], parcel())).reply.accepted
+    await until(lambda: sink.open_sessions == 0)
+    assert sink.commands[-1] == "(1) QUIT"
 
 
 async def test_a_kept_connection_that_died_costs_nothing(sink: Sink, relay: Relay) -> None:
