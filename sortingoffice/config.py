@@ -138,8 +138,6 @@ class Limits:
     line_bytes: Annotated[int, Key(100000, values.count(1000))]
     header_bytes: Annotated[int, Key(131072, values.count(4096))]
     hops: Annotated[int, Key(50, values.count())]
-    mime_depth: Annotated[int, Key(20, values.count())]
-    mime_parts: Annotated[int, Key(200, values.count())]
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ FULL = Authentication(
 
 
 def test_all_results_are_told_in_one_field_that_others_can_read() -> None:
-    field = trace.authentication_results("mx.sort.example", FULL)
+    field = trace.recorded_results(FULL.text("mx.sort.example"))
     assert max(map(len, field.raw.split(b"\r\n"))) <= 78
     read = authres.AuthenticationResultsHeader.parse("Authentication-Results: " + field.unfolded.decode())
     assert read.authserv_id == "mx.sort.example"
@@ -129,7 +129,7 @@ def test_no_value_of_a_peer_adds_a_result_or_breaks_the_field(
         from_domain=one,
         ip=two,
     )
-    field = trace.authentication_results("mx.sort.example", auth)
+    field = trace.recorded_results(auth.text("mx.sort.example"))
     assert re.fullmatch(rb"[\x20-\x7e\r\n\t]*", field.raw)
     assert len(Message.parse(field.raw + b"\r\n").fields) == 1
     bare = re.sub(r'"(?:[^"\\]|\\.)*"|\([^()]*\)', "", field.unfolded.decode())

@@ -116,10 +116,6 @@ class Reading:
             if isinstance(place.mark, Ask | Doubt)
         ) + tuple(Sight(mark, SUBJECT, (), False) for mark in self.subject)
 
-    @property
-    def escapes(self) -> bool:
-        return any(isinstance(place.mark, Escape) and not place.quoted for place in self.places)
-
 
 def read(root: Entity, vocabulary: Vocabulary) -> Reading:
     """Every mark in the message's body parts."""

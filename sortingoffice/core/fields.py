@@ -31,7 +31,6 @@ MAX_LINE = 1000  # characters of a value on one line
 MAX_TEXT = 10_000  # characters of a `text` value
 
 KINDS = ("name", "contact", "postal", "payment", "membership", "preference", "wish", "record", "free")
-CATEGORIES = ("identity", "transactional", "record", "authored")
 FORMS = ("text", "vcard", "vcard4", "jscontact")
 
 # What the directive's own grammar uses can't be a name.

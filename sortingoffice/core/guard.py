@@ -32,7 +32,6 @@ from sortingoffice.mail.readings import Budget, Reading
 
 _BUDGET = 1 << 26  # characters read in one message, above what it takes to read it a few times
 _TIMES = 12
-_CODED = frozenset({"base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue"})
 _NAME = 12  # octets; longer names of fields are looked at
 _HIDES = re.compile(r"display\s*:|hidden|font-size\s*:\s*0|visibility\s*:|opacity\s*:", re.IGNORECASE)
 _SEALED = frozenset({"multipart/signed", "multipart/encrypted"})

@@ -22,7 +22,6 @@ class Complaint:
     """kind  "abuse", "fraud", "virus", "not-spam", "other" …; lower case"""
 
     kind: str
-    agent: str
 
 
 def read(message: Message) -> Complaint | None:
@@ -36,9 +35,6 @@ def read(message: Message) -> Complaint | None:
     for entity in tree.walk():
         if entity.content_type == "message/feedback-report":
             fields = Message.parse(entity.octets()[:_MAX_REPORT].lstrip())
-            return Complaint(_text(fields, "Feedback-Type").lower() or "other", _text(fields, "User-Agent"))
+            kind = (fields.value("Feedback-Type") or b"").decode("ascii", "replace")[:_MAX_VALUE]
+            return Complaint(kind.lower() or "other")
     return None
-
-
-def _text(fields: Message, name: str) -> str:
-    return (fields.value(name) or b"").decode("ascii", "replace")[:_MAX_VALUE]

@@ -36,7 +36,6 @@ _RAW_END = {
 _CHARACTER = re.compile(
     r"&(?:#(?=[0-9])0*+([0-9]{0,7});?|#[xX](?=[0-9a-fA-F])0*+([0-9a-fA-F]{0,6});?|([A-Za-z][A-Za-z0-9]{1,31});?)"
 )
-_SPACE = re.compile(r"[ \t\r\n\f]+")
 _TEXT_PIECE = re.compile(r"[ \t\r\n\f]+|&|[^ \t\r\n\f&]+(?: [^ \t\r\n\f&]+)*+")
 
 MAX_TAGS = 200_000

@@ -169,6 +169,3 @@ class Message:
         """A field at the end of the block; where the block had no separator, one is made."""
         separator = self.separator or b"\r\n"
         return replace(self, fields=(*self.fields, *fields), separator=separator)
-
-    def with_body(self, body: bytes) -> Message:
-        return replace(self, body=body)

@@ -71,7 +71,6 @@ _ENDS = re.compile(rf"(?:{_VERBS})[^\n]{{0,120}}[:：]\s*\Z|(?:{_VERBS})\s*\Z", 
 _LOOSE_END = re.compile(r"[:：]\s*\Z")
 _DIGIT = re.compile(r"\d")
 _TIME = re.compile(r"\d{1,2}[:.h]\d{2}")
-_YEAR = re.compile(r"\b\d{4}\b|@|\d{4}年")
 
 # A header block as Outlook and every "forward" writes it: label → what the field is.
 _LABELS = {

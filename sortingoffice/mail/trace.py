@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from sortingoffice.mail import headers
-from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Field, Message, field
 
 _WIDTH = 76
@@ -102,10 +101,6 @@ def carries(message: Message, hostname: str, mark: str) -> bool:
 def hops(message: Message) -> int:
     """How many servers it has passed (RFC 5321 §6.3)."""
     return sum(1 for _ in message.all("Received"))
-
-
-def authentication_results(authserv_id: str, auth: Authentication) -> Field:
-    return recorded_results(auth.text(authserv_id))
 
 
 def recorded_results(text: str) -> Field:

@@ -27,7 +27,6 @@ _MAILBOXES = sa.select(_mailbox).where(_mailbox.c.account_id == _OF_ACCOUNT).ord
 _MAILBOXES_BY_ADDRESS = (
     sa.select(_mailbox).where(_mailbox.c.address == sa.bindparam("address")).order_by(_mailbox.c.id)
 )
-_MAILBOX_BY_HASH = sa.select(_mailbox).where(_mailbox.c.verify_hash == sa.bindparam("hash"))
 _PREFERRED = (
     sa.select(_mailbox)
     .where(
@@ -112,11 +111,6 @@ def mailboxes(tx: Transaction, account_id: int) -> tuple[Mailbox, ...]:
 def mailboxes_by_address(tx: Transaction, normal: str) -> tuple[Mailbox, ...]:
     """All accounts' mailboxes of this address; two accounts may share one."""
     return schema.every(Mailbox, run(tx, _MAILBOXES_BY_ADDRESS, {"address": normal}))
-
-
-def mailbox_to_verify(tx: Transaction, verify_hash: bytes) -> Mailbox | None:
-    """The mailbox that waits for the token with this SHA-256."""
-    return schema.one(Mailbox, run(tx, _MAILBOX_BY_HASH, {"hash": verify_hash}))
 
 
 def preferred_mailbox(tx: Transaction, account_id: int) -> Mailbox | None:

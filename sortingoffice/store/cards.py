@@ -166,18 +166,6 @@ def current(tx: sa.Connection, account_id: int, now: datetime) -> tuple[Current,
     return tuple(Current(cards[each.card_id], each, newest.get(each.id)) for each in ordered)
 
 
-def any_sealed(tx: sa.Connection, account_id: int) -> bool:
-    """Whether the account ever stored a value."""
-    found = (
-        sa.select(field_version.c.id)
-        .join(card_field, card_field.c.id == field_version.c.field_id)
-        .join(card, card.c.id == card_field.c.card_id)
-        .where(card.c.account_id == account_id)
-        .limit(1)
-    )
-    return tx.execute(found).first() is not None
-
-
 # ---- views ----------------------------------------------------------------------------------------
 
 

@@ -285,7 +285,7 @@ x
 
 def test_a_complaint_is_read() -> None:
     found = arf.read(Message.parse(COMPLAINT.replace("\n", "\r\n").encode()))
-    assert found == arf.Complaint("abuse", "SomeGenerator/1.0")
+    assert found == arf.Complaint("abuse")
     assert arf.read(Message.parse(POSTFIX.replace("\n", "\r\n").encode())) is None
 
 
