@@ -80,8 +80,13 @@ def test_what_a_client_might_read_as_an_address_leaves_to() -> None:
         b"lunar.otter4821@sort.example, " + b", ".join(b"p%d@other.example" % n for n in range(1200)),
         b"Team: " + b",".join(b"p%d@other.example" % n for n in range(600)) + b";",
         b"lunar.otter4821@sort.example, Bob <bob@oth(er.example>",
+        b"bob@other.example:;, lunar.otter4821@sort.example",
+        b"Bob <bob@other.example> : lunar.otter4821@sort.example;",
     ],
-    ids=["no comma", "no comma and a name", "two without a comma", "1,200", "a group of 600", "open comment"],
+    ids=[
+        *("no comma", "no comma and a name", "two without a comma", "1,200", "a group of 600"),
+        *("open comment", "a group's name", "a bracket in a group's name"),
+    ],
 )
 def test_nobody_elses_address_is_left_in_to_and_the_next_field_is_what_it_was(people: bytes) -> None:
     got = rewritten(b"From: a@x.example\r\nTo: " + people + b"\r\nX-Next: 1\r\n\r\nx")

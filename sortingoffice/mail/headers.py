@@ -133,7 +133,9 @@ def _segments(value: bytes) -> Iterator[list[_Token]]:
                 if token.octets in (b",", b";"):
                     yield segment
                     segment, whole = [], 0
-                elif token.octets == b":":  # the name of a group ends here
+                elif token.octets == b":":  # the name of a group ends here, or an address where that is none
+                    if whole or any(each.kind == "word" and b"@" in each.octets for each in segment):
+                        yield segment
                     segment, whole = [], 0
                 continue
         segment.append(token)
