@@ -31,11 +31,12 @@ async def test_connections_are_reused_and_bounded_per_destination(
 
 
 async def test_only_a_few_large_messages_are_in_memory_at_once(
-    sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path
+    sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sortingoffice.flows.attempt.LARGE", 1000)
     made = at_sink(sqlite_db, sink, zone, tmp_path)
     sink.answers["MAIL"] = HANG
-    raw = INWARD + b"x" * 76 * 15_000 + b"\r\n"
+    raw = INWARD + b"x" * 1000 + b"\r\n"
     for domain in ("home.example", "shop.example", "other.example"):
         for n in range(3):
             made.put(raw=raw, recipient=f"x{n}@{domain}")
