@@ -9,7 +9,7 @@ Promise: what stands here has happened.  A line is whole, as its checksum says, 
 names message and delivery, so that it is never told of another.  A file that is lost or can't be written
 costs a second copy and nothing else: the spool is in the database.
 
-Sources: RFC 1047 (duplicates); write(2), posix_fallocate(3).
+Sources: RFC 1047 (duplicates); write(2).
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ class Taken:
         self._file = file
         self._free: list[int] = []
         with suppress(OSError):  # no room: without notes, then
-            os.posix_fallocate(file, 0, _PLACE * _PLACES)
+            there = os.fstat(file).st_size
+            if there < _PLACE * _PLACES:  # written now, so that a disk which is full later has the room
+                os.pwrite(file, bytes(_PLACE * _PLACES - there), there)
             self._free = list(range(_PLACES))
 
     def note(self, brought: Brought) -> int | None:
