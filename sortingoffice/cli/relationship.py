@@ -253,7 +253,7 @@ def _ip(text: str) -> str:
 @click.option(
     "--remote-images",
     type=_words(RemoteImages),
-    help="keep them; take out the pixels that only count who looks; or block them all.",
+    help="Keep them; take out the pixels that only count who looks; or block them all.",
 )
 @click.option(
     "--unsubscribe",
