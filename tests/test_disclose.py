@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from sortingoffice.core.addressing import Problem
 from sortingoffice.core.model import DeliveryState, GrantMode, RelationshipState, Sensitivity
+from sortingoffice.errors import OfficeError
 from sortingoffice.flows.disclose import Resolved
 from sortingoffice.store.database import Database
 from tests.desk import Desk, open_desk, refusal, text, waits
@@ -265,6 +267,17 @@ def test_a_grant_ends_at_its_date_and_after_its_uses(desk: Desk) -> None:
     desk.grant("shipping", until=desk.now[0].replace(day=2))
     desk.later(days=1)
     assert "expired on 2026-03-02" in refusal(desk.send("#card shipping name\n"))
+
+
+def test_a_grant_begins_at_its_date(desk: Desk) -> None:
+    desk.shipping()
+    begins = desk.now[0] + timedelta(days=3)
+    assert desk.grant("shipping", since=begins)["from"] == begins
+    assert "hasn't begun yet" in refusal(desk.ask("#card shipping city\n"))
+    desk.later(days=3)
+    assert text(desk.ask("#card shipping city\n")) == "City: Berlin\n"
+    with pytest.raises(OfficeError, match="end before it begins"):
+        desk.grant("shipping", since=desk.now[0] + timedelta(days=9), until=desk.now[0] + timedelta(days=8))
 
 
 def test_what_the_vendor_holds_already_needs_no_grant(desk: Desk) -> None:

@@ -41,6 +41,7 @@ def _listed(text: str | None) -> tuple[str, ...]:
 @click.option(
     "--terms", default="", metavar="TEXT", help="On which terms: what they are called, or their link."
 )
+@click.option("--from", "since", type=MOMENT, metavar="DATE|14d", help="When the permission begins.")
 @click.option("--until", type=MOMENT, metavar="DATE|14d", help="When the permission ends.")
 @click.option("--uses", type=click.IntRange(min=1), help="For how many messages it lasts.")
 @click.pass_obj
@@ -52,6 +53,7 @@ def grant(
     mode: str,
     purpose: str,
     terms: str,
+    since: datetime | None,
     until: datetime | None,
     uses: int | None,
 ) -> None:
@@ -61,7 +63,7 @@ def grant(
         terminal.office,
         terminal.account,
         relationship,
-        Permission(card, _listed(fields), GrantMode(mode), purpose, until, uses, terms),
+        Permission(card, _listed(fields), GrantMode(mode), purpose, until, uses, terms, since),
         actor=ACTOR,
     )
     what = f"{row['card']} ({', '.join(row['fields'])})" if row["fields"] else row["card"]

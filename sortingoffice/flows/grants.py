@@ -29,6 +29,7 @@ class Permission:
     """What `grant` says; fields () means all of the card, also later ones.
 
     terms  on which they have it: what they are called, or where they stand
+    since  when it begins; None: at once
     """
 
     card: str
@@ -38,6 +39,7 @@ class Permission:
     until: datetime | None = None
     uses: int | None = None
     terms: str = ""
+    since: datetime | None = None
 
 
 def grant(
@@ -65,6 +67,8 @@ def grant(
         raise NotThere(f"card {name} has no field {fields.shown(key)}{hint}")
     if permission.until is not None and permission.until <= now:
         raise OfficeError("the end of this grant lies in the past: give a later date")
+    if permission.since is not None and permission.until is not None and permission.until <= permission.since:
+        raise OfficeError("this grant would end before it begins: give a later end")
     if permission.uses is not None and permission.uses < 1:
         raise OfficeError("a grant has at least one use")
     written = json.dumps(sorted(chosen), ensure_ascii=False) if chosen else ""
@@ -87,7 +91,7 @@ def grant(
             mode=permission.mode,
             purpose=one_line(permission.purpose, "the purpose"),
             terms=one_line(permission.terms, "the terms", most=500),
-            not_before=None,
+            not_before=permission.since,
             expires=permission.until,
             uses_left=permission.uses,
             created=now,
@@ -148,6 +152,7 @@ def grant_row(made: Grant, to: Relationship) -> dict[str, Any]:
         "mode": str(made.mode),
         "purpose": made.purpose,
         "terms": made.terms,
+        "from": made.not_before,
         "expires": made.expires,
         "uses_left": made.uses_left,
         "at": made.created,

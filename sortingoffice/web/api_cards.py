@@ -52,6 +52,7 @@ class NewGrant(In):
     fields: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=list)
     mode: GrantMode = Field(GrantMode.AUTO, strict=False)
     purpose: Annotated[str, Field(max_length=200)] = ""
+    since: Annotated[AwareDatetime | None, Field(alias="from")] = None
     until: AwareDatetime | None = None
     uses: Annotated[int, Field(ge=1, le=10**6), WHOLE] | None = None
     terms: Annotated[str, Field(max_length=500)] = ""
@@ -133,6 +134,7 @@ class GrantRow(Out):
     mode: GrantMode
     purpose: str
     terms: str
+    since: Annotated[datetime | None, Field(alias="from")]
     expires: datetime | None
     uses_left: int | None
     at: datetime
@@ -240,7 +242,7 @@ def _grant_rows(tx: Transaction, call: Call, relationship: str) -> list[dict[str
 
 async def _grant(call: Call, body: NewGrant, relationship: str) -> Any:
     permission = Permission(
-        body.card, tuple(body.fields), body.mode, body.purpose, body.until, body.uses, body.terms
+        body.card, tuple(body.fields), body.mode, body.purpose, body.until, body.uses, body.terms, body.since
     )
     return await call.office.db.write(
         grants.grant, call.office, call.account, relationship, permission, actor=call.actor
