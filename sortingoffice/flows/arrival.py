@@ -9,10 +9,12 @@ from typing import Any
 
 from sortingoffice.core import cards
 from sortingoffice.core.decide import Scan
-from sortingoffice.core.model import Envelope, Peer
+from sortingoffice.core.model import Envelope, Peer, Relationship
 from sortingoffice.flows.computed import Computed
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Message
+from sortingoffice.store import events
+from sortingoffice.store.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +72,27 @@ def digested(sender: str, message: Message) -> Any:
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest
+
+
+def write_event(
+    tx: Transaction,
+    arrival: Arrival,
+    relationship: Relationship,
+    what: str,
+    rule: str,
+    detail: str = "",
+    *,
+    message: str = "",
+) -> None:
+    """An event about a relationship; `message`: the id of another one than what arrived."""
+    events.add(
+        tx,
+        at=arrival.now,
+        actor=arrival.actor(),
+        account_id=relationship.account_id,
+        relationship_id=relationship.id,
+        message=message or arrival.token,
+        what=what,
+        rule=rule,
+        detail=detail,
+    )

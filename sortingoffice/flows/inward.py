@@ -27,13 +27,13 @@ from sortingoffice.core.model import (
 )
 from sortingoffice.core.relationship import mailbox_of
 from sortingoffice.flows import disclose, issue, notified, strangers, target, unsubscribe
-from sortingoffice.flows.arrival import Arrival
+from sortingoffice.flows.arrival import Arrival, write_event
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import arc, classify, headers, token, trace
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Message, field
 from sortingoffice.mail.publicsuffix import organizational
-from sortingoffice.store import accounts, contacts, events, references, relationships, spool
+from sortingoffice.store import accounts, contacts, references, relationships, spool
 from sortingoffice.store.database import Transaction
 
 REPEAT_WINDOW = timedelta(hours=6)  # in which the same message for the same recipient counts as one
@@ -177,7 +177,7 @@ def put(
         notified.acknowledge(tx, relationship, arrival.message, arrival.now)
     count(tx, office, arrival, replace(known, relationship=relationship), alias, decision)
     seen = f"{_from(arrival)}; {loaded}" if loaded else _from(arrival)
-    _event(tx, arrival, relationship, "held" if held else "accepted", decision.rule, seen)
+    write_event(tx, arrival, relationship, "held" if held else "accepted", decision.rule, seen)
 
 
 def _spooled(
@@ -319,7 +319,7 @@ def _opened(tx: Transaction, arrival: Arrival, known: Known) -> Relationship:
     relationship, who = known.relationship, binding.proven(known.who)
     first = who and not any(each.how != "refused" or each.identity == who for each in known.bindings)
     if first and relationships.bind(tx, Binding(0, relationship.id, who, "learned", arrival.now)):
-        _event(tx, arrival, relationship, "bound", "first_proof", who)
+        write_event(tx, arrival, relationship, "bound", "first_proof", who)
     if relationship.state is RelationshipState.UNBOUND:
         relationship = replace(relationship, state=RelationshipState.ACTIVE, name=who or relationship.name)
         relationships.update(tx, relationship)
@@ -359,29 +359,6 @@ def _repeated(tx: Transaction, arrival: Arrival, known: Known, rule: str) -> Non
     first = None if known.fingerprint is None else spool.same(tx, known.fingerprint, since)
     if first is not None:
         again = f"sent again, as {arrival.token}"
-        _event(tx, arrival, known.relationship, "repeated", rule, again, message=first.token)
+        write_event(tx, arrival, known.relationship, "repeated", rule, again, message=first.token)
         came += f", it first came as {first.token}"
-    _event(tx, arrival, known.relationship, "repeated", rule, came)
-
-
-def _event(
-    tx: Transaction,
-    arrival: Arrival,
-    relationship: Relationship,
-    what: str,
-    rule: str,
-    detail: str,
-    message: str = "",
-) -> None:
-    """`message`: the id of another one than what arrived."""
-    events.add(
-        tx,
-        at=arrival.now,
-        actor=arrival.actor(),
-        account_id=relationship.account_id,
-        relationship_id=relationship.id,
-        message=message or arrival.token,
-        what=what,
-        rule=rule,
-        detail=detail,
-    )
+    write_event(tx, arrival, known.relationship, "repeated", rule, came)

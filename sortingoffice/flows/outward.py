@@ -30,7 +30,7 @@ from sortingoffice.core.notice import Notice
 from sortingoffice.core.turned import Correspondent
 from sortingoffice.flows import bymail, disclose, gate, inward, notices, proof, target
 from sortingoffice.flows import relationships as relationships_flow
-from sortingoffice.flows.arrival import Arrival
+from sortingoffice.flows.arrival import Arrival, write_event
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
 from sortingoffice.mail import classify, headers, mime
@@ -153,7 +153,7 @@ def accept(
     if isinstance(made, Problem):
         return _back(tx, office, arrival, account, who, None, made)
     if not made.contacts:  # Reply-all: the copies for the contacts come in transactions of their own
-        _event(tx, arrival, made.relationship, "taken off", "own_copy", "")
+        write_event(tx, arrival, made.relationship, "taken off", "own_copy")
         return Decision(Verdict.ACCEPT, "own_copy", ACCEPTED)
     return _send(tx, office, arrival, account, who, made, name, fingerprint)
 
@@ -206,7 +206,7 @@ def _send(
         arrival.now,
     )
     disclose.record(tx, office, asked, spooled.id, arrival.now, checked.found)
-    _event(tx, arrival, made.relationship, "accepted", "sent_as_alias", "", name)
+    write_event(tx, arrival, made.relationship, "accepted", "sent_as_alias", message=name)
     return Decision(Verdict.ACCEPT, "sent_as_alias", ACCEPTED)
 
 
@@ -463,28 +463,6 @@ def _noted(
         account_id=account.id,
         relationship_id=None if relationship is None else relationship.id,
         message=arrival.token,
-        what=what,
-        rule=rule,
-        detail=detail,
-    )
-
-
-def _event(
-    tx: Transaction,
-    arrival: Arrival,
-    relationship: Relationship,
-    what: str,
-    rule: str,
-    detail: str,
-    name: str = "",
-) -> None:
-    events.add(
-        tx,
-        at=arrival.now,
-        actor=arrival.actor(),
-        account_id=relationship.account_id,
-        relationship_id=relationship.id,
-        message=name or arrival.token,
         what=what,
         rule=rule,
         detail=detail,

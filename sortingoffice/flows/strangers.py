@@ -22,12 +22,12 @@ from sortingoffice.core.rejects import Reject
 from sortingoffice.core.writers import Writer
 from sortingoffice.flows import notices
 from sortingoffice.flows import relationships as relationships_flow
-from sortingoffice.flows.arrival import Arrival
+from sortingoffice.flows.arrival import Arrival, write_event
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import dkim, trace
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.publicsuffix import organizational
-from sortingoffice.store import events, rejects, relationships
+from sortingoffice.store import rejects, relationships
 from sortingoffice.store import writers as rows
 from sortingoffice.store.database import Transaction
 
@@ -144,17 +144,7 @@ def _learn(tx: Transaction, arrival: Arrival, relationship: Relationship, who: I
 def _not_learnt(tx: Transaction, arrival: Arrival, relationship: Relationship, identity: str) -> None:
     """A vendor that names ever more of them would open its address to everybody: the first ones stay, and
     the person's own word (`allow`) needs no learning."""
-    events.add(
-        tx,
-        at=arrival.now,
-        actor=arrival.actor(),
-        what="processor not learnt",
-        rule="most_processors",
-        account_id=relationship.account_id,
-        relationship_id=relationship.id,
-        message=arrival.token,
-        detail=identity,
-    )
+    write_event(tx, arrival, relationship, "processor not learnt", "most_processors", identity)
 
 
 # ---- evidence --------------------------------------------------------------------------------------------
@@ -194,17 +184,8 @@ def _keep(
         hash="",
     )
     made = rows.keep(tx, evidence.chained(made))
-    events.add(
-        tx,
-        at=arrival.now,
-        actor=arrival.actor(),
-        what="evidence kept",
-        rule=decision.rule,
-        account_id=relationship.account_id,
-        relationship_id=relationship.id,
-        message=arrival.token,
-        detail=f"{made.standing}; chain {made.hash}",
-    )
+    told = f"{made.standing}; chain {made.hash}"
+    write_event(tx, arrival, relationship, "evidence kept", decision.rule, told)
 
 
 def issuing(tx: Transaction, office: Office, relationship: Relationship) -> dict[str, Any]:
