@@ -295,12 +295,16 @@ def parts(root: Entity) -> Iterator[Entity]:
     )
 
 
-def prose(root: Entity) -> Iterator[str]:
-    """The visual lines that the person wrote, part by part: nothing quoted, nothing hidden; and the subject,
-    but for an answer's, which is the other one's."""
+def written(root: Entity) -> Iterator[str]:
+    """All that the person wrote: the subject, but for an answer's, which is the other one's; and the prose."""
     message = root.message
     if message.value("In-Reply-To") is None and (subject := message.value("Subject")) is not None:
         yield headers.decode(subject)
+    yield from prose(root)
+
+
+def prose(root: Entity) -> Iterator[str]:
+    """The visual lines that the person wrote, part by part: nothing quoted, nothing hidden."""
     for leaf in parts(root):
         text = leaf.text()
         if text is not None:

@@ -146,7 +146,7 @@ def _by_hand(resolved: Resolved, facts: Facts, root: mime.Entity, computed: Comp
 
 
 def _typed(facts: Facts, root: mime.Entity, given: frozenset[str]) -> tuple[Value, ...]:
-    return typed.by_hand(facts, body.prose(root), given)
+    return typed.by_hand(facts, body.written(root), given)
 
 
 def record(

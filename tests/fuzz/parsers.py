@@ -193,7 +193,7 @@ def mime_parts(octets: bytes) -> None:
         root = mime.parse(Message.parse(octets))
         vocabulary = directive.Vocabulary("card", frozenset({"shipping"}))
         body.read(root, vocabulary)
-        tuple(body.prose(root))
+        tuple(body.written(root))
         word.said(root)
         word.first_line(root)
 
