@@ -296,7 +296,7 @@ def parts(root: Entity) -> Iterator[Entity]:
 
 
 def written(root: Entity) -> Iterator[str]:
-    """All that the person wrote: the subject, but for an answer's, which is the other one's; and the prose."""
+    """The subject, but for an answer's, which is the other one's; and the prose."""
     message = root.message
     if message.value("In-Reply-To") is None and (subject := message.value("Subject")) is not None:
         yield headers.decode(subject)
