@@ -118,8 +118,10 @@ class Daemon:
 
     async def _data(self, peer: Peer, envelope: Envelope, raw: bytes) -> Reply:
         began = time.monotonic()
+        answer = receive.data(self.office, peer, envelope, raw)
+        del raw  # it lets go of it in time
         try:
-            return await receive.data(self.office, peer, envelope, raw)
+            return await answer
         finally:
             metrics.answered(time.monotonic() - began)
 

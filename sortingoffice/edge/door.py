@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Octets of large messages that are in memory, and in a hook, at once: rewriting copies each a few
 # times, and 200 senders of 25 MB shall not fill the machine.  The others wait for their 250.
-ROOM = 48 * 2**20
+ROOM = 26 * 2**20
 # Passwords that are checked at once: each takes a thread, and 19 MB.
 LOGINS = 4
 # A session this old may be shown the door when the house is full and it is the slowest one.

@@ -276,7 +276,9 @@ class Smtp(Session):
         except OSError:
             return replies.NO_STORAGE
         content.close()
-        return await self.door.hooks.data(self.peer, envelope, raw)
+        answer = self.door.hooks.data(self.peer, envelope, raw)
+        del raw  # whoever answers lets go of it in time
+        return await answer
 
     # ---- the rest ----------------------------------------------------------------------------------
 

@@ -20,16 +20,17 @@ from sortingoffice.flows import signing, strict
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.strict import Policies
 from sortingoffice.mail import token
+from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net import route, tls
 from sortingoffice.net.relay import Login, Parcel, Relay
 from sortingoffice.net.route import Here, Host
 from sortingoffice.store import spool
-from sortingoffice.store.database import Unavailable
+from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.spool import Claimed
 
 LARGE = 1 << 20  # octets
-_LARGE_AT_ONCE = 4
+_LARGE_AT_ONCE = 2
 _SMALL = 1 << 17  # octets that are signed in a millisecond or two
 _ROUTE_SECONDS = 5.0  # a burst to one destination is routed once
 _ROUTES = 1000
@@ -140,7 +141,7 @@ class Attempts:
         message, delivery = claimed.message, claimed.delivery
         if message.size > LARGE:
             async with self._signing:  # several copies of it, for a moment
-                octets = await self._signed(await self._loaded(message), delivery)
+                octets = await self._signed_large(message, delivery)
             seven = None  # converting it would hold the loop: it goes as it is
         else:
             whole = await self._loaded(message)
@@ -148,6 +149,14 @@ class Attempts:
             seven = partial(signing.in_seven_bits, self._office, whole, delivery)
         sender = return_path(self._office, claimed)
         return Parcel(sender, delivery.recipient, octets, message.utf8, seven)
+
+    async def _signed_large(self, message: SpooledMessage, delivery: Delivery) -> bytes:
+        """With the body in memory twice at most: as it was spooled, and as it leaves."""
+        found = await self._office.db.read(_parsed, message.id)
+        if found is None:
+            raise _Gone
+        work = partial(signing.of_parsed, self._office, found, message, delivery)
+        return await asyncio.get_running_loop().run_in_executor(None, work)
 
     async def _signed(self, message: SpooledMessage, delivery: Delivery) -> bytes:
         """In a thread where a core is free for it: changing threads costs half a signature."""
@@ -163,6 +172,11 @@ class Attempts:
         if found is None or not found.raw:
             raise _Gone
         return found
+
+
+def _parsed(tx: Transaction, number: int) -> Message | None:
+    found = spool.by_id(tx, number)
+    return Message.parse(found.raw) if found is not None and found.raw else None
 
 
 def return_path(office: Office, claimed: Claimed) -> str:

@@ -128,8 +128,10 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         auth, scan = await _looked_up(office, peer, envelope, raw, message)
     else:
         auth, scan = Authentication(), Scan.CLEAN
-    computed = Computed(size=len(raw))
-    arrival = Arrival(peer, envelope, message, len(raw), auth, name, office.clock(), scan, computed=computed)
+    size = len(raw)
+    del raw  # the message has it all: of a large one nothing is kept twice
+    computed = Computed(size=size)
+    arrival = Arrival(peer, envelope, message, size, auth, name, office.clock(), scan, computed=computed)
     failpoint.at("before-accept")
     decision = await accepted(office, arrival)
     log.event(
@@ -137,7 +139,7 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         message=name,
         peer=peer.ip,
         rule=decision.rule,
-        size=len(raw),
+        size=size,
         recipients=len(envelope.recipients),
     )
     if decision.verdict in (Verdict.ACCEPT, Verdict.HOLD):

@@ -22,7 +22,11 @@ from sortingoffice.mail.message import Field, Message
 
 def signed(office: Office, message: SpooledMessage, delivery: Delivery) -> bytes:
     """The octets that leave: trace and signatures on top, the rest as it was spooled."""
-    parsed = Message.parse(message.raw)
+    return of_parsed(office, Message.parse(message.raw), message, delivery)
+
+
+def of_parsed(office: Office, parsed: Message, message: SpooledMessage, delivery: Delivery) -> bytes:
+    """The same of one whose octets are not kept beside."""
     return outgoing(parsed, message, _traces(office, message), signing_keys(office, parsed, delivery))
 
 

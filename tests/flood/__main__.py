@@ -22,14 +22,14 @@ from tests.office import written
 
 def main() -> int:
     reader = argparse.ArgumentParser(prog="python -m tests.flood")
-    reader.add_argument("what", choices=("slow", "idle", "large"))
+    reader.add_argument("what", choices=("slow", "idle", "large", "kept"))
     reader.add_argument("--seconds", type=float, default=60.0)
     reader.add_argument("--held", type=int, default=500, help="slow connections, or idle ones")
     reader.add_argument("--hasty", type=int, default=100, help="new connections in a second")
     reader.add_argument("--senders", type=int, default=200)
     asked = reader.parse_args()
     with _office() as stage:
-        asyncio.run({"slow": _slow, "idle": _idle, "large": _large}[asked.what](stage, asked))
+        asyncio.run({"slow": _slow, "idle": _idle, "large": _large, "kept": _kept}[asked.what](stage, asked))
     return 0
 
 
@@ -86,29 +86,50 @@ async def _idle(stage: Stage, asked: argparse.Namespace) -> None:
 
 
 async def _large(stage: Stage, asked: argparse.Namespace) -> None:
+    await _at_once(stage, asked.senders)
+
+
+async def _kept(stage: Stage, asked: argparse.Namespace) -> None:
+    """The same, proved: each is accepted, stored and delivered."""
+    stage.zone.set(VENDOR, "TXT", "v=spf1 ip4:127.0.0.0/8 -all")
+    await _at_once(stage, asked.senders, kept=True)
+
+
+async def _at_once(stage: Stage, senders: int, *, kept: bool = False) -> None:
     assert stage.daemon is not None
     pid = stage.daemon.pid
     to = stage.json("new", "Large Shop", "--site", VENDOR)["alias"]
     letters = [peers.large(empty=False), peers.large(empty=True)]
     before = most = measure.octets([pid])
     begun = asyncio.get_running_loop().time()
+    delivered = 0
 
     async def send(number: int) -> str:
         address = f"127.0.1.{1 + number // peers.PER_ADDRESS}"
         reader, writer = await peers.connected(stage.smtp_port, address)
-        said = await peers.transaction(reader, writer, letters[number % 2], ORDERS, to)
+        head = f"Message-ID: <{number}@{VENDOR}>\r\n".encode() if kept else b""
+        said = await peers.transaction(reader, writer, letters[number % 2], ORDERS, to, head)
         writer.close()
         return said[:9]
 
-    work = asyncio.gather(*(send(number) for number in range(asked.senders)))
+    def look() -> None:
+        nonlocal most, delivered
+        most = max(most, measure.octets([pid]))
+        delivered += len(stage.home.received)
+        stage.home.received.clear()  # or they would fill ours
+
+    work = asyncio.gather(*(send(number) for number in range(senders)))
     while not work.done():
         await asyncio.wait([work], timeout=0.5)
-        most = max(most, measure.octets([pid]))
+        look()
     said = await work
     seconds = asyncio.get_running_loop().time() - begun
     answers = {each: said.count(each) for each in set(said)}
-    print(f"{asked.senders} senders of 25 MB at once, {seconds:.0f} s, answers {answers}:")
-    print(f"PSS {before / 1e6:.0f} MB before, {most / 1e6:.0f} MB at most")
+    print(f"{senders} senders of 25 MB at once, {seconds:.0f} s, answers {answers}:")
+    while kept and delivered < said.count("250 2.0.0") and asyncio.get_running_loop().time() < begun + 1800:
+        await asyncio.sleep(0.5)
+        look()
+    print(f"PSS {before / 1e6:.0f} MB before, {most / 1e6:.0f} MB at most; {delivered} delivered")
 
 
 @asynccontextmanager

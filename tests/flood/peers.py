@@ -83,9 +83,14 @@ async def honest(port: int, letter: bytes, sender: str, to: str, seen: Seen) -> 
 
 
 async def transaction(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, letter: bytes, sender: str, to: str
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    letter: bytes,
+    sender: str,
+    to: str,
+    head: bytes = b"",
 ) -> str:
-    """The answer to the message, or the first that refuses it."""
+    """The answer to the message, or the first that refuses it.  head: fields above the letter's"""
     said = await reply(reader)
     for line in ("EHLO mx.lampshop.example", f"MAIL FROM:<{sender}>", f"RCPT TO:<{to}>", "DATA"):
         if said[:1] not in "23" or not said:
@@ -94,6 +99,7 @@ async def transaction(
         said = await reply(reader)
     if not said.startswith("354"):
         return said
+    writer.write(head)
     for at in range(0, len(letter), 2**18):
         writer.write(letter[at : at + 2**18])
         await writer.drain()
