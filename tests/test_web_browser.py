@@ -269,6 +269,7 @@ def test_held_mail_is_let_in_or_dropped(tab: Page, pages: Pages) -> None:
     second = pages.person.spooled(slug, DeliveryState.HELD, reason="muted", outward=True)
     tab.goto(f"{pages.base}/held/{second}")
     expect(tab.locator("main")).to_contain_text("Exactly what would leave")
+    expect(tab.get_by_role("link", name="Held Shop")).to_be_visible()
     expect(tab.locator("pre.mail")).to_contain_text("Subject: Your lamp")
     pressed(tab.get_by_role("button", name="Send it"))
     expect(tab.get_by_role("status").first).to_contain_text("Sent")

@@ -18,6 +18,7 @@ from sortingoffice.store.database import Transaction
 from sortingoffice.web import inert
 from sortingoffice.web.answers import Refused
 from sortingoffice.web.auth import Desk
+from sortingoffice.web.pages_others import names
 from sortingoffice.web.visit import Visit, go, page
 
 
@@ -150,7 +151,12 @@ def _map(lines: list[dict[str, Any]]) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 async def _held(visit: Visit) -> Response:
-    return await visit.page("held.html", rows=await visit.office.db.read(held.every, visit.account))
+    return await visit.page("held.html", **await visit.office.db.read(_waiting, visit))
+
+
+def _waiting(tx: Transaction, visit: Visit) -> dict[str, Any]:
+    found = held.every(tx, visit.account)
+    return {"rows": found, "names": names(tx, visit, found)}
 
 
 def _number(visit: Visit) -> int:
@@ -158,11 +164,16 @@ def _number(visit: Visit) -> int:
 
 
 async def _held_one(visit: Visit) -> Response:
-    found = await visit.office.db.read(held.one, visit.account, _number(visit))
+    found, named = await visit.office.db.read(_one_waiting, visit)
     text = found["raw"].decode("utf-8", "replace")
     shown = await asyncio.to_thread(inert.parts, found["raw"])
     row = {**found, "text": inert.plain(text[: inert.MOST]), "cut": len(text) > inert.MOST}
-    return await visit.page("held_one.html", row=row, parts=shown)
+    return await visit.page("held_one.html", row=row, parts=shown, names=named)
+
+
+def _one_waiting(tx: Transaction, visit: Visit) -> tuple[dict[str, Any], dict[str, str]]:
+    found = held.one(tx, visit.account, _number(visit))
+    return found, names(tx, visit, [found])
 
 
 async def _release(visit: Visit) -> Response:

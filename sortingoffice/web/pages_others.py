@@ -41,15 +41,15 @@ async def _strangers(visit: Visit) -> Response:
 def _others(tx: Transaction, visit: Visit) -> dict[str, Any]:
     found = strangers.listed(tx, visit.account)
     slips = [each for each in rejects.listed(tx, visit.account, near=True) if each["accepted"] is None]
-    names = _names(tx, visit, [*found, *slips])
+    named = names(tx, visit, [*found, *slips])
     return {
         "rows": sorted(found, key=lambda each: each["last"], reverse=True)[:_MOST],
         "slips": slips,
-        "names": names,
+        "names": named,
     }
 
 
-def _names(tx: Transaction, visit: Visit, rows: list[dict[str, Any]]) -> dict[str, str]:
+def names(tx: Transaction, visit: Visit, rows: list[dict[str, Any]]) -> dict[str, str]:
     """What the relationships of these rows are called, by slug."""
     slugs = dict.fromkeys(each["relationship"] for each in rows if each["relationship"])
     return {slug: relationships.find(tx, visit.account, slug).name for slug in slugs}
@@ -97,14 +97,14 @@ def _evidence(tx: Transaction, visit: Visit) -> list[dict[str, Any]]:
     """Per relationship: its address, the odds of a guess, and whose mail was kept."""
     found: dict[str, dict[str, Any]] = {}
     rows = leaks.listed(tx, visit.account)
-    names = _names(tx, visit, rows)
+    named = names(tx, visit, rows)
     for each in rows:
         slug = each["relationship"]
         one = found.setdefault(
             slug,
             {
                 "slug": slug,
-                "name": names[slug],
+                "name": named[slug],
                 "alias": each["alias"],
                 "odds": each["odds_one_in"],
                 "writers": [],
