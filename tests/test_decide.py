@@ -94,6 +94,8 @@ def test_a_revoked_alias_answers_like_one_that_never_existed() -> None:
         ({"dmarc": Dmarc.REJECT}, "dmarc_reject", Verdict.REFUSE),
         ({"dmarc": Dmarc.REJECT, "list_bound": True}, "welcome", Verdict.ACCEPT),
         ({"dmarc": Dmarc.QUARANTINE}, "dmarc_quarantine", Verdict.HOLD),
+        ({"in_your_name": True, "stranger": Stranger.UNAUTHENTICATED}, "in_your_name", Verdict.HOLD),
+        ({"in_your_name": True, "dmarc": Dmarc.REJECT}, "dmarc_reject", Verdict.REFUSE),
         ({"dmarc": Dmarc.TEMPORARY}, "dmarc_unknown", Verdict.DEFER),
         ({"state": RelationshipState.MUTED}, "muted", Verdict.HOLD),
         ({"state": RelationshipState.REVOKED}, "revoked_meanwhile", Verdict.REFUSE),

@@ -176,6 +176,26 @@ def test_a_key_that_cannot_be_looked_up_now_is_no_verdict(office: Office, to: st
     assert answer(office, to, told.encode() + b"\r\n" + raw, MAILBOX)[0] == 451
 
 
+@pytest.mark.parametrize(("account", "strangers"), [("anna", "learn"), ("ben", "learn"), ("ben", "lock")])
+def test_nobody_learns_by_the_answer_which_mailbox_stands_behind_an_alias(
+    office: Office, account: str, strangers: str
+) -> None:
+    """Anna's domain asks to reject, Ben's for nothing: the guess that is right is answered like the rest."""
+    shop = office.stage.json("--account", account, "new", "Curious")
+    office.stage.command("--account", account, "set", shop["relationship"], "--strangers", strangers)
+    domain = HOME if account == "anna" else SHARED
+
+    def guessed(name: str) -> tuple[int, str]:
+        mail = written(f"From: {name}@{domain}", f"To: {shop['alias']}", subject=f"guess {name}")
+        code, text = answer(office, shop["alias"], signed(office, mail, EVIL), f"spam@{EVIL}")
+        return code, text.partition(" as ")[0]
+
+    assert guessed(account) == guessed("somebody")
+    held = office.stage.json("--account", account, "held", "list")
+    mine = [row["reason"] for row in held if row["relationship"] == shop["relationship"]]
+    assert mine == (["in_your_name"] if (account, strangers) == ("ben", "learn") else [])
+
+
 def test_a_changed_body_or_subject_breaks_the_proof(office: Office, to: str) -> None:
     mail = signed(office, written(f"From: {MAILBOX}", f"To: {to}", subject="attack"), HOME)
     for changed in (mail.replace(b"hello", b"hellO"), mail.replace(b"Subject: a", b"Subject: A")):

@@ -257,6 +257,7 @@ class InwardFacts:
     state         the relationship's, read again after DATA
     repeated      the same message was accepted for the same recipient a moment ago
     author        the From field holds an address that can be read
+    in_your_name  that address is a mailbox of the account itself, and nothing proves it
     scan          the spam filter's word; a GREYLIST that has come again is CLEAN
     """
 
@@ -271,6 +272,7 @@ class InwardFacts:
     looped: bool = False
     repeated: bool = False
     author: bool = True
+    in_your_name: bool = False
     scan: Scan = Scan.CLEAN
 
 
@@ -342,6 +344,12 @@ def locked(facts: InwardFacts) -> Decision | None:
     return None
 
 
+def in_your_name(facts: InwardFacts) -> Decision | None:
+    """Forged, or the person's own mail on a strange way: it must not pass as a vendor's.  Below all that
+    refuses or defers, so that a stranger who tries one mailbox after the other is told nothing by it."""
+    return Decision(Verdict.HOLD, "in_your_name", ACCEPTED) if facts.in_your_name else None
+
+
 def dmarc_quarantine(facts: InwardFacts) -> Decision | None:
     if facts.dmarc is Dmarc.QUARANTINE and not (facts.list_bound or facts.vouched):
         return Decision(Verdict.HOLD, "dmarc_quarantine", ACCEPTED)
@@ -400,6 +408,7 @@ INWARD_RULES: tuple[InwardRule, ...] = (
     scanner_reject,
     scanner_greylist,
     closing,
+    in_your_name,
     dmarc_quarantine,
     stranger_held,
     muted,

@@ -20,6 +20,7 @@ from sortingoffice.core.model import (
     Direction,
     FromForm,
     Mailbox,
+    MailboxState,
     Relationship,
     RelationshipState,
     RemoteImages,
@@ -84,6 +85,14 @@ class Known:
         return frozenset(each.identity for each in self.bindings if each.how == "refused")
 
     @property
+    def in_your_name(self) -> bool:
+        """Whether the author is a mailbox of the account's own."""
+        author = None if self.who.author is None else self.who.author.normal
+        return any(
+            each.address == author and each.state is not MailboxState.PENDING for each in self.mailboxes
+        )
+
+    @property
     def mailbox(self) -> Mailbox | None:
         """Where the mail goes."""
         return mailbox_of(self.relationship, self.mailboxes)
@@ -114,7 +123,7 @@ def _bound(bindings: tuple[Binding, ...]) -> frozenset[str]:
 
 
 def judge(tx: Transaction, office: Office, arrival: Arrival, known: Known) -> Decision:
-    """The fate of the message at this relationship; reads only."""
+    """The fate of the message at this relationship, if the account itself didn't prove to be its author."""
     who, relationship, mailbox = known.who, known.relationship, known.mailbox
     since = arrival.now - REPEAT_WINDOW
     earlier = known.fingerprint is not None and spool.same(tx, known.fingerprint, since) is not None
@@ -132,6 +141,7 @@ def judge(tx: Transaction, office: Office, arrival: Arrival, known: Known) -> De
             looped=trace.carries(arrival.message, office.config.hostname, mark),
             repeated=earlier,
             author=who.author is not None,
+            in_your_name=known.in_your_name,
             scan=arrival.scan,
         )
     )

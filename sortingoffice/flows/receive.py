@@ -293,7 +293,8 @@ def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> _
     known = inward.known(tx, office, arrival, found.relationship, found.account)
     if outward.written_by(arrival, known.mailboxes) is not None:
         decision = outward.author(tx, office, arrival, found.account, found.address)
-        return _Judged(found, decision, known, own=found.target is Target.ALIAS)
+        if decision.verdict is Verdict.ACCEPT:
+            return _Judged(found, decision, known, own=found.target is Target.ALIAS)
     return _Judged(found, inward.judge(tx, office, arrival, known), known)
 
 
