@@ -64,6 +64,17 @@ async def test_what_a_clock_that_was_ahead_put_off_is_due_when_the_office_starts
     assert made.now(rightly).due == NOW + timedelta(hours=1)
 
 
+async def test_at_its_start_the_office_puts_right_what_a_clock_that_was_ahead_has_put_off(
+    made: Spooled,
+) -> None:
+    made.clock.pass_(days=3)
+    put_off = made.put(due=made.clock.now + timedelta(hours=1))
+    made.clock.now = NOW
+    async with delivering(made):
+        await until(ended(made, put_off))
+    assert made.now(put_off).state is DeliveryState.DELIVERED
+
+
 async def test_a_clock_that_is_set_ahead_takes_no_lease_from_another_process(
     made: Spooled, sink: Sink
 ) -> None:
