@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import re
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sortingoffice.cli.main import COMMANDS
+from sortingoffice.cli.main import COMMANDS, main
 from sortingoffice.core.model import DeliveryState
 from tests.person import DOMAIN, Person, said, said_outside
 
@@ -247,17 +249,47 @@ def test_octets_that_are_no_text_are_refused_in_a_sentence(person: Person, argum
     assert "no text in UTF-8" in person.refused(*arguments)
 
 
-def _ran(person: Person, tail: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = f"{sys.executable} -m sortingoffice --config {person.config} {tail}"
-    env = {**os.environ, **more}
-    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=env, check=False)
+class _Full(io.RawIOBase):
+    """A disk without room."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, octets: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_output_that_cannot_be_written_is_a_sentence(person: Person) -> None:
+def _printed(
+    person: Person, monkeypatch: pytest.MonkeyPatch, end: io.TextIOBase | None, *arguments: str
+) -> int:
+    """The exit status of a command whose standard output is `end`."""
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", end)
+        with pytest.raises(SystemExit) as left:
+            main(["--config", str(person.config), *arguments])
+        if end is None:
+            sys.stdout.close()
+    return int(left.value.code or 0)
+
+
+def test_output_that_cannot_be_written_is_a_sentence(
+    person: Person, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     person.out("new", "\N{GRINNING FACE}")
-    full = _ran(person, "list > /dev/full")
-    assert (full.returncode, full.stderr) == (1, "the output can't be written: No space left on device\n")
-    assert _ran(person, "list >&-").returncode == 0
-    narrow = _ran(person, "list --json", PYTHONIOENCODING="latin-1")
-    assert json.loads(narrow.stdout)[0]["name"] == "\N{GRINNING FACE}"
-    assert "\\U0001f600" in _ran(person, "list", PYTHONIOENCODING="latin-1").stdout
+    with io.TextIOWrapper(_Full(), encoding="utf-8", write_through=True) as full:  # type: ignore[type-var]
+        assert _printed(person, monkeypatch, full, "list") == 1
+    assert capsys.readouterr().err == "the output can't be written: No space left on device\n"
+    assert _printed(person, monkeypatch, None, "list") == 0, "a closed end is nobody's mistake"
+
+
+def test_a_narrow_charset_gets_what_it_can_write(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    person.out("new", "\N{GRINNING FACE}")
+    for arguments in (("list", "--json"), ("list",)):
+        with io.TextIOWrapper(io.BytesIO(), encoding="latin-1") as narrow:
+            assert _printed(person, monkeypatch, narrow, *arguments) == 0
+            narrow.seek(0)
+            told = narrow.read()
+        if "--json" in arguments:
+            assert json.loads(told)[0]["name"] == "\N{GRINNING FACE}"
+        else:
+            assert "\\U0001f600" in told

@@ -57,7 +57,8 @@ def restore_backup(terminal: Terminal, file: Path, yes: bool) -> None:
     queued = waiting.get(DeliveryState.QUEUED, 0)
     sentence = f"{file} was put back." + (f" What stood there is {aside}." if aside else "")
     if queued:
-        sentence += f" {queued} deliveries wait again, whatever became of them since: see queue list."
+        waits = "1 delivery waits" if queued == 1 else f"{queued} deliveries wait"
+        sentence += f" {waits} again, whatever became of it since: see queue list."
     if adopted:
         sentence += f" Cards of {adopted} accounts are from before a rotation: today's key opens them now."
     if closed:
