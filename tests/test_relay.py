@@ -215,6 +215,7 @@ async def test_a_kept_connection_that_died_costs_nothing(sink: Sink, relay: Rela
 @pytest.mark.parametrize("unasked", ["421 4.4.2 idle for too long", "250 2.1.0 ok\r\n250 ok\r\n354 go"])
 async def test_an_idle_connection_that_said_something_unasked_is_not_used(relay: Relay, unasked: str) -> None:
     calls, mails = 0, 0
+    taken, said = asyncio.Event(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal calls, mails
@@ -225,13 +226,16 @@ async def test_an_idle_connection_that_said_something_unasked_is_not_used(relay:
         writer.write(b"250 ok\r\n250 ok\r\n354 go\r\n")
         await reader.readuntil(b"\r\n.\r\n")
         writer.write(b"250 taken\r\n")
-        await asyncio.sleep(0.05)
+        await taken.wait()
         writer.write(unasked.encode() + b"\r\n")
+        said.set()
         mails += (await reader.readline()).startswith(b"MAIL")
 
     async with far_end(serve) as there:
         assert (await relay.attempt([there], parcel())).reply.accepted
-        await asyncio.sleep(0.15)
+        taken.set()
+        await said.wait()
+        await asyncio.sleep(0.1)
         assert (await relay.attempt([there], parcel())).reply.accepted
     assert (calls, mails) == (2, 0)
 

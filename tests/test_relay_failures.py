@@ -11,6 +11,7 @@ from sortingoffice.core.delivery import Outcome
 from sortingoffice.net.relay import Relay, Timeouts
 from tests.relaying import Sinks, far_end, greet, host, parcel
 from tests.servers import DROP, HANG, Late, Sink
+from tests.waiting import until
 
 BEFORE = {
     "refused at the greeting": {"CONNECT": "554 5.7.1 no"},
@@ -128,11 +129,10 @@ async def test_a_large_message_leaves_the_loop_to_others(sink: Sink, relay: Rela
 async def test_a_cancelled_attempt_leaves_no_connection_behind(sinks: Sinks, relay: Relay) -> None:
     sink = sinks(answers={"RCPT": [HANG]})
     attempt = asyncio.create_task(relay.attempt([host(sink)], parcel()))
-    await asyncio.sleep(0.2)
+    await until(lambda: any("RCPT" in line for line in sink.commands))
     attempt.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attempt
-    await asyncio.sleep(0.2)
-    assert sink.open_sessions == 0
+    await until(lambda: sink.open_sessions == 0)
     assert (await relay.attempt([host(sink)], parcel())).reply.accepted
     assert sink.sessions == 2
