@@ -383,8 +383,8 @@ def _unsnapped(packed: bytes, most: int) -> bytes:
         at += width
         if not 0 < back <= len(content):
             break
-        for _ in range(size):
-            content.append(content[-back])
+        copied = bytes(content[len(content) - back : len(content) - back + size])
+        content += (copied * (size // back + 1))[:size]  # it may overlap what it writes
     return bytes(content)
 
 
