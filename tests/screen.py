@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -109,5 +110,7 @@ def at_terminal(
 
 
 def _own_terminal() -> None:
-    """Make the pseudo-terminal the one whose Ctrl-C reaches the command."""
+    """Make the pseudo-terminal the one whose Ctrl-C reaches the command, also where a shell's & has the
+    tests ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
