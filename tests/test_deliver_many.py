@@ -30,6 +30,18 @@ async def test_connections_are_reused_and_bounded_per_destination(
     assert len(sink.received) == 30
 
 
+async def test_a_backlog_is_claimed_by_the_dozen_not_one_for_each_that_has_gone(
+    sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path
+) -> None:
+    made = at_sink(sqlite_db, sink, zone, tmp_path, concurrency_per_destination=3)
+    deliveries = [made.put() for _ in range(60)]
+    before = made.db.writes
+    async with delivering(made):
+        await until(ended(made, *deliveries))
+        claims = made.db.writes - before - len(deliveries)
+    assert claims <= 20, "it was 28 where each that had gone asked for the next"
+
+
 async def test_only_a_few_large_messages_are_in_memory_at_once(
     sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,9 +106,13 @@ class Lineup(Generic[T]):
         return (item for lane in self._with_waiting.values() for item in lane.waiting)
 
     def room(self) -> int:
-        """How many more could be under way, if their destinations let them."""
-        in_reach = sum(len(lane.waiting) for lane in self._with_waiting.values() if lane.pause == 0.0)
-        return max(0, self._most - self.busy - in_reach)
+        """How many more could be under way, beside what waits and may begin."""
+        beginning = (
+            min(len(lane.waiting), max(0, lane.limit - lane.busy))
+            for lane in self._with_waiting.values()
+            if lane.pause == 0.0
+        )
+        return max(0, self._most - self.busy - sum(beginning))
 
     def held(self, destination: str) -> int:
         """How many of it wait or are under way."""

@@ -40,6 +40,9 @@ from sortingoffice.store.taken import Brought, Taken
 LEASE = timedelta(seconds=30)
 AT_ONCE = 400  # attempts under way in this process: each is a connection, most of them wait
 _CLAIM = 100  # deliveries in one claim
+_AHEAD = (
+    4  # times what may be under way to one destination is claimed of it: a claim for each would cost more
+)
 _WAITING = 5000  # claimed and not begun, at destinations out of reach
 _UNSETTLED = 16  # outcomes that aren't on disk yet: a crash repeats them, so the next attempts wait
 _HANDED = 1000  # held, beyond which new mail waits for a claim
@@ -97,6 +100,7 @@ class _Out:
         self._wake = wake
         self._taken = taken
         self._bound = config.concurrency_per_destination
+        self._most_held = _AHEAD * self._bound  # of one destination
         self._smart = config.smarthost is not None
         self._lineup: Lineup[Claimed] = Lineup(self._bound, self._bound if self._smart else AT_ONCE)
         self._held: dict[int, int] = {}  # what is lined up or under way: delivery → octets in memory
@@ -135,7 +139,7 @@ class _Out:
         if time.monotonic() < self._claims_from:
             return 0
         if self._smart:  # nothing else could be begun meanwhile
-            return self._bound - len(self._held)
+            return self._most_held - len(self._held)
         waiting = len(self._held) - self._lineup.busy
         return min(_CLAIM, self._lineup.room(), _WAITING - waiting)
 
@@ -158,7 +162,7 @@ class _Out:
         """Claim and line up; how many there were."""
         try:
             claimed, ours = await self._office.db.write(
-                _claim, self._office.clock(), self._node, room, each=self._bound
+                _claim, self._office.clock(), self._node, room, each=self._most_held
             )
         except Unavailable as problem:
             log.event("spool-unavailable", reason=problem)
@@ -172,7 +176,7 @@ class _Out:
             self._ours = ours
         self._line_up_all(claimed)
         full = {self._lane(each) for each in claimed} | self._behind
-        self._behind = frozenset(lane for lane in full if self._lineup.held(lane) >= self._bound)
+        self._behind = frozenset(lane for lane in full if self._lineup.held(lane) >= self._most_held)
         return len(claimed)
 
     def _line_up_all(self, claimed: Iterable[Claimed]) -> None:
@@ -254,7 +258,8 @@ class _Out:
             self._let_go(number)
             del self._under_way[number]
             self._begin()
-            if self._more:  # its place may be wanted, in all or at its destination
+            # Its place may be wanted, in all or at its destination.
+            if self._more and self._lineup.held(destination) <= self._most_held // 2:
                 self._wake.set()
 
     async def _settled(self, claimed: Claimed, tried: Tried, at: datetime) -> None:

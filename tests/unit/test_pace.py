@@ -87,6 +87,13 @@ def test_what_waits_for_one_out_of_reach_takes_no_room() -> None:
     assert lineup.room() == 9
 
 
+def test_what_waits_for_others_of_its_destination_takes_no_room() -> None:
+    lineup = filled(most=10, a=50)
+    assert lineup.room() == 10 - FIRST
+    lineup.ready(0)
+    assert lineup.room() == 10 - FIRST
+
+
 def test_what_is_no_longer_wanted_is_taken_out() -> None:
     lineup = filled(a=5, b=1)
     assert lineup.remove(lambda item: item in ("a1", "b0")) == ["a1", "b0"]
