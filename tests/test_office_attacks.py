@@ -134,10 +134,10 @@ def test_a_from_of_two_authors_is_refused_at_every_address(
 ) -> None:
     """The one would be checked, and the other shown; a domain's own policy would be got around."""
     for to in (shop.to, shop.alias):
-        mail = written(f"From: {form.format(beside)}", f"To: {to}", subject="attack")
+        mail = written(f"From: {form.format(beside)}", f"To: {to}", subject="two authors")
         code, text = answer(office, to, signed(office, mail, EVIL), f"spam@{EVIL}")
         assert (code, text[:5]) == (550, "5.6.0")
-    assert not [each for each in office.stage.home.received if b"spam@evil.example" in each.octets]
+    assert not [each for each in office.stage.home.received if b"Subject: two authors" in each.octets]
 
 
 def test_two_from_fields_are_refused(office: Office, to: str) -> None:
