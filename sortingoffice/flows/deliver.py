@@ -37,12 +37,9 @@ from sortingoffice.store.handover import Lease
 from sortingoffice.store.spool import Claimed
 from sortingoffice.store.taken import Brought, Taken
 
-LEASE = timedelta(seconds=30)
 AT_ONCE = 400  # attempts under way in this process: each is a connection, most of them wait
 _CLAIM = 100  # deliveries in one claim
-_AHEAD = (
-    4  # times what may be under way to one destination is claimed of it: a claim for each would cost more
-)
+_AHEAD = 4  # times what may be under way to a destination is claimed of it, so that not each needs a claim
 _WAITING = 5000  # claimed and not begun, at destinations out of reach
 _UNSETTLED = 16  # outcomes that aren't on disk yet: a crash repeats them, so the next attempts wait
 _HANDED = 1000  # held, beyond which new mail waits for a claim
@@ -218,7 +215,7 @@ class _Out:
         crowded = len(self._held) >= _HANDED or lane in self._behind or not self._lineup.open(lane)
         if not self._open or octets > LARGE or crowded:
             return None
-        return Lease(self._node, self._office.clock() + LEASE)
+        return Lease(self._node, self._office.clock() + spool.LEASE)
 
     def take(self, born: Sequence[Claimed]) -> None:
         with suppress(RuntimeError):  # the loop has ended: the leases run out
@@ -321,7 +318,7 @@ class _Out:
         if not held:
             return
         try:
-            until = self._office.clock() + LEASE
+            until = self._office.clock() + spool.LEASE
             kept = await self._office.db.write(spool.renew, held, self._node, until)
         except Unavailable as problem:
             log.event("spool-unavailable", reason=problem)
@@ -368,7 +365,7 @@ def _claim(
 ) -> tuple[tuple[Claimed, ...], frozenset[str]]:
     """What is due, and which domains are ours at this moment."""
     spool.lapse(tx, now)
-    claimed = spool.claim(tx, now, node, n, LEASE, each=each)
+    claimed = spool.claim(tx, now, node, n, each=each)
     if claimed:
         failpoint.at("at-claim")
     return claimed, _names(domain.name for domain in domains.every(tx)) if claimed else frozenset()

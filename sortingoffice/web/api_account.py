@@ -14,7 +14,7 @@ from sortingoffice.flows import accounts, passwords, tokens
 from sortingoffice.store import accounts as account_rows
 from sortingoffice.store import domains
 from sortingoffice.store.database import Transaction
-from sortingoffice.web import limits
+from sortingoffice.web import mailboxes
 from sortingoffice.web.answers import Refused
 from sortingoffice.web.auth import Call
 from sortingoffice.web.operations import In, Operation, Out
@@ -109,19 +109,7 @@ async def _mailboxes(call: Call) -> Any:
 
 
 async def _add_mailbox(call: Call, body: NewMailbox) -> Any:
-    call.spend(limits.LINKS, f"mailbox {call.account.id}")
-    made = await call.office.db.write(
-        accounts.admit_mailbox,
-        call.office,
-        call.account,
-        body.address,
-        delivers=body.delivers,
-        preferred=False,
-        verify=True,
-        actor=call.actor,
-    )
-    call.office.wake()
-    return accounts.describe(made)
+    return accounts.describe(await mailboxes.propose(call, body.address, delivers=body.delivers))
 
 
 async def _prefer(call: Call, address: str) -> Any:

@@ -19,7 +19,7 @@ from sortingoffice.flows.signup import Row
 from sortingoffice.store import accounts, domains, traffic
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
-from sortingoffice.web import limits
+from sortingoffice.web import limits, mailboxes
 from sortingoffice.web.answers import Answer, Refused, said
 from sortingoffice.web.auth import Call, Handler
 from sortingoffice.web.typed import text
@@ -158,19 +158,7 @@ async def _own(call: Call, shown: str) -> Mailbox:
 
 async def _add_recipient(call: Call) -> Response:
     """Added, and asked by mail whether it is the person's."""
-    given = await said(call.request)
-    call.spend(limits.LINKS, f"mailbox {call.account.id}")
-    made = await call.office.db.write(
-        account_flows.admit_mailbox,
-        call.office,
-        call.account,
-        text(given, "email"),
-        delivers=True,
-        preferred=False,
-        verify=True,
-        actor=call.actor,
-    )
-    call.office.wake()
+    made = await mailboxes.propose(call, text(await said(call.request), "email"))
     return Answer({"data": recipient_row(made, call.account)}, 201)
 
 

@@ -22,7 +22,7 @@ from sortingoffice.flows.office import Office
 from sortingoffice.store import accounts, domains, traffic
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
-from sortingoffice.web import limits
+from sortingoffice.web import limits, mailboxes
 from sortingoffice.web.answers import Answer, Refused, said
 from sortingoffice.web.auth import Call, Desk, guarded, peer, route, spend
 from sortingoffice.web.typed import text
@@ -206,19 +206,7 @@ def _mailbox_rows(tx: Transaction, account: Account) -> list[dict[str, Any]]:
 
 async def _add_mailbox(call: Call) -> Response:
     """Added, and asked by mail whether it is the person's."""
-    given = await said(call.request)
-    call.spend(limits.LINKS, f"mailbox {call.account.id}")
-    made = await call.office.db.write(
-        account_flows.admit_mailbox,
-        call.office,
-        call.account,
-        text(given, "email"),
-        delivers=True,
-        preferred=False,
-        verify=True,
-        actor=call.actor,
-    )
-    call.office.wake()
+    made = await mailboxes.propose(call, text(await said(call.request), "email"))
     return Answer({"id": made.id, "email": made.address, "verified": False, "default": False}, 201)
 
 
