@@ -24,6 +24,7 @@ _APPEND_ONLY = ("disclosure", "disclosure_item", "event")
 def upgrade() -> None:
     _accounts()
     _relationships()
+    _references()
     _spool()
     _cards()
     _ledger()
@@ -138,6 +139,9 @@ def _relationships() -> None:
         _at("created"),
         sa.UniqueConstraint("relationship_id", "identity"),
     )
+
+
+def _references() -> None:
     _table(
         "reference",
         _id(),
