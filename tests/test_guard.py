@@ -27,7 +27,7 @@ from sortingoffice.core.wallet import Value
 from sortingoffice.mail import mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message
-from tests import attacks, leaks, ordinary, outsiders
+from tests import attacks, disguises, leaks, ordinary, outsiders
 from tests.leaks import MAILBOX, REVERSE, SECOND
 from tests.test_quoting import HTML, TEXT
 
@@ -137,12 +137,12 @@ def test_no_place_of_a_hostile_reader_passes(place: str) -> None:
     assert found
 
 
-@pytest.mark.parametrize("disguise", [*leaks.DISGUISES, *leaks.UNICODE])
+@pytest.mark.parametrize("disguise", [*disguises.DISGUISES, *disguises.UNICODE])
 @pytest.mark.parametrize("place", leaks.TEXT_PLACES | leaks.HTML_PLACES | leaks.INSIDE_MARKUP)
 def test_no_disguise_passes_a_text_place(place: str, disguise: str) -> None:
     build = (leaks.TEXT_PLACES | leaks.HTML_PLACES | leaks.INSIDE_MARKUP)[place]
     for address in (MAILBOX, SECOND):
-        planted = (leaks.DISGUISES | leaks.UNICODE)[disguise](address)
+        planted = (disguises.DISGUISES | disguises.UNICODE)[disguise](address)
         # Every place meets every disguise as it is, and in one of the other encodings by turns.
         turn = (len(place) + len(disguise)) % len(leaks.ENCODINGS)
         for charset, transfer in {leaks.ENCODINGS[0], leaks.ENCODINGS[turn]}:
@@ -153,11 +153,11 @@ def test_no_disguise_passes_a_text_place(place: str, disguise: str) -> None:
             assert not leaked(build(planted, charset, transfer), planted), (address, charset, transfer)
 
 
-@pytest.mark.parametrize("disguise", leaks.MARKUP)
+@pytest.mark.parametrize("disguise", disguises.MARKUP)
 @pytest.mark.parametrize("place", leaks.HTML_PLACES)
 def test_no_markup_hides_an_address(place: str, disguise: str) -> None:
     for address in (MAILBOX, SECOND):
-        planted = leaks.MARKUP[disguise](address)
+        planted = disguises.MARKUP[disguise](address)
         assert not leaked(leaks.HTML_PLACES[place](planted, "utf-8", "quoted-printable"), planted)
 
 
@@ -398,11 +398,11 @@ def planted_in(tree: Any, at: list[int], text: str, boundary: str) -> bytes:
 @given(
     TREES,
     st.integers(0, 5),
-    st.sampled_from([*leaks.DISGUISES, *leaks.UNICODE]),
+    st.sampled_from([*disguises.DISGUISES, *disguises.UNICODE]),
     st.sampled_from(["{}", "> {}", "On 1 Jan 2026 at 10:00, {} wrote:\n> x", "<a href='mailto:{}'>x</a>"]),
 )
 def test_no_random_tree_hides_an_address(tree: Any, leaf: int, disguise: str, around: str) -> None:
-    address = (leaks.DISGUISES | leaks.UNICODE)[disguise](MAILBOX)
+    address = (disguises.DISGUISES | disguises.UNICODE)[disguise](MAILBOX)
     try:
         raw = leaks.HEAD.encode() + planted_in(tree, [leaf], around.replace("{}", address), "=_b")
     except UnicodeError:

@@ -16,7 +16,7 @@ import pytest
 from sortingoffice.core import cleansed, guard, outward, reports, turned, ways
 from sortingoffice.mail import embedded, inside, layers
 from sortingoffice.mail.message import Message
-from tests import attacks, leaks, outsiders
+from tests import attacks, disguises, leaks, outsiders
 from tests.leaks import HEAD, HELLO, MAILBOX, REVERSE, mixed, part, text_part
 from tests.test_guard import FACTS, gated, judged
 
@@ -24,12 +24,13 @@ HOME = MAILBOX.partition("@")[2]
 
 
 def prose(disguise: str) -> bytes:
-    written = leaks.DISGUISES | leaks.UNICODE | attacks.DISGUISES | attacks.UNICODE | outsiders.DISGUISES
+    written = disguises.DISGUISES | disguises.UNICODE | attacks.DISGUISES | attacks.UNICODE
+    written |= outsiders.DISGUISES
     return leaks.TEXT_PLACES["prose"](written[disguise](MAILBOX), "utf-8", "8bit")
 
 
 def markup(disguise: str) -> bytes:
-    text = (leaks.MARKUP | attacks.MARKUP | outsiders.MARKUP)[disguise](MAILBOX)
+    text = (disguises.MARKUP | attacks.MARKUP | outsiders.MARKUP)[disguise](MAILBOX)
     return leaks.HTML_PLACES["HTML prose"](text, "utf-8", "8bit")
 
 
