@@ -60,11 +60,9 @@ def skeleton(text: str, table: Folding | None = None) -> str:
 
 def mapped(text: str, table: Folding) -> tuple[str, list[int]]:
     """The skeleton, and for each of its characters the index in the text."""
-    pieces: list[str] = []
-    positions: list[int] = []
-    for index, character in enumerate(text):
-        folded = table[ord(character)]
-        if folded is not None:
-            pieces.append(folded)
-            positions += [index] * len(folded)
-    return "".join(pieces), positions
+    folded = list(map(table.__getitem__, map(ord, text)))
+    letters = text.translate(table)
+    positions = [index for index, each in enumerate(folded) if each is not None]
+    if len(positions) != len(letters):  # some became several
+        positions = [index for index in positions for _ in folded[index] or ""]
+    return letters, positions
