@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import ssl
 
 import pytest
@@ -48,6 +50,27 @@ async def test_every_connection_is_closed_when_close_returns_also_one_that_has_j
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
     await made.close()
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_one_that_comes_while_it_closes_is_closed_before_the_loop_ends(turns: int) -> None:
+    """Its transport would warn when it is collected, and warnings are errors here."""
+
+    async def main() -> socket.socket:
+        made = Conversing(_hang)
+        coming = socket.create_connection(("127.0.0.1", await made.listen("127.0.0.1", 0)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await made.close()
+        return coming
+
+    loop = asyncio.new_event_loop()
+    try:
+        coming = loop.run_until_complete(main())
+    finally:
+        loop.close()
+    gc.collect()
+    coming.close()
 
 
 async def test_a_conversation_over_tls_whose_peer_says_nothing_more_is_closed_too(

@@ -1,7 +1,8 @@
 """A server of byte streams that leaves nothing open.
 
-asyncio's own server (3.11) forgets what it accepted: a conversation that is cancelled before it began never
-closes its connection, and one that has closed may still wait for its peer to read.
+asyncio's own server (3.11) forgets what it accepted: a connection that is half inside when it closes is dropped
+open, a conversation that is cancelled before it began never closes its own, and one that has closed may
+still wait for its peer to read.
 
 Promise: when `close` returns, every connection it accepted is closed.
 
@@ -14,6 +15,8 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
+
+_TURNS = 4  # of the loop: accepted, a transport, a conversation, and closed
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -28,6 +31,7 @@ class Conversing:
         self._serve = serve
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
+        self._closed = False
 
     async def listen(
         self, host: str, port: int, *, limit: int = 2**16, context: ssl.SSLContext | None = None
@@ -38,10 +42,14 @@ class Conversing:
 
     async def close(self) -> None:
         """Stop listening and end every conversation; again does nothing."""
-        if self._server is None:
+        if self._server is None or self._closed:
             return
+        self._closed = True
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(_TURNS):  # who is half inside: a closed server would drop it, open as it is
+            await asyncio.sleep(0)
         self._server.close()
-        self._server = None
         for task, writer in self._open.items():
             writer.transport.abort()
             task.cancel()
@@ -49,6 +57,9 @@ class Conversing:
         await asyncio.sleep(0)  # an aborted transport closes its socket in the loop's next turn
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:
+            writer.transport.abort()
+            return
         task = asyncio.create_task(self._converse(reader, writer))
         self._open[task] = writer
         task.add_done_callback(self._open.pop)
