@@ -1,8 +1,8 @@
 """A server of byte streams that leaves nothing open.
 
-asyncio's own server (3.11) forgets what it accepted: a connection that is half inside when it closes is dropped
-open, a conversation that is cancelled before it began never closes its own, and one that has closed may
-still wait for its peer to read.
+asyncio's own server (3.11) forgets what it accepted: a connection that is half inside when it closes is
+dropped open, a conversation that is cancelled before it began never closes its own, and one that has closed
+may still wait for its peer to read.
 
 Promise: when `close` returns, every connection it accepted is closed.
 
