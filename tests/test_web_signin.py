@@ -437,6 +437,13 @@ async def test_signing_in_and_out_are_events(site: Site) -> None:
     ]
 
 
+@pytest.mark.parametrize("path", ["/r/" + "9" * 60_000, "/?search=" + "9" * 60_000, "//elsewhere.example/"])
+async def test_who_is_signed_out_comes_to_the_sign_in_page_from_any_path(site: Site, path: str) -> None:
+    answer = await site.client().get(f"http://127.0.0.1:8080{path}")
+    assert answer.status_code in (303, 404)
+    assert answer.headers.get("Location", "/signin") == "/signin"
+
+
 async def test_no_log_line_holds_a_link_s_secret(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     from unittest import mock
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NamedTuple
 
 from sortingoffice.core import calendar, directive, fields, render
 from sortingoffice.core.cards import Filled
@@ -61,8 +62,7 @@ _NAMED_BY_OTHERS = ("Subject", "From", "Sender", "Reply-To", "To", "Cc", "Organi
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line of a body part, as a reader sees it.
 
     text    its characters
@@ -366,7 +366,7 @@ class _Quoted:
 def _unmarked(line: Line) -> Line:
     """A line with quote marks as quoted, without them; such a line is read and never written."""
     marks = _QUOTED.match(line.text)
-    return line if marks is None else replace(line, text=line.text[marks.end() :], quoted=True)
+    return line if marks is None else line._replace(text=line.text[marks.end() :], quoted=True)
 
 
 def _shown(entity: Entity) -> Iterator[Entity]:

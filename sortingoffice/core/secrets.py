@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -46,6 +46,7 @@ _LEAST_WITHIN = 10  # shorter names and values are looked for there only as whol
 _ONE = ("gmail.com googlemail.com", "icloud.com me.com mac.com", "proton.me protonmail.com pm.me")
 _SAME_DOMAINS = {each: tuple(group.split()) for group in _ONE for each in group.split()}
 WINDOW = 1 << 19  # characters that are searched at once
+_FOUND = "\n…\n"  # stands where an address was found, while others are looked for
 _OVERLAP = 1 << 12  # more than an address takes, spaced out and in markup
 
 
@@ -111,8 +112,22 @@ class Secrets:
             if not exact or stands_alone(text, start, end):
                 found.append(Hit(self._sealed[number], start, end))
         for needle in self._addresses:
-            found += otherwise(needle, text, skeleton, exact=exact)
+            rest = _without(text, [hit for hit in found if hit.secret is needle.secret])
+            letters = skeleton if rest is text else rest.translate(self._table)
+            found += otherwise(needle, rest, letters, exact=exact)
         return found
+
+
+def _without(text: str, hits: Sequence[Hit]) -> str:
+    """The text but for what was found in it, which needs no second search; itself without hits."""
+    if not hits:
+        return text
+    pieces: list[str] = []
+    at = 0
+    for hit in sorted(hits, key=lambda hit: hit.start):
+        pieces += text[at : hit.start], _FOUND
+        at = max(at, hit.end)
+    return "".join((*pieces, text[at:]))
 
 
 def addresses(mailboxes: Iterable[str]) -> tuple[Secret, ...]:

@@ -146,7 +146,10 @@ def _shown(needle: Needle, text: str, *, exact: bool) -> Iterator[Hit]:
 
 
 def _joined(needle: Needle, text: str, skeleton: str, _exact: bool) -> Iterator[Hit]:
-    """Return paths and links: "anna=home.example", "home.example!anna", "anna.home.example"."""
+    """Return paths and links: "anna=home.example", "home.example!anna", "anna.home.example".
+
+    Mailing lists write "list-return-17-anna=home.example": before a "=" a dash begins the address.
+    """
     base = needle.first
     if not any(base + domain in skeleton or domain + base in skeleton for domain in needle.domains):
         return
@@ -166,7 +169,7 @@ def _joined(needle: Needle, text: str, skeleton: str, _exact: bool) -> Iterator[
                 if (
                     sign.fullmatch(between)
                     and _HOST.fullmatch(host)
-                    and begins(text, start)
+                    and (begins(text, start) or (between == "=" and text[start - 1] == "-"))
                     and not letter(text[end : end + 1])
                 ):
                     yield Hit(needle.secret, 0, 0, around(text, start, end))

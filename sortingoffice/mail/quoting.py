@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
+from typing import NamedTuple
 
 from sortingoffice.mail import html
 
@@ -34,8 +35,7 @@ class Kind(StrEnum):
     FORWARD = "forward"  # a separator, or the header block of the message that follows
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """One line as a reader sees it; text without its line end.
 
     mark  what the markup says of it; None where it says nothing
@@ -176,7 +176,7 @@ def _marked(line: Seen) -> Kind | None:
 def _whole_rest(lines: Sequence[Seen], found: list[Kind | None]) -> None:
     """A forwarded-header block, and the unmarked message below it."""
     for number, line in enumerate(lines):
-        if found[number] is Kind.QUOTE:
+        if found[number] is Kind.QUOTE or not line.text:
             continue
         block = _header_block(lines, number)
         if not block and _separates(line.text):
@@ -279,5 +279,5 @@ def _signatures(lines: Sequence[Seen], found: list[Kind | None]) -> None:
         elif inside or _SIGNED.fullmatch(line.text):
             inside = True
             found[number] = Kind.SIGNATURE
-        elif len(line.text) < 120 and _PHONE.match(line.text.strip()):
+        elif line.text and len(line.text) < 120 and _PHONE.match(line.text.strip()):
             found[number] = Kind.SIGNATURE

@@ -209,7 +209,7 @@ async def guarded(desk: Desk, request: Request, work: Callable[[], Awaitable[Res
     except SignedOut:
         if wants_json(request):
             return Answer({"error": "signed out"}, 401)
-        where = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        where = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
         return go(f"/signin?next={quote(where)}" if request.method == "GET" and where != "/" else "/signin")
     except Refused as refused:
         return _told(request, refused.status, refused.sentence, refused.headers)
