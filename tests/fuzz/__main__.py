@@ -34,12 +34,13 @@ def main() -> int:
     tallies = {name: Tally() for name in names}
     begun = time.monotonic()
     while (left := asked.minutes * 60 - (time.monotonic() - begun)) > 0:
-        for name in names:
+        for count, name in enumerate(names):
             if asked.engine == "atheris":
-                _atheris(name, tallies[name], min(left, asked.minutes * 60 / len(names)))
+                _atheris(name, tallies[name], left / (len(names) - count))
             else:
                 _hypothesis(name, tallies[name])
-            if time.monotonic() - begun > asked.minutes * 60:
+            left = asked.minutes * 60 - (time.monotonic() - begun)
+            if left < 0:
                 break
     return _told(tallies, time.monotonic() - begun)
 
