@@ -14,14 +14,14 @@ from sortingoffice.core import decide
 from sortingoffice.core.decide import Decision, Target, Verdict
 from sortingoffice.core.model import Account, Envelope, Peer, RelationshipState
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import bymail, cardcontacts, issue, receive, target
+from sortingoffice.flows import bymail, cardcontacts, issue, receive, settings, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.issue import Wish
 from sortingoffice.mail import headers, vcard
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.authentication import Authentication, DkimResult, DmarcResult, Result
 from sortingoffice.mail.message import Message
-from sortingoffice.store import accounts, relationships, schema
+from sortingoffice.store import accounts, contacts, relationships, schema
 from sortingoffice.store.database import Database, Transaction
 from tests.desk import START, Desk, open_desk
 from tests.office import Office, written
@@ -325,6 +325,17 @@ def test_beside_a_vendor_it_goes_back_whole_and_makes_nothing(desk: Desk) -> Non
     assert desk.db.call(receive.accept, desk.office, arrival).rule == "outsider"
     assert names(desk) == []
     assert desk.states() == []
+
+
+def test_it_never_becomes_a_vendor_s_contact_not_even_where_new_ones_are_made(desk: Desk) -> None:
+    desk.db.call(settings.set_new_contacts, desk.office, desk.account, True, actor="test")
+    [alias] = desk.db.view(relationships.aliases, desk.clerk.relationship_id)
+    for sender in (MAILBOX, alias.address):
+        arrival = mail(
+            desk, "Your offer", sender=sender, also=(desk.clerk.reverse_alias,), account_id=desk.account.id
+        )
+        assert desk.db.call(receive.accept, desk.office, arrival).rule == "outsider"
+    assert len(desk.db.view(contacts.every, desk.clerk.relationship_id)) == 1
 
 
 def test_the_command_line_makes_them_anew(person: Person) -> None:

@@ -221,6 +221,38 @@ def test_submitted_mail_needs_no_signature_and_may_go_to_a_new_contact_from_the_
     assert {each["address"] for each in shown["contacts"]} >= {f"new@{VENDOR}"}
 
 
+def test_somebody_new_beside_a_contact_becomes_one_where_the_person_set_it_so(office: Office) -> None:
+    shop, other = office.fresh(name="Fourth Shop"), office.fresh(name="Fifth Shop")
+    password = office.stage.command("admin", "password", "new", "--label", "desk")
+    jim, sue = f"jim@{VENDOR}", f"sue@{VENDOR}"
+    two = "Not sent: this message goes to two relationships"
+    copy = reply(shop, f"Cc: Jim <{jim}>", subject="beside 1")
+    with submission(office.stage, password) as client:
+        client.sendmail(MAILBOX, [shop.contact(), jim], copy)
+        assert attached(returned(office, f"{two} (Fourth Shop, {jim})"))
+        office.stage.command("admin", "account", "set", "--new-contacts")
+        try:
+            client.sendmail(
+                MAILBOX, [shop.contact(), jim], reply(shop, f"Cc: Jim <{jim}>", subject="beside 2")
+            )
+            both = reply(shop, subject="beside 3", to=f"{shop.contact()}, {other.contact()}, {sue}")
+            client.sendmail(MAILBOX, [shop.contact(), other.contact(), sue], both)
+            assert attached(returned(office, f"{two} (Fourth Shop, Fifth Shop, {sue})"))
+            client.sendmail(MAILBOX, [sue], reply(shop, subject="beside 4", to=sue))
+            assert attached(returned(office, f"Not sent: {sue} is no contact of yours"))
+            office.from_home(shop.contact(), reply(shop, f"Cc: {sue}", subject="beside 5"))
+            assert attached(returned(office, f"{two} (Fourth Shop, {sue})"))
+        finally:
+            office.stage.command("admin", "account", "set", "--no-new-contacts")
+    got = office.arrived(office.stage.vendor, "beside 2", 2)
+    assert {each.recipients for each in got} == {(ORDERS,), (jim,)}
+    for each in got:
+        assert addresses(Message.parse(each.octets), "Cc") == [jim]
+        assert HOME.encode() not in each.octets
+    assert jim in {each["address"] for each in office.stage.json("show", shop.slug)["contacts"]}
+    assert not [each for each in office.stage.vendor.received if (sue,) == each.recipients]
+
+
 def test_after_a_rotation_both_aliases_take_mail_and_the_new_one_writes(office: Office) -> None:
     shop = office.fresh()
     new = office.stage.json("rotate", shop.slug)["alias"]

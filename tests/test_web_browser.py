@@ -321,6 +321,10 @@ def test_settings_add_a_mailbox_and_change_the_word(tab: Page, pages: Pages) -> 
     tab.get_by_label("In the From of what they write").select_option("name")
     pressed(tab.locator("form[action='/settings/from'] button"))
     expect(tab.get_by_label("In the From of what they write")).to_have_value("name")
+    pressed(tab.get_by_role("button", name="Make them a contact, too"))
+    assert pages.person.json("admin", "account", "list")[0]["new_contacts"] is True
+    pressed(tab.get_by_role("button", name="Let it come back"))
+    assert pages.person.json("admin", "account", "list")[0]["new_contacts"] is False
     pressed(tab.get_by_role("button", name="Make it the usual one: third@home.example"))
     rows = {each["address"]: each["preferred"] for each in pages.person.json("admin", "mailbox", "list")}
     assert rows["third@home.example"] is True

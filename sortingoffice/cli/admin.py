@@ -66,10 +66,21 @@ def account_list(terminal: Terminal) -> None:
     type=click.Choice([each.value for each in FromForm]),
     help="How From names a vendor: Lamp Shop - orders at lampshop.example, or the name or the address alone.",
 )
+@click.option(
+    "--new-contacts/--no-new-contacts",
+    default=None,
+    help="Whom a submitted mail names beside a contact becomes one, too, instead of the mail coming back.",
+)
 @click.pass_obj
-def account_set(terminal: Terminal, name: str | None, trigger: str | None, from_form: str | None) -> None:
+def account_set(
+    terminal: Terminal,
+    name: str | None,
+    trigger: str | None,
+    from_form: str | None,
+    new_contacts: bool | None,
+) -> None:
     """Change an account's settings; NAME may be left out where there is one."""
-    if trigger is None and from_form is None:
+    if trigger is None and from_form is None and new_contacts is None:
         raise click.UsageError("Nothing to set: name at least one option, such as --trigger.")
     office = terminal.office
     owner = terminal.account if name is None else accounts.named(office, name)
@@ -77,8 +88,12 @@ def account_set(terminal: Terminal, name: str | None, trigger: str | None, from_
         owner = office.db.call(settings.set_trigger, office, owner, trigger, actor=_ACTOR)
     if from_form is not None:
         owner = office.db.call(settings.set_from_form, office, owner, FromForm(from_form), actor=_ACTOR)
+    if new_contacts is not None:
+        owner = office.db.call(settings.set_new_contacts, office, owner, new_contacts, actor=_ACTOR)
+    made = "becomes one, too" if owner.new_contacts else "is an outsider, and the mail comes back"
     terminal.done(
-        f"#{owner.trigger} asks for a card of {owner.name}'s; From names vendors by {owner.from_form.value}.",
+        f"#{owner.trigger} asks for a card of {owner.name}'s; From names vendors by {owner.from_form.value}; "
+        f"whom a submitted mail names beside a contact {made}.",
         accounts.describe_account(owner),
     )
 

@@ -354,6 +354,7 @@ def describe_account(each: Account) -> dict[str, object]:
         "admin": each.admin,
         "trigger": each.trigger,
         "from_form": each.from_form.value,
+        "new_contacts": each.new_contacts,
         "created": each.created,
     }
 

@@ -36,7 +36,7 @@ from sortingoffice.store.database import Transaction
 _COLUMNS = ("alias", "name", "site", "state", "created", "note", "received", "mailbox", "relationship")
 # What a spreadsheet takes for a formula; and the sign that we put before one.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-_ACCOUNT = ("name", "state", "admin", "trigger", "created", "contacts_renewed", "from_form")
+_ACCOUNT = ("name", "state", "admin", "trigger", "created", "contacts_renewed", "from_form", "new_contacts")
 _PLACE = Place("export", "octets", "1", 0)
 LEAST = 8  # characters of a passphrase
 

@@ -12,10 +12,10 @@ from datetime import timedelta
 
 from sortingoffice.core import addressing, decide, naming, outward
 from sortingoffice.core import spooled as rows
-from sortingoffice.core.addressing import Kind, Named, Plan, Problem
+from sortingoffice.core.addressing import Plan, Problem
 from sortingoffice.core.checked import Checked
-from sortingoffice.core.decide import ACCEPTED, AuthorFacts, Decision, Target, Verdict
-from sortingoffice.core.inward import Person, written_as
+from sortingoffice.core.decide import ACCEPTED, AuthorFacts, Decision, Verdict
+from sortingoffice.core.inward import written_as
 from sortingoffice.core.model import (
     Account,
     AliasState,
@@ -28,8 +28,7 @@ from sortingoffice.core.model import (
 )
 from sortingoffice.core.notice import Notice
 from sortingoffice.core.turned import Correspondent
-from sortingoffice.flows import bymail, disclose, gate, inward, notices, proof, target
-from sortingoffice.flows import relationships as relationships_flow
+from sortingoffice.flows import bymail, disclose, gate, inward, notices, proof, recipients
 from sortingoffice.flows.arrival import Arrival, write_event
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
@@ -149,7 +148,7 @@ def accept(
         return _back(tx, office, arrival, account, who, None, _STALE)
     if unseen:
         return _back(tx, office, arrival, account, who, None, addressing.blind(unseen))
-    made = addressing.plan(_named(tx, office, arrival, account, who, found))
+    made = addressing.plan(recipients.everyone(tx, office, arrival, account, who.relationship, found))
     if isinstance(made, Problem):
         return _back(tx, office, arrival, account, who, None, made)
     if not made.contacts:  # Reply-all: the copies for the contacts come in transactions of their own
@@ -246,85 +245,10 @@ def _written_by(tx: Transaction, arrival: Arrival, account: Account) -> _Author 
     return _Author("", relationship)
 
 
-def _named(
-    tx: Transaction,
-    office: Office,
-    arrival: Arrival,
-    account: Account,
-    who: _Author,
-    found: tuple[Found, ...],
-) -> tuple[Named, ...]:
-    """Everyone whom the envelope, To and Cc name; the From alias counts as named."""
-    own = {each.address for each in accounts.mailboxes(tx, account.id)}
-    seen: set[str] = set()
-    named: list[Named] = []
-    if who.relationship is not None:
-        named.append(Named(_alias(tx, who.relationship), Kind.ALIAS, who.relationship))
-    for each in found:
-        seen.add(naming.canonical(each.address.normal))
-        named.append(_kind(tx, office, arrival, account, who, own, each, envelope=True))
-    for name in ("To", "Cc"):
-        for field in arrival.message.all(name):
-            for mention in headers.addresses(field.value):
-                address = mention.address
-                if address is None or naming.canonical(address.normal) in seen:
-                    continue
-                seen.add(naming.canonical(address.normal))
-                named.append(
-                    _kind(
-                        tx,
-                        office,
-                        arrival,
-                        account,
-                        who,
-                        own,
-                        target.find(tx, office, address),
-                        envelope=False,
-                    )
-                )
-    return tuple(named)
-
-
-def _kind(
-    tx: Transaction,
-    office: Office,
-    arrival: Arrival,
-    account: Account,
-    who: _Author,
-    own: set[str],
-    found: Found,
-    *,
-    envelope: bool,
-) -> Named:
-    address = found.address
-    if address.normal in own:
-        return Named(address, Kind.MAILBOX, envelope=envelope)
-    if found.account is not None and found.account.id == account.id:
-        if found.target is Target.CARD:
-            return Named(address, Kind.CARD, envelope=envelope, card=found.card)
-        if found.target is Target.ALIAS:
-            return Named(address, Kind.ALIAS, found.relationship, envelope=envelope)
-        contact = found.contact
-        if found.target is Target.RETURN_PATH and found.delivery is not None and found.delivery.contact_id:
-            contact = contacts.by_id(tx, found.delivery.contact_id)
-        if contact is not None:
-            return Named(address, Kind.CONTACT, found.relationship, contact, envelope)
-    if who.relationship is None:
-        return Named(address, Kind.OUTSIDER, envelope=envelope)
-    # Submitted straight from the alias: to any contact, new ones included.
-    contact = inward.contact(tx, office, who.relationship, Person(address, ""), arrival)
-    return Named(address, Kind.CONTACT, who.relationship, contact, envelope)
-
-
-def _alias(tx: Transaction, relationship: Relationship) -> Address:
-    """The alias that the relationship writes as: its newest live one."""
-    return _parsed(relationships_flow.current_alias(tx, relationship).address)
-
-
 def _facts(
     tx: Transaction, arrival: Arrival, account: Account, made: Plan, message: Message, name: str
 ) -> outward.OutwardFacts:
-    alias = _alias(tx, made.relationship)
+    alias = recipients.current(tx, made.relationship)
     own_id = _message_id(message)
     known = references.outside_of(
         tx, made.relationship.id, (*outward.ids(message), *((own_id,) if own_id else ()))

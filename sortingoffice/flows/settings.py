@@ -29,6 +29,14 @@ def set_from_form(
     return _set(tx, office, replace(account, from_form=form), "from form set", form.value, account, actor)
 
 
+def set_new_contacts(
+    tx: Transaction, office: Office, account: Account, wanted: bool, *, actor: str
+) -> Account:
+    """Whether whom a submitted mail names beside a contact becomes a contact of that relationship."""
+    changed = replace(account, new_contacts=wanted)
+    return _set(tx, office, changed, "new contacts set", "on" if wanted else "off", account, actor)
+
+
 def _set(
     tx: Transaction, office: Office, changed: Account, what: str, detail: str, account: Account, actor: str
 ) -> Account:

@@ -53,6 +53,7 @@ class AccountRow(Out):
     name: str
     trigger: str
     from_form: FromForm
+    new_contacts: bool
     created: datetime
     domains: list[str]
     mailboxes: list[MailboxRow]
@@ -98,6 +99,7 @@ def account_row(tx: Transaction, account: Account) -> dict[str, Any]:
         "name": account.name,
         "trigger": account.trigger,
         "from_form": account.from_form,
+        "new_contacts": account.new_contacts,
         "created": account.created,
         "domains": [each.name for each in domains.every(tx)],
         "mailboxes": [accounts.describe(each) for each in account_rows.mailboxes(tx, account.id)],

@@ -34,11 +34,13 @@ from sortingoffice.web.pages import qr
 
 
 class Settings(In):
-    """trigger: the word after "#" that asks for a card; from_form: how vendors are named in From.  What is
-    left out stays."""
+    """trigger: the word after "#" that asks for a card; from_form: how vendors are named in From;
+    new_contacts: whether whom a submitted mail names beside a contact becomes one, too.  What is left out
+    stays."""
 
     trigger: Annotated[str, Field(min_length=1, max_length=60)] | None = None
     from_form: FromForm | None = Field(None, strict=False)
+    new_contacts: bool | None = None
 
 
 class Export(In):
@@ -102,6 +104,8 @@ async def _change(call: Call, body: Settings) -> Any:
             changed = settings.set_trigger(tx, call.office, changed, body.trigger, actor=call.actor)
         if body.from_form is not None:
             changed = settings.set_from_form(tx, call.office, changed, body.from_form, actor=call.actor)
+        if body.new_contacts is not None:
+            changed = settings.set_new_contacts(tx, call.office, changed, body.new_contacts, actor=call.actor)
         return account_row(tx, changed)
 
     return await call.office.db.write(change)

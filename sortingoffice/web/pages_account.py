@@ -57,6 +57,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         page(desk, "/settings/prefer", _prefer, "POST"),
         page(desk, "/settings/trigger", _trigger, "POST"),
         page(desk, "/settings/from", _from_form, "POST"),
+        page(desk, "/settings/new-contacts", _new_contacts, "POST"),
         page(desk, "/settings/names", _mark_name, "POST"),
         page(desk, "/settings/names/remove", _unmark_name, "POST"),
         page(desk, "/settings/contacts.vcf", _contacts, "GET"),
@@ -208,6 +209,14 @@ async def _from_form(visit: Visit) -> Response:
         raise Refused(400, "Choose how vendors are named.")
     form = FromForm(visit.said("from_form"))
     await visit.office.db.write(settings.set_from_form, visit.office, visit.account, form, actor=visit.actor)
+    return go("/settings", "changed")
+
+
+async def _new_contacts(visit: Visit) -> Response:
+    wanted = visit.said("new_contacts") == "on"
+    await visit.office.db.write(
+        settings.set_new_contacts, visit.office, visit.account, wanted, actor=visit.actor
+    )
     return go("/settings", "changed")
 
 

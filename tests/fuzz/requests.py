@@ -49,7 +49,7 @@ _SAID: dict[str, Any] = {
     "/passwords": {"label": "phone"},
     "/tokens": {"label": "x", "scopes": ["new"], "expires": "2099-01-01T00:00:00Z"},
     "/rejects/accept": {"address": "x@sort.example", "relationship": "lamp-shop"},
-    "/office/account": {"trigger": "karte", "from_form": "name"},
+    "/office/account": {"trigger": "karte", "from_form": "name", "new_contacts": True},
     "/names": {"mark": "name", "name": "Anna Doe"},
     "/names/remove": {"mark": "name", "name": "Anna Doe"},
     "/import": {"text": "alias,note,enabled\na@x.example,Shop,true\n", "dry_run": False},

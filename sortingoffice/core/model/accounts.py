@@ -34,6 +34,7 @@ class Account:
     trigger           the word after "#" that asks for a card
     contacts_renewed  how often the addresses of the by-mail contacts were made anew
     from_form         how vendors are named in the From of what they write
+    new_contacts      whether whom they write to beside a contact becomes one, too (submission only)
     """
 
     id: int
@@ -45,6 +46,7 @@ class Account:
     created: datetime
     contacts_renewed: int = 0
     from_form: FromForm = FromForm.NAME_AND_ADDRESS
+    new_contacts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

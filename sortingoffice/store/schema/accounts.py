@@ -18,6 +18,7 @@ account = table(
     at("created"),
     count("contacts_renewed"),
     word("from_form", model.FromForm),
+    flag("new_contacts"),
 )
 
 mailbox = table(
