@@ -48,7 +48,6 @@ from sortingoffice.web import app as web
 from sortingoffice.web import measured
 from sortingoffice.workers import Alone, Crew, Seat
 
-ROLES = ("all", "smtp", "queue", "web")
 _M_MMAP_THRESHOLD = -3  # mallopt(3)
 _DRAIN_SECONDS = 8.0  # of the 10 that SIGTERM leaves, for sessions and attempts; the rest is for the database
 

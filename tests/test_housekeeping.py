@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+import click
 import pytest
 
-from sortingoffice import daemon
+from sortingoffice.cli.serve import serve
 from sortingoffice.core.model import Attempt, DeliveryState
 from sortingoffice.flows import housekeeping
 from sortingoffice.flows.office import Office, now
@@ -35,7 +36,9 @@ def test_a_relationship_expires_when_its_time_has_come(person: Person) -> None:
 
 def test_every_task_is_some_roles_and_what_opens_cards_is_done_where_their_key_is() -> None:
     everything = {*housekeeping.EACH_ROUND, *housekeeping.NOW_AND_THEN, *housekeeping.WITH_CARDS}
-    of = {role: set(housekeeping.due(role, 0)) for role in daemon.ROLES}
+    [option] = serve.params
+    assert isinstance(option.type, click.Choice)
+    of = {role: set(housekeeping.due(role, 0)) for role in option.type.choices}
     assert of["all"] == everything
     assert of["queue"] | of["smtp"] == everything
     assert not of["queue"] & of["smtp"]

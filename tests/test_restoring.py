@@ -412,14 +412,14 @@ def test_as_csv_there_is_a_table_for_each_list_and_no_cell_is_a_formula(
             for row, told in zip(rows, document[name], strict=True):
                 assert not any(cell.startswith(("=", "+", "-", "@")) for cell in row.values())
                 for key, value in told.items():
-                    assert moving.uncelled(row[key]) == ("" if value is None else str(value)), (name, key)
+                    assert row[key].removeprefix("'") == ("" if value is None else str(value)), (name, key)
 
 
 @given(st.text() | st.sampled_from(["=1+1", "'=1", "-2", "''", "@x", "\t=1"]))
 def test_a_cell_is_never_a_formula_and_can_be_read_back(text: str) -> None:
     cell = moving.cell(text)
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert moving.uncelled(cell) == text
+    assert cell.removeprefix("'") == text
 
 
 # ---- a file that somebody changed ----------------------------------------------------------------

@@ -157,12 +157,8 @@ def _csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as a spreadsheet may show it: never a formula; `uncelled` is the way back."""
+    """A value as a spreadsheet may show it: never a formula; one "'" at its front is not of it."""
     if value is None:
         return ""
     text = value.isoformat(timespec="seconds") if isinstance(value, datetime) else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def uncelled(text: str) -> str:
-    return text.removeprefix("'")
