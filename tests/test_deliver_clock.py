@@ -10,7 +10,7 @@ import pytest
 
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.net.zone import ZoneServer
-from sortingoffice.store import clock, spool
+from sortingoffice.store import clock, leases, spool
 from sortingoffice.store.database import Database
 from tests.delivering import at_sink, delivering, ended
 from tests.servers import Late, Sink
@@ -52,13 +52,13 @@ async def test_what_a_clock_that_was_ahead_put_off_is_due_when_the_office_starts
 ) -> None:
     made.clock.pass_(days=3)
     leased = made.put()
-    assert made.db.call(spool.claim, made.clock.now, "there", 1)
+    assert made.db.call(leases.claim, made.clock.now, "there", 1)
     put_off = made.put(due=made.clock.now + timedelta(hours=1))
     made.clock.now = NOW
     rightly = made.put(due=NOW + timedelta(hours=1))
     assert [made.db.call(clock.went_back, NOW) for _ in range(2)] == [2, 0]
     assert made.now(leased).due == made.now(leased).lease_until == NOW + timedelta(seconds=30)
-    made.db.call(spool.give_back, "there")
+    made.db.call(leases.give_back, "there")
     async with delivering(made):
         await until(ended(made, put_off))
     assert made.now(rightly).due == NOW + timedelta(hours=1)

@@ -10,7 +10,7 @@ import pytest
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.flows import deliver, returned, signing
 from sortingoffice.net.zone import ZoneServer
-from sortingoffice.store import spool
+from sortingoffice.store import leases, spool
 from sortingoffice.store.database import Database
 from tests.delivering import at_sink, delivering, ended
 from tests.servers import HANG, Late, Sink
@@ -49,7 +49,7 @@ async def test_the_lease_is_renewed_while_an_attempt_lives(
         made.clock.pass_(seconds=25)
         await until(lambda: made.now(delivery).lease_until != first)
         made.clock.pass_(seconds=25)  # without the heartbeat it would have run out
-        assert made.db.call(spool.claim, made.clock.now, "there", 10) == ()
+        assert made.db.call(leases.claim, made.clock.now, "there", 10) == ()
         await until(ended(made, delivery))
     assert len(sink.received) == 1
 
@@ -106,7 +106,7 @@ async def test_what_was_sent_when_we_stop_is_named_as_unknown(made: Spooled, sin
 
 async def test_a_starting_node_takes_back_its_own_leases(made: Spooled) -> None:
     delivery = made.put()
-    made.db.call(spool.claim, NOW, "here", 10)  # and then the process died
+    made.db.call(leases.claim, NOW, "here", 10)  # and then the process died
     async with delivering(made):
         await until(ended(made, delivery))
     assert made.now(delivery).state is DeliveryState.DELIVERED
@@ -116,7 +116,7 @@ async def test_what_a_dead_node_held_goes_out_when_its_lease_has_run_out_and_say
     made: Spooled, sink: Sink
 ) -> None:
     delivery = made.put()
-    made.db.call(spool.claim, NOW, "there", 10)  # and then the node died
+    made.db.call(leases.claim, NOW, "there", 10)  # and then the node died
     async with delivering(made) as wake:
         made.clock.pass_(seconds=29)
         wake.set()
@@ -126,7 +126,7 @@ async def test_what_a_dead_node_held_goes_out_when_its_lease_has_run_out_and_say
         wake.set()
         await until(ended(made, delivery))
     replies = [attempt.reply for attempt in made.db.view(spool.attempts, delivery.id)]
-    assert replies == [spool.CUT_SHORT, "250 2.0.0 taken"]
+    assert replies == [leases.CUT_SHORT, "250 2.0.0 taken"]
 
 
 async def test_mail_that_another_process_queued_is_seen_within_a_second_or_so(made: Spooled) -> None:

@@ -14,7 +14,7 @@ import pytest
 from sortingoffice.core.model import Delivery, DeliveryState, SpooledMessage
 from sortingoffice.mail import token
 from sortingoffice.net.zone import ZoneServer
-from sortingoffice.store import spool
+from sortingoffice.store import leases, spool
 from sortingoffice.store.database import Database, Transaction
 from sortingoffice.store.handover import Claimed, Lease
 from tests import spooled
@@ -67,7 +67,7 @@ async def test_a_new_delivery_has_its_lease_from_birth_and_is_handed_over_once_o
         delivery, id=handed.delivery.id, message_id=number, lease_node="here", lease_until=UNTIL, due=UNTIL
     )
     assert desk.on_disk == [handed.delivery]
-    assert made.db.call(spool.claim, made.clock.now, "there", 10) == ()
+    assert made.db.call(leases.claim, made.clock.now, "there", 10) == ()
     assert desk.notices == 0
 
 

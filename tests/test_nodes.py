@@ -18,7 +18,7 @@ import pytest
 from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, VENDOR, Stage, opened, until
 from sortingoffice.mail.message import Message
 from sortingoffice.net.sink import HANG, Late
-from sortingoffice.store.spool import CUT_SHORT, LEASE
+from sortingoffice.store.leases import CUT_SHORT, LEASE
 from tests.database import Cluster
 from tests.office import written
 

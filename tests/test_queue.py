@@ -11,7 +11,7 @@ import pytest
 
 from sortingoffice.cli.main import main
 from sortingoffice.core.model import Attempt, DeliveryState
-from sortingoffice.store import events, spool
+from sortingoffice.store import events, leases, spool
 from sortingoffice.store.database import Database
 from tests import spooled
 from tests.spooled import NOW, Spooled
@@ -43,13 +43,13 @@ def run(made: Spooled, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> An
 def tried(made: Spooled, state: DeliveryState = DeliveryState.QUEUED) -> int:
     """A delivery that was tried once."""
     delivery = made.put(recipient="bob@slow.example")
-    every = made.db.call(spool.claim, NOW, "n", 10)
+    every = made.db.call(leases.claim, NOW, "n", 10)
     claimed = next(each for each in every if each.delivery.id == delivery.id)
     attempt = Attempt(0, delivery.id, NOW, "mx.slow.example [192.0.2.1]:25", "", "451 4.7.1 later", 12)
     made.db.call(
         spool.settle, claimed.delivery, attempt, state, "", claimed.delivery.expires, "451 4.7.1 later", NOW
     )
-    made.db.call(spool.give_back, "n")
+    made.db.call(leases.give_back, "n")
     return delivery.id
 
 
@@ -117,7 +117,7 @@ def test_what_is_not_there_or_under_way_is_said(made: Spooled, run: Any) -> None
     assert "nothing in the queue has the number 99" in run("show", "99", status=1)
     assert "99" in run("drop", "99", status=1)
     delivery = made.put()
-    made.db.call(spool.claim, NOW, "n", 1)
+    made.db.call(leases.claim, NOW, "n", 1)
     assert "just being tried" in run("retry", str(delivery.id), status=1)
     held = made.put(state=DeliveryState.HELD)
     assert "held release" in run("retry", str(held.id), status=1)

@@ -25,7 +25,7 @@ from sortingoffice.mail.address import parse
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply, heard
-from sortingoffice.store import accounts, events, spool
+from sortingoffice.store import accounts, events, leases, spool
 from sortingoffice.store.database import Database
 from tests import spooled
 from tests.spooled import ALIAS, MAILBOX, NOW, OUTWARD, VENDOR, Spooled
@@ -51,12 +51,12 @@ def attempt(made: Spooled, delivery: Delivery, reply: Reply) -> None:
     """An attempt that ended so, settled as the loop does."""
     claimed = next(
         each
-        for each in made.db.call(spool.claim, made.clock.now, "n", 100)
+        for each in made.db.call(leases.claim, made.clock.now, "n", 100)
         if each.delivery.id == delivery.id
     )
     tried = Tried(reply, "mx [192.0.2.1]:25")
     made.db.call(settle.settle, made.office, claimed, tried, made.clock.now)
-    made.db.call(spool.give_back, "n")
+    made.db.call(leases.give_back, "n")
 
 
 def comes_back(made: Spooled, delivery: Delivery, text: str, sender: str | None = None) -> bool:

@@ -12,7 +12,7 @@ from sortingoffice.core.delivery import Tried
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.flows import settle
 from sortingoffice.mail.reply import Reply
-from sortingoffice.store import spool
+from sortingoffice.store import leases, spool
 from sortingoffice.store.database import Transaction
 from tests import spooled
 from tests.spooled import NOW, Spooled
@@ -25,7 +25,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Spooled:
 
 async def test_an_outcome_is_written_before_the_mail_that_waits(made: Spooled) -> None:
     made.put()
-    [claimed] = made.db.call(spool.claim, NOW, "here", 1)
+    [claimed] = made.db.call(leases.claim, NOW, "here", 1)
     entered, gate = threading.Event(), threading.Event()
 
     def hold(tx: Transaction) -> None:

@@ -25,7 +25,7 @@ from sortingoffice.core.model import (
     Strangers,
     VendorKind,
 )
-from sortingoffice.store import accounts, claim, relationships, schema, spool
+from sortingoffice.store import accounts, claim, leases, relationships, schema, spool
 from sortingoffice.store.database import Database, Transaction
 from tests.spooled import looked_through
 
@@ -111,7 +111,7 @@ def raw(db: Database, message_id: int) -> bytes:
 
 
 def claim_one(db: Database, at: datetime = NOW, node: str = "n1") -> Delivery:
-    (claimed,) = db.call(spool.claim, at, node, 1)
+    (claimed,) = db.call(leases.claim, at, node, 1)
     return claimed.delivery
 
 
@@ -201,66 +201,66 @@ def test_a_claim_leases_what_is_due_and_nothing_else(db: Database) -> None:
         message(),
         (to("a.example"), to("b.example", due=NOW + SECOND), to("c.example", state=DeliveryState.HELD)),
     )
-    (claimed,) = db.call(spool.claim, NOW, "n1", 10)
+    (claimed,) = db.call(leases.claim, NOW, "n1", 10)
     assert claimed.message == stored
     assert claimed.delivery.destination == "a.example"
-    assert (claimed.delivery.lease_node, claimed.delivery.lease_until) == ("n1", NOW + spool.LEASE)
-    assert db.call(spool.claim, NOW, "n1", 10) == ()
-    assert db.call(spool.claim, NOW, "n2", 10) == ()
+    assert (claimed.delivery.lease_node, claimed.delivery.lease_until) == ("n1", NOW + leases.LEASE)
+    assert db.call(leases.claim, NOW, "n1", 10) == ()
+    assert db.call(leases.claim, NOW, "n2", 10) == ()
 
 
 def test_a_dead_node_s_lease_ends_by_itself(db: Database) -> None:
     db.call(spool.put, message(), (to("a.example"),))
     claim_one(db)
-    assert db.call(spool.claim, NOW + spool.LEASE - SECOND, "n2", 10) == ()
-    assert claim_one(db, NOW + spool.LEASE, "n2").lease_node == "n2"
+    assert db.call(leases.claim, NOW + leases.LEASE - SECOND, "n2", 10) == ()
+    assert claim_one(db, NOW + leases.LEASE, "n2").lease_node == "n2"
 
 
 def test_a_node_s_own_ended_leases_take_no_share(db: Database) -> None:
     db.call(spool.put, message(), (to("a.example"),))
     claim_one(db)
-    again = db.call(lambda tx: spool.claim(tx, NOW + spool.LEASE, "n1", 10, each=1))
+    again = db.call(lambda tx: leases.claim(tx, NOW + leases.LEASE, "n1", 10, each=1))
     assert len(again) == 1
 
 
 def test_a_renewed_lease_lasts(db: Database) -> None:
     db.call(spool.put, message(), (to("a.example"),))
     delivery = claim_one(db)
-    assert db.call(spool.renew, (delivery.id,), "n1", NOW + 2 * spool.LEASE) == (delivery.id,)
-    assert db.call(spool.renew, (delivery.id,), "n2", NOW + 9 * spool.LEASE) == ()
-    assert db.call(spool.claim, NOW + spool.LEASE, "n2", 10) == ()
+    assert db.call(leases.renew, (delivery.id,), "n1", NOW + 2 * leases.LEASE) == (delivery.id,)
+    assert db.call(leases.renew, (delivery.id,), "n2", NOW + 9 * leases.LEASE) == ()
+    assert db.call(leases.claim, NOW + leases.LEASE, "n2", 10) == ()
 
 
 def test_a_node_that_starts_again_takes_back_its_own_at_once(db: Database) -> None:
     db.call(spool.put, message(), (to("a.example"), to("b.example")))
     claim_one(db, node="n1")
     claim_one(db, node="n2")
-    assert db.call(spool.give_back, "n1") == 1
-    assert len(db.call(spool.claim, NOW, "n3", 10)) == 1
+    assert db.call(leases.give_back, "n1") == 1
+    assert len(db.call(leases.claim, NOW, "n3", 10)) == 1
 
 
 def test_a_claim_takes_of_each_destination_only_its_share(db: Database) -> None:
     db.call(spool.put, message(), tuple(to("dead.example") for _ in range(8)))
     db.call(spool.put, message(), (to("live.example", due=NOW),))
-    first = db.call(lambda tx: spool.claim(tx, NOW, "n1", 100, each=3))
+    first = db.call(lambda tx: leases.claim(tx, NOW, "n1", 100, each=3))
     assert destinations(first) == {"dead.example": 3, "live.example": 1}
-    again = db.call(lambda tx: spool.claim(tx, NOW, "n1", 100, each=3))
+    again = db.call(lambda tx: leases.claim(tx, NOW, "n1", 100, each=3))
     assert again == (), "what the node holds counts"
-    assert len(db.call(lambda tx: spool.claim(tx, NOW, "n2", 100, each=3))) == 3
+    assert len(db.call(lambda tx: leases.claim(tx, NOW, "n2", 100, each=3))) == 3
 
 
 def test_who_waits_alone_comes_before_the_second_of_a_crowd(db: Database) -> None:
     early = NOW - timedelta(hours=1)
     db.call(spool.put, message(), tuple(to("crowd.example", due=early) for _ in range(8)))
     db.call(spool.put, message(), (to("alone.example"),))
-    assert destinations(db.call(spool.claim, NOW, "n1", 2)) == {"crowd.example": 1, "alone.example": 1}
+    assert destinations(db.call(leases.claim, NOW, "n1", 2)) == {"crowd.example": 1, "alone.example": 1}
 
 
 def test_a_claim_stops_before_it_loads_too_much(db: Database) -> None:
     for _ in range(5):
         db.call(spool.put, message(size=1000), (to("a.example"),))
-    assert len(db.call(lambda tx: spool.claim(tx, NOW, "n1", 10, octets=2500))) == 3
-    assert len(db.call(lambda tx: spool.claim(tx, NOW, "n1", 10, octets=1))) == 1, "never nothing"
+    assert len(db.call(lambda tx: leases.claim(tx, NOW, "n1", 10, octets=2500))) == 3
+    assert len(db.call(lambda tx: leases.claim(tx, NOW, "n1", 10, octets=1))) == 1, "never nothing"
 
 
 @pytest.mark.parametrize("backlog", [3_000])
@@ -269,12 +269,12 @@ def test_a_backlog_for_a_dead_host_starves_nobody(db: Database, backlog: int) ->
     db.call(fill, backlog, to("dead.example", due=early))
     for name in ("a.example", "zz.example"):
         db.call(fill, 30, to(name))
-    found = destinations(db.call(lambda tx: spool.claim(tx, NOW, "n1", 100, each=20)))
+    found = destinations(db.call(lambda tx: leases.claim(tx, NOW, "n1", 100, each=20)))
     assert found == {"dead.example": 20, "a.example": 20, "zz.example": 20}
-    db.call(lambda tx: spool.claim(tx, NOW, "n1", 100, each=20))  # the others' last ten each
+    db.call(lambda tx: leases.claim(tx, NOW, "n1", 100, each=20))  # the others' last ten each
     # The dead host hangs and holds its twenty: the next who comes still goes out.
     db.call(spool.put, message(), (to("m.example"),))
-    (live,) = db.call(lambda tx: spool.claim(tx, NOW, "n1", 9, each=20))
+    (live,) = db.call(lambda tx: leases.claim(tx, NOW, "n1", 9, each=20))
     assert live.delivery.destination == "m.example"
 
 
@@ -298,7 +298,7 @@ def test_a_claim_reads_no_table_from_end_to_end(sqlite_db: Database) -> None:
 
 def test_leases_that_ran_out_are_found_without_a_look_at_the_queue(sqlite_db: Database) -> None:
     def plan(tx: Transaction) -> list[str]:
-        sql = str(spool._LAPSE.compile(dialect=tx.dialect))
+        sql = str(leases._LAPSE.compile(dialect=tx.dialect))
         rows = tx.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple([1] * sql.count("?")))
         return [row[3] for row in rows]
 
@@ -315,7 +315,7 @@ def test_two_claimers_never_get_the_same(db: Database) -> None:
         mine: list[int] = []
         idle = 0
         while idle < 5:
-            claimed = db.call(lambda tx: spool.claim(tx, NOW, node, 25, each=1000))
+            claimed = db.call(lambda tx: leases.claim(tx, NOW, node, 25, each=1000))
             mine += (each.delivery.id for each in claimed)
             idle = 0 if claimed else idle + 1
         return mine
@@ -351,7 +351,7 @@ def test_a_settled_attempt_is_written_down_and_gives_the_lease_back(db: Database
 @pytest.mark.parametrize("state", [DeliveryState.DELIVERED, DeliveryState.RETURNED, DeliveryState.DROPPED])
 def test_the_octets_stay_until_the_last_delivery_has_ended(db: Database, state: DeliveryState) -> None:
     stored = db.call(spool.put, message(), (to("a.example"), to("b.example")))
-    first, second = (each.delivery for each in db.call(spool.claim, NOW, "n1", 2))
+    first, second = (each.delivery for each in db.call(leases.claim, NOW, "n1", 2))
     assert settle(db, first, state)
     assert raw(db, stored.id) == stored.raw
     assert settle(db, second, state)
@@ -363,7 +363,7 @@ def test_the_octets_stay_until_the_last_delivery_has_ended(db: Database, state: 
 def test_a_lost_lease_still_delivers_but_no_longer_delays(db: Database) -> None:
     db.call(spool.put, message(), (to("a.example"),))
     slow = claim_one(db, NOW, "n1")
-    claim_one(db, NOW + spool.LEASE, "n2")
+    claim_one(db, NOW + leases.LEASE, "n2")
     assert not settle(db, slow, DeliveryState.QUEUED)
     assert only(db).lease_node == "n2"
     assert settle(db, slow, DeliveryState.DELIVERED)
@@ -404,7 +404,7 @@ def test_held_mail_waits_and_a_release_gives_it_all_its_time_again(db: Database)
     waits = replace(to("a.example"), state=DeliveryState.HELD, reason="muted")
     db.call(spool.put, message(), (waits,))
     delivery = only(db)
-    assert db.call(spool.claim, NOW, "n1", 1) == ()
+    assert db.call(leases.claim, NOW, "n1", 1) == ()
     later = NOW + timedelta(days=30)
     assert db.call(spool.release, delivery.id, later)
     assert not db.call(spool.release, delivery.id, later)
@@ -451,11 +451,11 @@ def test_a_revoke_cancels_what_the_person_sent_and_keeps_what_the_vendor_was_pro
 
 
 def test_the_next_due_is_the_earliest(db: Database) -> None:
-    assert db.view(spool.next_due) is None
+    assert db.view(leases.next_due) is None
     db.call(spool.put, message(), (to("a.example", due=NOW + SECOND), to("b.example", due=NOW)))
-    assert db.view(spool.next_due) == NOW
+    assert db.view(leases.next_due) == NOW
     claim_one(db)
-    assert db.view(spool.next_due) == NOW + SECOND
+    assert db.view(leases.next_due) == NOW + SECOND
 
 
 def test_old_attempts_are_forgotten_and_young_ones_kept(db: Database) -> None:
@@ -494,12 +494,12 @@ def test_a_claim_beside_100_000_waiting_takes_no_longer_than_a_few(db: Database)
         started = time.monotonic()
         for n in range(50):
             db.call(spool.put, message(), (to(f"{name}{n}.example"),))
-            claimed = db.call(lambda tx: spool.claim(tx, NOW, "n1", 100))
+            claimed = db.call(lambda tx: leases.claim(tx, NOW, "n1", 100))
             assert [each.delivery.destination for each in claimed] == [f"{name}{n}.example"]
         return time.monotonic() - started
 
     before = seconds("before")
     db.call(fill, 100_000, to("dead.example", due=NOW - timedelta(hours=1)))
-    db.call(lambda tx: spool.claim(tx, NOW, "n1", 100))
+    db.call(lambda tx: leases.claim(tx, NOW, "n1", 100))
     # A look at each of the 100,000 would take a hundred times as long.
     assert seconds("live") < 30 * before + 2

@@ -18,7 +18,7 @@ from sortingoffice.flows import deliver
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net.sink import Received
 from sortingoffice.net.zone import ZoneServer
-from sortingoffice.store import spool
+from sortingoffice.store import leases, spool
 from sortingoffice.store.database import Database
 from sortingoffice.store.taken import Brought, Taken
 from tests import spooled
@@ -120,7 +120,7 @@ async def _until_delivered(made: Spooled, delivery: Delivery, file: int) -> None
 def _killed_with_a_note(made: Spooled, file: int, token: str) -> Delivery:
     """What a process leaves that dies between the next hop's answer and its commit."""
     delivery = made.put()
-    made.db.call(spool.claim, NOW, "here", 10)
+    made.db.call(leases.claim, NOW, "here", 10)
     Taken(file).note(replace(BROUGHT, token=token, delivery=delivery.id))
     return delivery
 

@@ -25,7 +25,7 @@ import pytest
 from sortingoffice.cli.stage import MAILBOX, ORDERS, PATIENCE, VENDOR, Stage, until
 from sortingoffice.mail.message import Message
 from sortingoffice.net.sink import HANG
-from sortingoffice.store.spool import CUT_SHORT, LEASE
+from sortingoffice.store.leases import CUT_SHORT, LEASE
 from tests.office import opened, written
 
 

@@ -1,6 +1,6 @@
 """The spool empties: claim, line up, attempt, settle.
 
-    claim    spool.claim               a lease on what is due; new mail has one from its birth, while we keep
+    claim    leases.claim               a lease on what is due; new mail has one from its birth, while we keep
                                        up, and is handed over without a claim (store.handover)
     line up  core.pace.Lineup          so many at once to one destination, and pauses for who is out of reach
     attempt  flows.attempt             route (net.route), sign late (flows.signing), bring (net.relay)
@@ -31,7 +31,7 @@ from sortingoffice.flows.attempt import LARGE, Attempts
 from sortingoffice.flows.office import Office
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net.relay import Relay
-from sortingoffice.store import clock, domains, spool
+from sortingoffice.store import clock, domains, leases
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.handover import Lease
 from sortingoffice.store.spool import Claimed
@@ -70,7 +70,7 @@ async def run(
     out = _Out(office, node, Attempts(office, relay), wake or asyncio.Event(), taken)
     if taken is not None:
         await settle.catch_up(office, taken)
-    await settle.patiently(office, spool.take_back, node, office.clock())  # what our predecessor left
+    await settle.patiently(office, leases.take_back, node, office.clock())  # what our predecessor left
     await settle.patiently(office, clock.went_back, office.clock())  # while nobody looked
     heartbeat = asyncio.create_task(out.renew_leases())
     office.db.open_desk(out)
@@ -215,7 +215,7 @@ class _Out:
         crowded = len(self._held) >= _HANDED or lane in self._behind or not self._lineup.open(lane)
         if not self._open or octets > LARGE or crowded:
             return None
-        return Lease(self._node, self._office.clock() + spool.LEASE)
+        return Lease(self._node, self._office.clock() + leases.LEASE)
 
     def take(self, born: Sequence[Claimed]) -> None:
         with suppress(RuntimeError):  # the loop has ended: the leases run out
@@ -318,8 +318,8 @@ class _Out:
         if not held:
             return
         try:
-            until = self._office.clock() + spool.LEASE
-            kept = await self._office.db.write(spool.renew, held, self._node, until)
+            until = self._office.clock() + leases.LEASE
+            kept = await self._office.db.write(leases.renew, held, self._node, until)
         except Unavailable as problem:
             log.event("spool-unavailable", reason=problem)
         except Exception as error:
@@ -343,7 +343,7 @@ class _Out:
             await asyncio.wait(set(self._under_way.values()), timeout=seconds)
         await self.abandon()
         try:
-            await self._office.db.write(spool.give_back, self._node)
+            await self._office.db.write(leases.give_back, self._node)
         except Unavailable as problem:
             log.event("spool-unavailable", reason=problem)  # the leases run out by themselves
 
@@ -364,8 +364,8 @@ def _claim(
     tx: Transaction, now: datetime, node: str, n: int, *, each: int
 ) -> tuple[tuple[Claimed, ...], frozenset[str]]:
     """What is due, and which domains are ours at this moment."""
-    spool.lapse(tx, now)
-    claimed = spool.claim(tx, now, node, n, each=each)
+    leases.lapse(tx, now)
+    claimed = leases.claim(tx, now, node, n, each=each)
     if claimed:
         failpoint.at("at-claim")
     return claimed, _names(domain.name for domain in domains.every(tx)) if claimed else frozenset()

@@ -22,7 +22,7 @@ from sortingoffice.flows import domains
 from sortingoffice.flows.office import Office, key_folder
 from sortingoffice.mail import certificate
 from sortingoffice.net import probe
-from sortingoffice.store import backup, events, spool
+from sortingoffice.store import backup, events, leases, spool
 from sortingoffice.store import domains as rows
 from sortingoffice.store.database import Transaction
 
@@ -98,7 +98,7 @@ def database(office: Office) -> Iterator[Finding]:
 def queue(office: Office) -> Iterator[Finding]:
     """Whether what is due is being tried."""
     waiting = office.db.view(spool.census)
-    due = office.db.view(spool.next_due)
+    due = office.db.view(leases.next_due)
     number, _ = waiting.get(DeliveryState.QUEUED, (0, None))
     if due is not None and office.clock() - due > LATE:
         late = int((office.clock() - due).total_seconds() // 60)

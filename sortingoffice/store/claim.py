@@ -122,5 +122,5 @@ def _statement(dialect: str) -> sa.TextualSelect:
     return typed.columns(*schema.delivery.columns)
 
 
-# parameters: now, until, node, n, each, octets, window; see `spool.claim`
+# parameters: now, until, node, n, each, octets, window; see `leases.claim`
 STATEMENTS = {dialect: _statement(dialect) for dialect in _FIRSTS}

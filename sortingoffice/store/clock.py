@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sortingoffice.core.retry import TOLERANCE
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
-from sortingoffice.store.spool import LEASE
+from sortingoffice.store.leases import LEASE
 
 _delivery, _attempt = schema.delivery, schema.attempt
 _QUEUED = _delivery.c.state == sa.literal_column("'queued'")  # literal, as the partial indexes have it

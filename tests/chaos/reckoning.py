@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from sortingoffice.flows import history
 from sortingoffice.mail import token
-from sortingoffice.store import spool
+from sortingoffice.store import leases
 from sortingoffice.store.database import Database, Transaction
 from tests.chaos.peers import Taken
 from tests.chaos.senders import Promises
@@ -167,9 +167,9 @@ class _Named:
 
 def _named(tx: Transaction) -> defaultdict[int, _Named]:
     found: defaultdict[int, _Named] = defaultdict(_Named)
-    patterns = {"cut": f"{spool.CUT_SHORT}%", "unknown": f"%{_UNKNOWN}%"}
+    patterns = {"cut": f"{leases.CUT_SHORT}%", "unknown": f"%{_UNKNOWN}%"}
     for row in tx.execute(_REPLIES, patterns):
-        if row.reply == spool.CUT_SHORT:
+        if row.reply == leases.CUT_SHORT:
             found[row.delivery_id].cut.append(row.at)
         else:
             found[row.delivery_id].unknown += 1
@@ -238,5 +238,5 @@ def _traced(result: Result, db: Database, number: int, name: str) -> None:
     """`trace` of the message names the attempt."""
     [row] = db.view(history.trace, None, name)
     tried: list[dict[str, Any]] = [a for d in row["deliveries"] if d["id"] == number for a in d["attempts"]]
-    if not any(_UNKNOWN in a["reply"] or a["reply"] == spool.CUT_SHORT for a in tried):
+    if not any(_UNKNOWN in a["reply"] or a["reply"] == leases.CUT_SHORT for a in tried):
         result.wrong.append(f"trace of {name} doesn't name its second copy")

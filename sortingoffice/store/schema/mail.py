@@ -70,7 +70,7 @@ mta_sts = table(
     at("expires"),
 )
 
-# What `spool.claim` looks at: by time, and where a backlog stands in the way, by destination.
+# What `leases.claim` looks at: by time, and where a backlog stands in the way, by destination.
 partial("ix_delivery_queued", "state = 'queued'", delivery.c.due)
 partial("ix_delivery_destination", "state = 'queued'", delivery.c.destination, delivery.c.due)
 partial("ix_delivery_leased", "lease_node <> ''", delivery.c.lease_node, delivery.c.destination)
