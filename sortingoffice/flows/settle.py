@@ -37,10 +37,19 @@ async def commit(office: Office, claimed: Claimed, tried: Tried, at: datetime) -
         failpoint.at("after-reply")
         await patiently(office, settle, office, claimed, tried, at)
     except Exception as error:
-        # Never without an end: unsettled, it would go out again with each lease.
         log.bug("settle-failed", error, message=claimed.message.token)
-        await patiently(office, _settle_alone, office, claimed, tried, at)
+        await _again(office, claimed, tried, at)
     failpoint.at("settled")
+
+
+async def _again(office: Office, claimed: Claimed, tried: Tried, at: datetime) -> None:
+    """What failed once may have been that moment's, and who should be told of a return is told."""
+    try:
+        await patiently(office, settle, office, claimed, tried, at)
+    except Exception as error:
+        # Never without an end: unsettled, it would go out again with each lease.
+        log.bug("settled-untold", error, message=claimed.message.token)
+        await patiently(office, _settle_alone, office, claimed, tried, at)
 
 
 async def catch_up(office: Office, taken: Taken) -> None:
