@@ -19,6 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LARGE = 96 << 10  # octets of a message; what is worked out from fewer takes some milliseconds at most
+SEARCHED = 8 << 10  # the same for what searches the text again and again, in whatever it may be wrapped
 VERY_LARGE = 1 << 20  # from here on one search holds the interpreter so long that others notice
 
 Run = Callable[..., Any]  # run(fn, *facts) == fn(*facts)
@@ -65,15 +66,15 @@ class Computed:
 
     def __call__(self, fn: Callable[P, T], *facts: P.args, **none: P.kwargs) -> T:
         """fn(*facts).  Raises `Elsewhere`, or what `fn` raises."""
-        return self._answered(fn, facts, apart=False)
+        return self._answered(fn, facts, LARGE, apart=False)
 
     def apart(self, fn: Callable[P, T], *facts: P.args, **none: P.kwargs) -> T:
         """The same for a module's function that searches the text again and again."""
-        return self._answered(fn, facts, apart=self._size > VERY_LARGE)
+        return self._answered(fn, facts, SEARCHED, apart=self._size > VERY_LARGE)
 
-    def _answered(self, fn: Callable[..., T], facts: tuple[Any, ...], *, apart: bool) -> T:
+    def _answered(self, fn: Callable[..., T], facts: tuple[Any, ...], most: int, *, apart: bool) -> T:
         found = self._found(fn, facts)
-        if found is None and self._size > LARGE:
+        if found is None and self._size > most:
             raise Elsewhere(lambda run: self._work(fn, facts, run), apart=apart)
         found = found or self._work(fn, facts)
         if found.error is not None:

@@ -41,11 +41,16 @@ _FROM_URL = str.maketrans("-_", "+/")
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """One rule.  how: a phrase for the person, after the place: "in base64"."""
+    """One rule.
+
+    how      a phrase for the person, after the place: "in base64"
+    aligned  each way of reading begins the same runs one sign later: something may stand before them
+    """
 
     name: str
     how: str
     runs: Callable[[str], Iterator[list[bytes]]]
+    aligned: bool = False
 
 
 def _base64(text: str) -> Iterator[list[bytes]]:
@@ -75,8 +80,10 @@ def _hexadecimal(text: str) -> Iterator[list[bytes]]:
 def _codes(text: str) -> Iterator[list[bytes]]:
     """Numbers of characters, as programs and puzzles write them."""
     runs = [_CODE.findall(match[0]) for match in _CODES.finditer(text)]
+    written = {each for run in runs for each in run}
     for base in (10, 16, 8, 2) if runs else ():
-        yield [bytes(code for each in run if (code := _number(each, base)) is not None) for run in runs]
+        codes = {each: code for each in written if (code := _number(each, base)) is not None}
+        yield [bytes(codes[each] for each in run if each in codes) for run in runs]
 
 
 def _number(digits: str, base: int) -> int | None:
@@ -122,9 +129,9 @@ def _veiled(text: str) -> Iterator[list[bytes]]:
 
 
 EMBEDDINGS: tuple[Embedding, ...] = (
-    Embedding("base64", "in base64", _base64),
+    Embedding("base64", "in base64", _base64, aligned=True),
     Embedding("base32", "in base32", _base32),
-    Embedding("hexadecimal", "in hexadecimal", _hexadecimal),
+    Embedding("hexadecimal", "in hexadecimal", _hexadecimal, aligned=True),
     Embedding("character codes", "as numbers", _codes),
     Embedding("uuencode", "uuencoded", _uu),
     Embedding("yEnc", "in yEnc", _yenc),

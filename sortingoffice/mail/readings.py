@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from sortingoffice.mail import charset, embedded, inside, layers
 from sortingoffice.mail.layers import TOGETHER
@@ -115,9 +116,13 @@ def _peeled(text: str, known: list[str]) -> Iterator[str]:
 
 
 def _embedded(text: str, budget: Budget, layer: int) -> Iterator[Reading]:
-    """All runs of a kind read as one."""
+    """All runs of a kind read as one.
+
+    What stands in what was encoded begins where that begins: read at each alignment there, too, a line of
+    zeros would be a hundred times its length.
+    """
     for each in embedded.EMBEDDINGS:
-        for decoded in each.runs(text):
+        for decoded in islice(each.runs(text), 1 if each.aligned and layer else None):
             yield from _read(decoded, each.how, budget, layer)
 
 
