@@ -20,7 +20,7 @@ from sortingoffice.core.model import Direction, Envelope, Peer, SpooledMessage
 from sortingoffice.flows import receive
 from sortingoffice.flows.apart import Apart, Ended
 from sortingoffice.flows.arrival import Arrival
-from sortingoffice.flows.computed import LARGE, VERY_LARGE, Computed, Elsewhere
+from sortingoffice.flows.computed import SEARCHED, VERY_LARGE, Computed, Elsewhere
 from sortingoffice.mail.address import parse
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Message
@@ -138,7 +138,7 @@ def _wanted(size: int) -> Elsewhere:
 
 
 def test_only_what_is_very_large_goes_there() -> None:
-    assert Computed(size=LARGE).apart(int, "7") == 7
+    assert Computed(size=SEARCHED).apart(int, "7") == 7
     assert not _wanted(VERY_LARGE).apart
     assert _wanted(VERY_LARGE + 1).apart
     with pytest.raises(Elsewhere) as wanted:
