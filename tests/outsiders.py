@@ -67,6 +67,35 @@ def _veiled(address: str, key: int = 0x5A) -> str:
     return f"{key:02x}" + "".join(f"{ord(c) ^ key:02x}" for c in address)
 
 
+_MORSE = {
+    "a": ".-",
+    "n": "-.",
+    "@": ".--.-.",
+    "h": "....",
+    "o": "---",
+    "m": "--",
+    "e": ".",
+    ".": ".-.-.-",
+    "x": "-..-",
+    "p": ".--.",
+    "l": ".-..",
+}
+_RADIO = {
+    "a": "Alfa",
+    "n": "November",
+    "@": "at",
+    "h": "Hotel",
+    "o": "Oscar",
+    "m": "Mike",
+    "e": "Echo",
+    ".": "dot",
+    "x": "X-ray",
+    "p": "Papa",
+    "l": "Lima",
+}
+_OVER = str.maketrans("anhomexpl.", "ɐuɥoɯǝxdʃ˙")
+
+
 DISGUISES: dict[str, Disguise] = {
     **{
         f"in {name}": (lambda a, at=at, dot=dot: _spoken(a, f" {at} ", f" {dot} "))  # type: ignore[misc]
@@ -101,6 +130,23 @@ DISGUISES: dict[str, Disguise] = {
     ),
     "Coptic": lambda a: a.translate(str.maketrans("aeonm", "ⲁⲉⲟⲛⲙ")),
     "a squared A": lambda a: a.replace("@", " 🅰 ").replace(".", " dot "),
+    "Morse": lambda a: " ".join(_MORSE[each] for each in a),
+    "spelled by words": lambda a: ", ".join(_RADIO[each] for each in a),
+    "as bits": lambda a: "".join(f"{ord(each):08b}" for each in a),
+    "three digits each": lambda a: "".join(f"{ord(each):03}" for each in a),
+    "calls of a program": lambda a: "+".join(f"char({ord(each)})" for each in a),
+    "another program's": lambda a: " . ".join(f"chr({ord(each)})" for each in a),
+    "base32 by other letters": lambda a: base64.b32hexencode(a.encode()).decode(),
+    "upside down": lambda a: a[::-1].translate(_OVER),
+    "letters turned where they stand": lambda a: a.translate(_OVER),
+    "digits for letters": lambda a: a.translate(str.maketrans("aoe", "403")),
+    "digits for letters, in words": lambda a: a.translate(str.maketrans("aoe", "403")).replace("@", " (at) "),
+    "the next letter": lambda a: "".join(chr(ord(each) + 1) if each.isalpha() else each for each in a),
+    "the alphabet backwards": lambda a: "".join(chr(219 - ord(c)) if c.isalpha() else c for c in a),
+    "a page behind a password": lambda a: f"https://{a.replace('@', ':s3cret@')}/x",
+    "a folder in a network": lambda a: "\\\\{1}\\{0}\\x".format(*a.split("@")),
+    "a directory's name": lambda a: f"uid={a.replace('.', ',dc=').replace('@', ',ou=people,dc=')}",
+    "one word, by capitals": lambda a: "annaAtHomeDotExample",
     "partly from right to left": lambda a: a.replace("home@", "x").replace("home", "\u202eemoh\u202c"),
 }
 MARKUP: dict[str, Disguise] = {

@@ -9,11 +9,11 @@ Sources: VERP and SRS as mailing lists and forwarders write them; RFC 5321 §4.1
 
 from __future__ import annotations
 
-import codecs
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from sortingoffice.core import exchanged
 from sortingoffice.core.needle import Hit, Needle, around, begins, letter, standing
 from sortingoffice.mail import folding
 from sortingoffice.mail.folding import Folding
@@ -40,9 +40,17 @@ _DECOY = re.compile(
     r"[._-]?(?:no[._-]?spam|anti[._-]?spam|spam[._-]?free|(?:remove|delete)[._-]?(?:this|me|spam)?)[._-]?",
     re.IGNORECASE,
 )
-_CAPITALS = re.compile(r"(?<=[a-z0-9])(?:AT|DOT)(?=[a-z0-9])")
+_CAPITALS = re.compile(r"(?<=[a-z0-9])(?:AT|DOT)(?=[a-z0-9])|(?<=[a-z0-9])(?:At|Dot)(?=[A-Z0-9])")
 _BETWEEN = re.compile(r"[^\w\s@]{1,3}|_")  # what stands for "@" in return paths and links
-_TURNED = re.compile(r"[=!]|/[@~]")
+_TURNED = re.compile(r"[=!]|/[@~]|\\{1,2}")
+_USERINFO = re.compile(r"//([^\s/:@]{1,128}):[^\s/@]{0,128}@([^\s/:?#]{3,255})")
+_UNITS = re.compile(
+    r",\s?(?:(?:ou|cn|o)\s?=[^,=\n]{0,64},\s?){0,8}(dc\s?=\s?[\w-]{1,63}(?:,\s?dc\s?=\s?[\w-]{1,63}){0,8})",
+    re.IGNORECASE,
+)
+_UNIT = re.compile(r"dc\s?=\s?([\w-]+)", re.IGNORECASE)
+_OVER = re.compile(exchanged.OVER_SIGNS)
+_DIGIT = re.compile(r"[0-9]")
 # "anna at gmail": of these domains nobody says the end.
 PROVIDERS = frozenset(
     "gmail googlemail outlook hotmail live msn yahoo ymail icloud proton protonmail gmx aol posteo fastmail "
@@ -85,7 +93,7 @@ def _plus(needle: Needle, text: str, skeleton: str, exact: bool) -> Iterator[Hit
 def _spoken(needle: Needle, text: str, _skeleton: str, exact: bool) -> Iterator[Hit]:
     """Written out for readers: "anna [at] home (dot) example"."""
     if exact and (_AT.search(text) or _DOT.search(text) or _CAPITALS.search(text)):
-        spoken = _CAPITALS.sub(lambda match: "@" if match[0] == "AT" else ".", text)
+        spoken = _CAPITALS.sub(lambda match: "@" if match[0].upper() == "AT" else ".", text)
         yield from _shown(needle, _DOT.sub(".", _AT.sub("@", spoken)), exact=True)
 
 
@@ -126,12 +134,50 @@ def _at_provider(needle: Needle, text: str, skeleton: str, exact: bool) -> Itera
 
 
 def _rotated(needle: Needle, text: str, skeleton: str, _exact: bool) -> Iterator[Hit]:
-    """ROT13, as archives of mailing lists write addresses."""
-    turned = codecs.encode(needle.backwards[::-1], "rot13")
-    if turned in skeleton:
-        found, positions = folding.mapped(text, Folding())
-        at = found.index(turned)
-        yield Hit(needle.secret, 0, 0, around(text, positions[at], positions[at + len(turned) - 1] + 1))
+    """ROT13, as archives of mailing lists write addresses, and the other places of the alphabet."""
+    yield from _literal(needle, text, skeleton, exchanged.rotations(needle.backwards[::-1]))
+
+
+def _upside_down(needle: Needle, text: str, skeleton: str, _exact: bool) -> Iterator[Hit]:
+    if not text.isascii() and _OVER.search(text):
+        yield from _literal(needle, text, skeleton, exchanged.upside_down(needle.backwards[::-1]))
+
+
+def _literal(needle: Needle, text: str, skeleton: str, spellings: Iterable[str]) -> Iterator[Hit]:
+    """The first of these that stands in the skeleton."""
+    for each in spellings:
+        if each in skeleton:
+            found, positions = folding.mapped(text, Folding())
+            at = found.index(each)
+            yield Hit(needle.secret, 0, 0, around(text, positions[at], positions[at + len(each) - 1] + 1))
+            return
+
+
+def _in_digits(needle: Needle, text: str, skeleton: str, exact: bool) -> Iterator[Hit]:
+    """ "4nn4@h0me.3xample": an address that has digits of its own is looked for as it is."""
+    if not exact or _DIGIT.search(needle.backwards) or not _DIGIT.search(skeleton):
+        return
+    for table in exchanged.DIGITS:
+        if needle.spoken_in(skeleton.translate(table)):
+            plain = text.translate(table)
+            yield from _shown(needle, plain, exact=True)
+            yield from _spoken(needle, plain, "", True)
+
+
+def _with_password(needle: Needle, text: str, _skeleton: str, exact: bool) -> Iterator[Hit]:
+    """ "https://anna:secret@home.example/"."""
+    for match in _USERINFO.finditer(text) if exact else ():
+        name, host = folding.skeleton(match[1]), folding.skeleton(match[2])
+        if name == needle.first and host in needle.domains:
+            yield Hit(needle.secret, 0, 0, around(text, *match.span()))
+            return
+
+
+def _in_directory(needle: Needle, text: str, skeleton: str, exact: bool) -> Iterator[Hit]:
+    """ "uid=anna,ou=people,dc=home,dc=example" (RFC 2247)."""
+    if exact and "dc" in skeleton and _UNITS.search(text):
+        whole = _UNITS.sub(lambda match: "@" + ".".join(_UNIT.findall(match[1])), text)
+        yield from _shown(needle, whole, exact=True)
 
 
 def _shown(needle: Needle, text: str, *, exact: bool) -> Iterator[Hit]:
@@ -197,5 +243,9 @@ WAYS: tuple[Way, ...] = (
     Way("in asides", _aside),
     Way("decoys", _decoyed),
     Way("at a provider", _at_provider, letters=False),
+    Way("with a password", _with_password),
+    Way("names of a directory", _in_directory),
+    Way("digits for letters", _in_digits, letters=False),
+    Way("upside down", _upside_down, letters=False),
     Way("ROT13", _rotated, letters=False),
 )

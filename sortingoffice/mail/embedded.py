@@ -17,16 +17,22 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sortingoffice.mail import transfer
+from sortingoffice.mail import signalled, transfer
 
 _LONG_RUN = 1 << 17
 _MOST_85 = 1 << 18
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}+(?:[ \t]*\r?\n[ \t>]*[A-Za-z0-9+/_-]{4,}+)*+={0,2}")
 _BASE32 = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{16,}+|[a-z2-7]{24,}+)(?![A-Za-z0-9])")
+_BASE32_HEX = re.compile(r"(?<![A-Za-z0-9])(?:[0-9A-V]{16,}+|[0-9a-v]{24,}+)(?![A-Za-z0-9])")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,;|./_-]?){8,}")
 _NUMBER = r"(?:0[xX])?[0-9A-Fa-f]{2,8}"
 _CODES = re.compile(rf"(?<![\w.])(?:{_NUMBER}(?:[,;.:|/-]\s*+|\s++)){{7,}}+(?:{_NUMBER})?")
 _CODE = re.compile(r"[0-9A-Fa-fxX]+")
+# The same between the words of a program: char(97)+char(110), chr(97).chr(110).
+_CALLS = re.compile(r"([0-9]{2,3})((?=[^0-9]{0,11}[A-Za-z(])[^0-9]{2,12})(?:[0-9]{2,3}\2){5,}[0-9]{2,3}")
+_DECIMAL = re.compile(r"[0-9]+")
+_BITS = re.compile(r"[01]{56,}+(?![0-9])")
+_TRIPLES = re.compile(r"[0-9]{21,}+")
 _UU = re.compile(r"(?m)^begin [0-7]{3,4} [^\n]*\n((?:[ -`]{1,62}\r?\n)+)")
 _Y_HEAD = re.compile(r"(?m)^=ybegin [^\n]*\n(?:=ypart [^\n]*\n)?")
 _Y_END = "\n=yend"
@@ -63,12 +69,13 @@ def _base64(text: str) -> Iterator[list[bytes]]:
 
 
 def _base32(text: str) -> Iterator[list[bytes]]:
-    found = []
-    for match in _BASE32.finditer(text):
-        run = match[0].upper()
-        run = run[: len(run) - (len(run) % 8 in (1, 3, 6))]
-        found.append(base64.b32decode(run + "=" * (-len(run) % 8)))
-    yield found
+    yield [base64.b32decode(_padded(match[0])) for match in _BASE32.finditer(text)]
+    yield [base64.b32hexdecode(_padded(match[0])) for match in _BASE32_HEX.finditer(text)]
+
+
+def _padded(run: str) -> str:
+    run = run[: len(run) - (len(run) % 8 in (1, 3, 6))].upper()
+    return run + "=" * (-len(run) % 8)
 
 
 def _hexadecimal(text: str) -> Iterator[list[bytes]]:
@@ -80,10 +87,22 @@ def _hexadecimal(text: str) -> Iterator[list[bytes]]:
 def _codes(text: str) -> Iterator[list[bytes]]:
     """Numbers of characters, as programs and puzzles write them."""
     runs = [_CODE.findall(match[0]) for match in _CODES.finditer(text)]
+    runs += [_DECIMAL.findall(match[0]) for match in _CALLS.finditer(text)]
     written = {each for run in runs for each in run}
     for base in (10, 16, 8, 2) if runs else ():
         codes = {each: code for each in written if (code := _number(each, base)) is not None}
         yield [bytes(codes[each] for each in run if each in codes) for run in runs]
+
+
+def _digits(text: str) -> Iterator[list[bytes]]:
+    """Numbers of characters with nothing between: eight bits each, or three decimal digits."""
+    for pattern, size, base in ((_BITS, 8, 2), (_TRIPLES, 3, 10)):
+        yield [_in_groups(match[0], size, base) for match in pattern.finditer(text)]
+
+
+def _in_groups(run: str, size: int, base: int) -> bytes:
+    codes = (_number(run[at : at + size], base) for at in range(0, len(run) - size + 1, size))
+    return bytes(code for code in codes if code is not None)
 
 
 def _number(digits: str, base: int) -> int | None:
@@ -133,6 +152,9 @@ EMBEDDINGS: tuple[Embedding, ...] = (
     Embedding("base32", "in base32", _base32),
     Embedding("hexadecimal", "in hexadecimal", _hexadecimal, aligned=True),
     Embedding("character codes", "as numbers", _codes),
+    Embedding("digits", "as one number", _digits),
+    Embedding("Morse", "in Morse code", signalled.morse),
+    Embedding("radio alphabet", "spelled by words", signalled.radio),
     Embedding("uuencode", "uuencoded", _uu),
     Embedding("yEnc", "in yEnc", _yenc),
     Embedding("ASCII85", "in ASCII85", _ascii85),

@@ -34,6 +34,7 @@ _LOOK_ALIKES |= dict(zip("ᎪᏴᏟᎠᎬᏀᎻᎥᎫᏦᏞᎷᏢᎡᏚᎢᏙᎳ
 _LOOK_ALIKES |= dict(zip("ꓮꓐꓚꓓꓰꓝꓖꓧꓲꓙꓗꓡꓟꓠꓳꓑꓣꓢꓔꓴꓦꓪꓫꓬꓜ", "abcdefghijklmnoprstuvwxyz", strict=True))  # Lisu
 _LOOK_ALIKES |= dict(zip("ᴀⲁⲃⲥⲉⲏⲓⲕⲙⲛⲟⲣⲧⲩⲭⲍ", "aabcehikmnoptyxz", strict=True))  # a small capital; Coptic
 _LOOK_ALIKES["\u212e"] = "e"
+_LOOK_ALIKES |= dict.fromkeys("ʃꞁן", "l") | dict.fromkeys("ᴉᵎ", "i")  # as they look from the other side
 # Letters to Unicode, nothing to a reader.
 _UNSEEN = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 

@@ -1,0 +1,58 @@
+"""Letters as they are signalled: by Morse's dots and dashes, and by the words of the radio alphabet.
+
+Each gives the runs that it finds as octets, like the rules of `mail.embedded`.
+
+Promise: nothing here fails, and both are linear in the text.
+
+Sources: ITU-R M.1677-1 (Morse); ICAO Annex 10, volume II, §5.2.1.3 (the spelling alphabet).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_SIGNS = (
+    ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- "
+    "-.-- --.. ----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----. .--.-. .-.-.- -....- ..--.- .-.-."
+)
+_MORSE = dict(zip(_SIGNS.split(), "abcdefghijklmnopqrstuvwxyz0123456789@.-_+", strict=True))
+_PLAIN = str.maketrans("·•−–—_", "..----")
+_SIGNALS = re.compile(r"(?:[.\-·•−–—_]{1,7}[ \t/|,]{1,8}){5,}[.\-·•−–—_]{1,7}")
+_SIGNAL = re.compile(r"[.\-]+")
+
+_SAID = (
+    "alfa/alpha bravo charlie delta echo foxtrot golf hotel india juliett/juliet kilo lima mike november "
+    "oscar papa quebec romeo sierra tango uniform victor whiskey/whisky xray/x-ray yankee zulu "
+    "at dot/point/period dash/hyphen underscore zero one two three four five six seven eight nine"
+)
+_WORDS = {
+    each: letter
+    for words, letter in zip(_SAID.split(), "abcdefghijklmnopqrstuvwxyz@.-_0123456789", strict=True)
+    for each in words.split("/")
+}
+_LONGEST_FIRST = "|".join(sorted(_WORDS, key=len, reverse=True))
+_WORD = re.compile(_LONGEST_FIRST)
+_SPELLED = re.compile(rf"\b(?:(?:{_LONGEST_FIRST})\b[\s,.;:/\-]{{0,4}}){{6,}}")
+_LEAST = 3  # of the words that are no others, below which nobody spells
+
+
+def morse(text: str) -> Iterator[list[bytes]]:
+    found = []
+    for match in _SIGNALS.finditer(text):
+        signals = _SIGNAL.findall(match[0].translate(_PLAIN))
+        found.append("".join(_MORSE.get(each, " ") for each in signals).encode())
+    yield found
+
+
+def radio(text: str) -> Iterator[list[bytes]]:
+    lower = text.lower()
+    if sum(word in lower for word in _RARE) < _LEAST:
+        return
+    yield [
+        "".join(_WORDS[word] for word in _WORD.findall(match[0])).encode()
+        for match in _SPELLED.finditer(lower)
+    ]
+
+
+_RARE = tuple(word for word, letter in _WORDS.items() if letter.isalpha())
