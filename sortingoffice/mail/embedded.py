@@ -22,17 +22,17 @@ from sortingoffice.mail import signalled, transfer
 _LONG_RUN = 1 << 17
 _MOST_85 = 1 << 18
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}+(?:[ \t]*\r?\n[ \t>]*[A-Za-z0-9+/_-]{4,}+)*+={0,2}")
-_BASE32 = re.compile(r"(?<![A-Za-z0-9])(?:[A-Z2-7]{16,}+|[a-z2-7]{24,}+)(?![A-Za-z0-9])")
-_BASE32_HEX = re.compile(r"(?<![A-Za-z0-9])(?:[0-9A-V]{16,}+|[0-9a-v]{24,}+)(?![A-Za-z0-9])")
+_LONG_WORD = re.compile(r"[A-Za-z0-9]{16,}+")
+_BASE32 = re.compile(r"[A-Z2-7]{16,}+|[a-z2-7]{24,}+")
+_BASE32_HEX = re.compile(r"[0-9A-V]{16,}+|[0-9a-v]{24,}+")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:,;|./_-]?){8,}")
 _NUMBER = r"(?:0[xX])?[0-9A-Fa-f]{2,8}"
 _CODES = re.compile(rf"(?<![\w.])(?:{_NUMBER}(?:[,;.:|/-]\s*+|\s++)){{7,}}+(?:{_NUMBER})?")
 _CODE = re.compile(r"[0-9A-Fa-fxX]+")
 # The same between the words of a program: char(97)+char(110), chr(97).chr(110).
-_CALLS = re.compile(r"([0-9]{2,3})((?=[^0-9]{0,11}[A-Za-z(])[^0-9]{2,12})(?:[0-9]{2,3}\2){5,}[0-9]{2,3}")
+_CALLS = re.compile(r"\([0-9]{2,3}(\)[^0-9(]{0,10}\()(?:[0-9]{2,3}\1){5,}[0-9]{2,3}")
 _DECIMAL = re.compile(r"[0-9]+")
-_BITS = re.compile(r"[01]{56,}+(?![0-9])")
-_TRIPLES = re.compile(r"[0-9]{21,}+")
+_LONG_NUMBER = re.compile(r"[0-9]{21,}+")
 _UU = re.compile(r"(?m)^begin [0-7]{3,4} [^\n]*\n((?:[ -`]{1,62}\r?\n)+)")
 _Y_HEAD = re.compile(r"(?m)^=ybegin [^\n]*\n(?:=ypart [^\n]*\n)?")
 _Y_END = "\n=yend"
@@ -69,8 +69,9 @@ def _base64(text: str) -> Iterator[list[bytes]]:
 
 
 def _base32(text: str) -> Iterator[list[bytes]]:
-    yield [base64.b32decode(_padded(match[0])) for match in _BASE32.finditer(text)]
-    yield [base64.b32hexdecode(_padded(match[0])) for match in _BASE32_HEX.finditer(text)]
+    words = _LONG_WORD.findall(text)
+    yield [base64.b32decode(_padded(each)) for each in words if _BASE32.fullmatch(each)]
+    yield [base64.b32hexdecode(_padded(each)) for each in words if _BASE32_HEX.fullmatch(each)]
 
 
 def _padded(run: str) -> str:
@@ -96,8 +97,9 @@ def _codes(text: str) -> Iterator[list[bytes]]:
 
 def _digits(text: str) -> Iterator[list[bytes]]:
     """Numbers of characters with nothing between: eight bits each, or three decimal digits."""
-    for pattern, size, base in ((_BITS, 8, 2), (_TRIPLES, 3, 10)):
-        yield [_in_groups(match[0], size, base) for match in pattern.finditer(text)]
+    runs = _LONG_NUMBER.findall(text)
+    for size, base in ((8, 2), (3, 10)) if runs else ():
+        yield [_in_groups(each, size, base) for each in runs]
 
 
 def _in_groups(run: str, size: int, base: int) -> bytes:

@@ -19,6 +19,7 @@ _SIGNS = (
 _MORSE = dict(zip(_SIGNS.split(), "abcdefghijklmnopqrstuvwxyz0123456789@.-_+", strict=True))
 _PLAIN = str.maketrans("·•−–—_", "..----")
 _SIGNALS = re.compile(r"(?:[.\-·•−–—_]{1,7}[ \t/|,]{1,8}){5,}[.\-·•−–—_]{1,7}")
+_BOTH = tuple(each for dot in ".·•" for dash in "-−–—_" for each in (dot + dash, dash + dot))
 _SIGNAL = re.compile(r"[.\-]+")
 
 _SAID = (
@@ -34,11 +35,12 @@ _WORDS = {
 _LONGEST_FIRST = "|".join(sorted(_WORDS, key=len, reverse=True))
 _WORD = re.compile(_LONGEST_FIRST)
 _SPELLED = re.compile(rf"\b(?:(?:{_LONGEST_FIRST})\b[\s,.;:/\-]{{0,4}}){{6,}}")
-_LEAST = 3  # of the words that are no others, below which nobody spells
 
 
 def morse(text: str) -> Iterator[list[bytes]]:
-    found = []
+    found: list[bytes] = []
+    if not any(each in text for each in _BOTH):
+        return
     for match in _SIGNALS.finditer(text):
         signals = _SIGNAL.findall(match[0].translate(_PLAIN))
         found.append("".join(_MORSE.get(each, " ") for each in signals).encode())
@@ -47,7 +49,7 @@ def morse(text: str) -> Iterator[list[bytes]]:
 
 def radio(text: str) -> Iterator[list[bytes]]:
     lower = text.lower()
-    if sum(word in lower for word in _RARE) < _LEAST:
+    if not any(each in lower for each in _VOWELS):
         return
     yield [
         "".join(_WORDS[word] for word in _WORD.findall(match[0])).encode()
@@ -55,4 +57,4 @@ def radio(text: str) -> Iterator[list[bytes]]:
     ]
 
 
-_RARE = tuple(word for word, letter in _WORDS.items() if letter.isalpha())
+_VOWELS = tuple(word for word, letter in _WORDS.items() if letter in "aeiou")  # one of them is in any address
