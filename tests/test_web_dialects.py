@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from sortingoffice.core.model import DeliveryState
+from sortingoffice.flows import signin
+from sortingoffice.store import accounts
 from tests.web import Site
 
 NEW = {"simplelogin": "/api/alias/random/new", "addy": "/api/v1/aliases"}
@@ -140,6 +142,74 @@ async def test_a_note_of_several_lines_is_taken_as_one(site: Site) -> None:
     answer = await client.put(f"/api/aliases/{made['id']}", json={"note": None})
     assert answer.status_code == 200
     assert site.person.json("show", made["alias"])["note"] == ""
+
+
+@pytest.mark.parametrize("dialect", ["simplelogin", "addy"])
+async def test_what_a_client_sends_back_as_it_was_shown_changes_nothing(site: Site, dialect: str) -> None:
+    site.person.out("admin", "mailbox", "add", "second@home.example")
+    site.person.out("new", "Book Club")
+    before = site.person.json("show", "book-club")
+    client = site.client(site.token(), dialect=dialect)
+    if dialect == "simplelogin":
+        (shown,) = (await client.post("/api/v2/aliases?page_id=0", json={"query": ""})).json()["aliases"]
+        path, note = f"/api/aliases/{shown['id']}", "note"
+        body = {"name": shown["name"], "disable_pgp": False, "mailbox_ids": [shown["mailboxes"][0]["id"]]}
+        answer = await client.put(path, json={**body, "note": shown["note"]})
+    else:
+        (shown,) = (await client.get("/api/v1/aliases")).json()["data"]
+        path, note = f"/api/v1/aliases/{shown['id']}", "description"
+        answer = await client.patch(path, json={note: shown[note]})
+    assert answer.status_code == 200
+    assert shown[note] == "Book Club", "its name, since it has no note"
+    assert site.person.json("show", "book-club") == before
+    account = site.client(site.token("--scope", "account"))
+    assert (await account.put("/api/mailboxes/2", json={"default": True})).status_code == 200
+    assert site.person.json("show", "book-club")["mailbox"] == "second@home.example"
+    await client.request("PUT" if dialect == "simplelogin" else "PATCH", path, json={note: "Tuesdays"})
+    assert site.person.json("show", "book-club")["note"] == "Tuesdays"
+
+
+async def test_a_name_of_the_office_s_own_is_answered_like_one_that_is_taken(site: Site) -> None:
+    client = site.client(site.token())
+    suffixes = (await client.get("/api/v4/alias/options")).json()["suffixes"]
+    for prefix in ("new", "new.shop", "Postmaster"):
+        body = {"alias_prefix": prefix, "signed_suffix": dict(suffixes)["@sort.example"]}
+        answer = await client.post("/api/v2/alias/custom/new", json=body)
+        assert answer.status_code == 409, "anything else is an unknown error to their extension"
+        assert answer.json()["error"].endswith("is reserved for the office itself: choose another local part")
+    addy = site.client(site.token(), dialect="addy")
+    answer = await addy.post("/api/v1/aliases", json={"format": "custom", "local_part": "new"})
+    assert answer.status_code == 422
+    assert list(answer.json()["errors"]) == ["local_part_without_extension"]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "[2001:db8::7]"])
+async def test_no_prefix_is_made_out_of_an_ip_address(site: Site, host: str) -> None:
+    client = site.client(site.token())
+    found = (await client.get("/api/v4/alias/options", params={"hostname": host})).json()
+    assert found["prefix_suggestion"] == ""
+
+
+async def test_a_mailbox_is_not_counted_for_what_was_deleted(site: Site) -> None:
+    client = site.client(site.token())
+    kept, gone = [(await client.post(NEW["simplelogin"])).json()["id"] for _ in range(2)]
+    assert kept != gone
+    await client.delete(f"/api/aliases/{gone}")
+    for path in ("/api/mailboxes", "/api/v2/mailboxes"):
+        assert [each["nb_alias"] for each in (await client.get(path)).json()["mailboxes"]] == [1]
+
+
+@pytest.mark.parametrize("path", ["/dashboard/", "/dashboard", "/auth/register"])
+async def test_the_extension_s_links_lead_to_the_pages(site: Site, path: str) -> None:
+    client = site.client()
+    answer = await client.get(path)
+    assert answer.headers["Location"] == f"/signin?next={path}"
+    secret = site.office.db.call(
+        lambda tx: signin.begin(tx, site.office, accounts.the_only(tx), device="a test", how="link")
+    )
+    client.cookies.set("session", secret)
+    answer = await client.get(path)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
 
 
 @pytest.mark.parametrize("name", ["new", "pocket", "yes", "verify"])

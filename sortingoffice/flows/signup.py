@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +28,7 @@ from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import issue, relationships
 from sortingoffice.flows.issue import Wish
 from sortingoffice.flows.office import Office
+from sortingoffice.flows.relationships import Change
 from sortingoffice.store import accounts, domains, traffic
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
@@ -38,7 +39,7 @@ _ENDED = (RelationshipState.REVOKED, RelationshipState.EXPIRED, RelationshipStat
 
 
 class Taken(OfficeError):
-    """A chosen address was issued before."""
+    """A chosen address is not to be had: it was issued before, or is the office's own."""
 
 
 class Late(OfficeError):
@@ -126,10 +127,21 @@ def _shown(host: str) -> str:
 
 
 def _refuse_taken(tx: Transaction, local: str, domain: str) -> None:
+    chosen = local.strip().lower()
+    if naming.reserved(chosen) or naming.prefixed(chosen):
+        raise Taken(f'"{chosen}" is reserved for the office itself: choose another local part')
     hosted = domain or next((each.name for each in domains.every(tx)), "")
-    address = f"{local.strip().lower()}@{hosted}"
+    address = f"{chosen}@{hosted}"
     if rows.canonical_taken(tx, naming.canonical(address)):
         raise Taken(f"{address} was issued before, and no address is issued twice: choose another")
+
+
+# ---- changed by a client -------------------------------------------------------------------------
+
+
+def news(row: Row, wish: Change) -> Change:
+    """What is new of a wish: clients send back what they show, and a name shown as the note is none."""
+    return replace(wish, note=None) if wish.note == row.words else wish
 
 
 # ---- an address in two halves ---------------------------------------------------------------------

@@ -224,9 +224,10 @@ async def _set(call: Call, relationship_id: int, wish: Change) -> dict[str, Any]
 
 
 def _store(tx: Transaction, call: Call, relationship_id: int, wish: Change) -> Row:
-    of = signup.own(tx, call.account, relationship_id)
+    of = signup.one(tx, call.office, call.account, relationship_id)
+    wish = signup.news(of, wish)
     if wish != Change():
-        relationships.change(tx, call.office, call.account, of.slug, wish, actor=call.actor)
+        relationships.change(tx, call.office, call.account, of.relationship.slug, wish, actor=call.actor)
     return signup.one(tx, call.office, call.account, relationship_id)
 
 

@@ -10,6 +10,7 @@ browser extension, as in tests/clients.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -146,9 +147,11 @@ def _hostname(call: Call) -> str:
 
 
 def _prefix(host: str) -> str:
-    """The organization's name out of a host name."""
+    """The organization's name out of a host name; nothing out of an IP address."""
     from sortingoffice.mail.publicsuffix import organizational
 
+    if ":" in host or host.rpartition(".")[2].isdigit():
+        return ""
     organization = organizational(host.lower().removeprefix("www.")) or host.lower()
     name = organization.partition(".")[0]
     found = "".join(c for c in name if c.isascii() and (c.isalnum() or c == "-"))[:20]
@@ -255,9 +258,13 @@ async def _change(call: Call) -> Response:
 
 
 def _set(tx: Transaction, call: Call, relationship_id: int, wish: Change) -> None:
-    of = signup.own(tx, call.account, relationship_id)
+    row = signup.one(tx, call.office, call.account, relationship_id)
+    wish = signup.news(row, wish)
+    if row.mailbox is not None and wish.mailbox == row.mailbox.address:
+        wish = replace(wish, mailbox=None)  # else it no longer follows the account to another preferred one
     if wish != Change():
-        relationships.change(tx, call.office, call.account, of.slug, wish, actor=call.actor)
+        slug = row.relationship.slug
+        relationships.change(tx, call.office, call.account, slug, wish, actor=call.actor)
 
 
 async def _mailbox(call: Call, given: dict[str, Any]) -> Mailbox | None:

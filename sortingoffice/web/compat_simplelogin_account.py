@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import Account, AccountState, MailboxState, RelationshipState
+from sortingoffice.core.relationship import mailbox_of
 from sortingoffice.flows import accounts as account_flows
 from sortingoffice.flows import passwords, tokens
 from sortingoffice.flows.office import Office
@@ -188,8 +189,9 @@ async def _mailboxes(call: Call) -> Response:
 
 
 def _mailbox_rows(tx: Transaction, account: Account) -> list[dict[str, Any]]:
-    preferred = accounts.preferred_mailbox(tx, account.id)
-    used = [accounts.mailbox_for(tx, each) for each in rows.every(tx, account.id)]
+    preferred, every = accounts.preferred_mailbox(tx, account.id), accounts.mailboxes(tx, account.id)
+    live = [each for each in rows.every(tx, account.id) if each.state is not RelationshipState.REVOKED]
+    used = [mailbox_of(each, every) for each in live]
     return [
         {
             "id": each.id,
@@ -199,7 +201,7 @@ def _mailbox_rows(tx: Transaction, account: Account) -> list[dict[str, Any]]:
             "creation_timestamp": int(each.created.timestamp()),
             "nb_alias": sum(one is not None and one.id == each.id for one in used),
         }
-        for each in accounts.mailboxes(tx, account.id)
+        for each in every
         if each.delivers
     ]
 

@@ -52,6 +52,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         page(desk, "/devices/passwords", _new_password, "POST"),
         page(desk, "/devices/passwords/revoke", _revoke_password, "POST"),
         page(desk, "/dashboard/api_key", _api_key, "GET"),
+        *(page(desk, path, _home, "GET") for path in ("/dashboard", "/dashboard/", "/auth/register")),
         page(desk, "/settings", _settings, "GET"),
         page(desk, "/settings/mailboxes", _add_mailbox, "POST"),
         page(desk, "/settings/prefer", _prefer, "POST"),
@@ -95,6 +96,11 @@ def _held_keys(tx: Transaction, visit: Visit) -> dict[str, Any]:
 async def _api_key(visit: Visit) -> Response:
     """Where SimpleLogin's extension sends people for a key."""
     return go("/devices")
+
+
+async def _home(visit: Visit) -> Response:
+    """Its links "Dashboard" and "Sign Up"."""
+    return go("/")
 
 
 async def _end_session(visit: Visit) -> Response:
