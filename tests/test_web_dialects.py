@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -11,7 +12,8 @@ import pytest
 
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.flows import signin
-from sortingoffice.store import accounts
+from sortingoffice.store import accounts, events, relationships
+from sortingoffice.store.database import Transaction
 from tests.web import Site
 
 NEW = {"simplelogin": "/api/alias/random/new", "addy": "/api/v1/aliases"}
@@ -36,6 +38,31 @@ async def test_a_wrong_app_password_and_an_unknown_name_are_answered_alike(site:
         answer = await site.client().post("/api/auth/login", json={"email": name, "password": "wrong"})
         told.add((answer.status_code, json.dumps(answer.json())))
     assert len(told) == 1
+
+
+async def test_addy_s_clients_sign_in_with_an_app_password_for_as_long_as_they_say(site: Site) -> None:
+    password = site.person.out("admin", "password", "new")
+    body = {"username": "anna", "password": password, "device_name": "Chrome browser extension"}
+    answer = (await site.client().post("/api/auth/login", json=body)).json()
+    assert (answer["name"], answer["expires_at"]) == ("Chrome browser extension", None)
+    brief = (await site.client().post("/api/auth/login", json={**body, "expiration": "day"})).json()
+    assert brief["expires_at"] > brief["created_at"]
+    forever, day = (site.client(each["api_key"], dialect="addy") for each in (answer, brief))
+    assert [(await each.post(NEW["addy"])).status_code for each in (forever, day)] == [201, 201]
+    site.later = timedelta(days=1, minutes=1)
+    assert [(await each.get(NEW["addy"])).status_code for each in (forever, day)] == [200, 401]
+
+
+async def test_addy_s_clients_are_told_in_a_sentence_why_they_may_not_sign_in(site: Site) -> None:
+    password = site.person.out("admin", "password", "new")
+    for name in ("anna", "nobody", "nobody@home.example"):
+        body = {"username": name, "password": "wrong", "device_name": "x"}
+        answer = await site.client().post("/api/auth/login", json=body)
+        assert answer.status_code == 401
+        assert answer.json()["message"] == "the name and the app password don't belong together"
+    body = {"username": "anna", "password": password, "device_name": "x", "expiration": "century"}
+    answer = await site.client().post("/api/auth/login", json=body)
+    assert (answer.status_code, answer.json()["message"]) == (422, "The selected expiration is invalid.")
 
 
 async def test_a_mailbox_that_is_added_is_asked_by_mail_first(site: Site) -> None:
@@ -250,6 +277,38 @@ async def test_a_list_is_sorted_both_ways_and_ends(site: Site) -> None:
     assert await names(sort="no_such_column") == ["gamma", "alpha", "beta"]
 
 
+async def test_what_has_nothing_to_sort_by_is_last_both_ways(site: Site) -> None:
+    client = site.client(site.token(), dialect="addy")
+    ids = await _three(client)
+    await client.delete(f"/api/v1/aliases/{ids[0]}")
+    site.person.spooled("b-example", DeliveryState.DELIVERED)
+    for sort, first in (("deleted_at", ids[0]), ("last_forwarded", ids[1]), ("last_used", ids[1])):
+        for way in ("", "-"):
+            query = {"filter[deleted]": "with", "sort": way + sort}
+            listed = (await client.get(NEW["addy"], params=query)).json()["data"]
+            assert listed[0]["id"] == first, way + sort
+            assert len(listed) == 3
+
+
+async def test_an_address_tells_when_mail_last_came_went_and_was_refused(site: Site) -> None:
+    client = site.client(site.token(), dialect="addy")
+    ids = await _three(client)
+    site.person.spooled("a-example", DeliveryState.DELIVERED)
+    site.person.spooled("b-example", DeliveryState.DELIVERED, outward=True)
+    await asyncio.to_thread(site.office.db.call, _refused_at_c)
+    times = ("last_forwarded", "last_replied", "last_blocked")
+    for wanted, (id_, told) in enumerate(zip(ids, times, strict=True)):
+        shown = (await client.get(f"/api/v1/aliases/{id_}")).json()["data"]
+        assert [shown[each] is not None for each in times] == [n == wanted for n in range(3)], shown
+        assert datetime.fromisoformat(shown[told]) >= datetime.fromisoformat(shown["created_at"])
+
+
+def _refused_at_c(tx: Transaction) -> None:
+    of = relationships.find(tx, accounts.the_only(tx).id, "c-example")
+    at = of.created + timedelta(seconds=1)
+    events.add(tx, at=at, actor="smtp", what="refused", account_id=of.account_id, relationship_id=of.id)
+
+
 @pytest.mark.parametrize("query", ["page[size]=0", "page[size]=101", "page[number]=x", "page[number]=-1"])
 async def test_a_wrong_page_is_told_as_laravel_does(site: Site, query: str) -> None:
     answer = await site.client(site.token(), dialect="addy").get(f"/api/v1/aliases?{query}")
@@ -261,6 +320,8 @@ async def test_what_theirs_has_and_ours_has_not_is_told_as_absent(site: Site) ->
     client = site.client(site.token())
     assert (await client.get("/api/notifications?page=0")).json() == {"more": False, "notifications": []}
     assert (await client.get("/api/custom_domains")).json() == {"custom_domains": []}
+    made = (await client.post(NEW["addy"])).json()["data"]
+    assert made["pinned"] is False
 
 
 async def _three(client: httpx.AsyncClient) -> list[str]:

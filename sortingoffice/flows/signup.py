@@ -194,7 +194,8 @@ def listed(
     """A page of the account's relationships, the latest first, and how many there are in all.
 
     mailbox_id  only those that deliver there
-    by          another order than that; falling: and that one from its end
+    by          another order than that: whether there is nothing to sort by, which is last in any case,
+                and what to sort by; falling: that one from its end
     """
     now = office.clock()
     every = [each for each in rows.every(tx, account.id, search=search) if keep(state_at(each, now))]
@@ -204,7 +205,9 @@ def listed(
     if by is not None:
         counts = traffic.counts(tx, [each.id for each in every])
         found = [row(tx, office, each, counts.get(each.id, Counts())) for each in every[::-1]]
-        return sorted(found, key=by, reverse=falling)[offset : offset + most], len(every)
+        ordered = sorted(found, key=lambda each: by(each)[1], reverse=falling)
+        ordered.sort(key=lambda each: by(each)[0])
+        return ordered[offset : offset + most], len(every)
     page = every[::-1][offset : offset + most]
     counts = traffic.counts(tx, [each.id for each in page])
     return [row(tx, office, each, counts.get(each.id, Counts())) for each in page], len(every)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -20,11 +21,17 @@ _PASSING = _message.c.direction.in_((Direction.INWARD, Direction.OUTWARD))
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Messages of one relationship; `refused` counts recipients that were turned away."""
+    """Messages of one relationship; `refused` counts recipients that were turned away.
+
+    inward_at, outward_at, refused_at  when the latest of them was; None where there was none
+    """
 
     inward: int = 0
     outward: int = 0
     refused: int = 0
+    inward_at: datetime | None = None
+    outward_at: datetime | None = None
+    refused_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +63,13 @@ class Turned:
 def counts(tx: Transaction, relationship_ids: Collection[int]) -> dict[int, Counts]:
     """For those of which anything ever came, went or was refused."""
     wanted = {"ids": list(relationship_ids)}
-    found: dict[int, dict[str, int]] = {}
+    found: dict[int, dict[str, Any]] = {}
     if wanted["ids"]:
         for row in tx.execute(_COUNTED, wanted):
-            found.setdefault(row.relationship_id, {})[row.direction.value] = row.number
+            way = row.direction.value
+            found.setdefault(row.relationship_id, {}).update({way: row.number, f"{way}_at": row.latest})
         for row in tx.execute(_REFUSED, wanted):
-            found.setdefault(row.relationship_id, {})["refused"] = row.number
+            found.setdefault(row.relationship_id, {}).update(refused=row.number, refused_at=row.latest)
     return {of: Counts(**numbers) for of, numbers in found.items()}
 
 
@@ -94,12 +102,21 @@ def revoked_at(tx: Transaction, relationship_id: int) -> datetime | None:
 
 
 _COUNTED = (
-    sa.select(_message.c.relationship_id, _message.c.direction, sa.func.count().label("number"))
+    sa.select(
+        _message.c.relationship_id,
+        _message.c.direction,
+        sa.func.count().label("number"),
+        sa.func.max(_message.c.accepted, type_=schema.Instant).label("latest"),
+    )
     .where(_message.c.relationship_id.in_(_IDS), _PASSING)
     .group_by(_message.c.relationship_id, _message.c.direction)
 )
 _REFUSED = (
-    sa.select(_event.c.relationship_id, sa.func.count().label("number"))
+    sa.select(
+        _event.c.relationship_id,
+        sa.func.count().label("number"),
+        sa.func.max(_event.c.at, type_=schema.Instant).label("latest"),
+    )
     .where(_event.c.relationship_id.in_(_IDS), _event.c.what == "refused")
     .group_by(_event.c.relationship_id)
 )

@@ -10,6 +10,7 @@ Sources: app.addy.io/docs; the requests of its browser extension and of Bitwarde
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -154,8 +155,18 @@ _SORTS: dict[str, Callable[[Row], tuple[bool, Any]]] = {
     "emails_replied": lambda row: (False, row.counts.outward),
     "created_at": lambda row: (False, row.relationship.created),
     "updated_at": lambda row: (False, row.relationship.created),
-    "deleted_at": lambda row: (row.ended is None, row.ended or row.relationship.created),
+    "deleted_at": lambda row: _at(row, row.ended),
+    "last_forwarded": lambda row: _at(row, row.counts.inward_at),
+    "last_blocked": lambda row: _at(row, row.counts.refused_at),
+    "last_replied": lambda row: _at(row, row.counts.outward_at),
+    "last_used": lambda row: _at(
+        row, max(filter(None, (row.counts.inward_at, row.counts.outward_at)), default=None)
+    ),
 }
+
+
+def _at(row: Row, at: datetime | None) -> tuple[bool, datetime]:
+    return at is None, at or row.relationship.created
 
 
 def _kept(deleted: str, active: str, marked: bool) -> Callable[[RelationshipState], bool]:

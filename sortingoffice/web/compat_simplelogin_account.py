@@ -1,7 +1,4 @@
-"""SimpleLogin's dialect, the account's side: signing in, settings, mailboxes.
-
-There is no password to lose: what their apps call a password is one of our app passwords, and what
-they get for it is a token that makes and manages addresses, and nothing else.
+"""SimpleLogin's dialect, the account's side: settings, mailboxes; signing in is in `web.compat_login`.
 
 Sources: as `web.compat_simplelogin`.
 """
@@ -15,17 +12,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sortingoffice.core.access import Scope
-from sortingoffice.core.model import Account, AccountState, MailboxState, RelationshipState
+from sortingoffice.core.model import Account, MailboxState, RelationshipState
 from sortingoffice.core.relationship import mailbox_of
 from sortingoffice.flows import accounts as account_flows
-from sortingoffice.flows import passwords, tokens
-from sortingoffice.flows.office import Office
+from sortingoffice.flows import tokens
 from sortingoffice.store import accounts, domains, traffic
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
-from sortingoffice.web import limits, mailboxes
+from sortingoffice.web import mailboxes
 from sortingoffice.web.answers import Answer, Refused, said
-from sortingoffice.web.auth import Call, Desk, guarded, peer, route, spend
+from sortingoffice.web.auth import Call, Desk, guarded, route
+from sortingoffice.web.compat_login import log_in
 from sortingoffice.web.typed import text
 
 
@@ -33,7 +30,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
     """Paths below /api."""
 
     async def logged_in(request: Request) -> Response:
-        return await guarded(lambda: _log_in(desk, request), 400, request)
+        return await guarded(lambda: log_in(desk, request), 400, request)
 
     new, account = Scope.NEW, Scope.ACCOUNT
     return [
@@ -52,49 +49,6 @@ def routes(desk: Desk) -> list[BaseRoute]:
         route(desk, "/notifications", _no_notifications, "GET", scope=None),
         route(desk, "/custom_domains", _no_domains, "GET", scope=None),
     ]
-
-
-async def _log_in(desk: Desk, request: Request) -> Response:
-    """The account's name or its mailbox, and an app password, give a token."""
-    office = desk.office()
-    spend(desk, limits.GUESSES, peer(request))
-    given = await said(request)
-    name = await office.db.read(_login_name, text(given, "email"))
-    found = await passwords.check(office, name, text(given, "password").encode())
-    if found is None:
-        raise Refused(400, _WRONG)
-    secret, account = await office.db.write(_token_for, office, found, text(given, "device"))
-    return Answer(
-        {
-            "name": account.name,
-            "email": text(given, "email"),
-            "mfa_enabled": False,
-            "mfa_key": None,  # a text, even an empty one, makes their clients ask for a second factor
-            "api_key": secret,
-        }
-    )
-
-
-_WRONG = "the name and the app password don't belong together"
-
-
-def _login_name(tx: Transaction, typed: str) -> str:
-    """The account that an address or a name means, as a name; where nothing fits the answer takes as long."""
-    if "@" not in typed:
-        return typed
-    held = accounts.mailboxes_by_address(tx, typed.strip().lower())
-    verified = [each for each in held if each.state is MailboxState.VERIFIED]
-    found = accounts.by_id(tx, verified[0].account_id) if len(verified) == 1 else None
-    return found.name if found is not None else ""
-
-
-def _token_for(tx: Transaction, office: Office, account_id: int, device: str) -> tuple[str, Account]:
-    account = accounts.by_id(tx, account_id)
-    if account is None or account.state is not AccountState.ACTIVE:
-        raise Refused(400, _WRONG)
-    wish = tokens.Wish(device[:60], frozenset({Scope.NEW, Scope.RELATIONSHIPS}))
-    secret, _ = tokens.new(tx, office, account, wish, actor=f"account {account.name}")
-    return secret, account
 
 
 async def _user_info(call: Call) -> Response:

@@ -117,6 +117,7 @@ PAGES = (
             'POST /signin/passkey\r\nContent-Type: application/json\r\n\r\n{"id": "AA", "response": {}}',
             f"POST /leave/abcdefghij{_FORM}List-Unsubscribe=One-Click",
             'POST /api/auth/login\r\n\r\n{"email": "anna", "password": "x y", "device": "d"}',
+            'POST /api/auth/login\r\n\r\n{"username": "anna", "password": "x y", "expiration": "week"}',
         )
     ),
     END.join(
