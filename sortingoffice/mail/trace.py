@@ -26,8 +26,11 @@ _LITERAL = re.compile(r"\[[A-Za-z0-9.:]{1,60}\]")
 _ATOM = re.compile(rb"[^\s;()\"]+")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 _SPECIAL = re.compile(rb"\\.|[()]", re.DOTALL)
+# What is never closed goes on to the end, and an escaped sign opens nothing: looked for anew from each, it
+# would cost the square.
 _BREAK = re.compile(
-    r'"(?:[^"\\]|\\.)*+"|\((?:[^()\\]|\\.)*+\)|(?P<end>; )|(?P<blank> )|[^"(; ]+|.', re.DOTALL
+    r'"(?:[^"\\]|\\.?)*+(?:"|\Z)|\((?:[^()\\]|\\.?)*+(?:\)|\Z)|(?P<end>; )|(?P<blank> )|[^"(; \\]+|\\.?|.',
+    re.DOTALL,
 )
 
 

@@ -24,7 +24,8 @@ from tests.chaos.trouble import Kills
 _UNKNOWN = "after the message was sent"  # net.conversation's words
 _NEAR = 10.0  # seconds between what arrived and the kill before its commit
 _SAMPLE = 25  # duplicates that are looked up in `trace`
-_TAKEN = re.compile(r"^(\S+ \S+) attempt .*\bdelivery=(\d+) .*\boutcome=taken\b")
+# A line that a kill tore has another behind it, and no such beginning.
+_TAKEN = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) attempt .*\bdelivery=(\d+) .*\boutcome=taken\b")
 
 _Promise = tuple[str, int, bool]
 _Copy = tuple[int, float | None, float, str]  # delivery, its arrival before the kill, the kill, its kind
