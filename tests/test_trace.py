@@ -211,5 +211,18 @@ def test_a_hostile_value_costs_linear_time(value: bytes) -> None:
     assert time.process_time() - start < 1
 
 
+@given(st.text(alphabet='ab"\\(); =/', max_size=40))
+def test_the_words_of_results_are_the_whole_value(text: str) -> None:
+    assert "; ".join(" ".join(words) for words in trace.results(text)) == text
+
+
+@pytest.mark.parametrize("unit", ["(\\", '"\\', "(", '"', '("', "(\\(", "((a", '"a ', "; ("])
+@pytest.mark.parametrize("end", ["", "\\", "(a", '"', ")"])
+def test_hostile_results_are_split_in_linear_time(unit: str, end: str) -> None:
+    started = time.process_time()
+    assert list(trace.results(unit * 30_000 + end))
+    assert time.process_time() - started < 3
+
+
 def test_dates_are_told_in_utc() -> None:
     assert trace.received("h", "t", AT.astimezone(UTC)).raw == trace.received("h", "t", AT).raw
