@@ -103,6 +103,30 @@ def test_a_mail_to_nobody_but_oneself_comes_back_with_a_note(office: Office) -> 
     assert attached(notice)["Subject"] == "outward 4"
 
 
+def test_an_address_that_an_addy_client_made_up_leads_to_its_contact(office: Office) -> None:
+    shop = office.fresh()
+    local, _, domain = shop.alias.partition("@")
+    made = f"{local}+bob={VENDOR}@{domain}"
+    for count in (1, 2):
+        office.from_home(made, reply(shop, subject=f"made up {count}", to=f"Bob <{made}>"))
+        received = office.arrived(office.stage.vendor, f"made up {count}")[0]
+        assert received.recipients == (f"bob@{VENDOR}",)
+        got = Message.parse(received.octets)
+        assert addresses(got, "From") == [shop.alias]
+        assert addresses(got, "To") == [f"bob@{VENDOR}"]
+        assert HOME.encode() not in received.octets
+    known = [each["address"] for each in office.stage.json("show", shop.slug)["contacts"]]
+    assert known.count(f"bob@{VENDOR}") == 1
+    never = office.stage.rcpt(f"never.issued.9+bob={VENDOR}@{OFFICE}")
+    assert never[0] == 550
+    stranger = written(f"From: {ORDERS}", f"To: {made}", subject="no")
+    with pytest.raises(smtplib.SMTPDataError) as refusal:
+        office.from_vendor(made, stranger)
+    assert (refusal.value.smtp_code, refusal.value.smtp_error) == (never[0], never[1].encode())
+    office.stage.command("revoke", shop.slug)
+    assert office.stage.rcpt(made) == never
+
+
 def test_a_mail_to_two_relationships_comes_back_whole(office: Office) -> None:
     one, two = office.fresh(name="First Shop"), office.fresh(name="Second Shop")
     raw = reply(one, subject="outward 5", to=f"{one.contact()}, {two.contact()}", body="precious words\r\n")

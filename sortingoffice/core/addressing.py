@@ -53,7 +53,7 @@ class Plan:
 
     relationship: Relationship
     contacts: tuple[Contact, ...]
-    named: tuple[Contact, ...]
+    named: tuple[Named, ...]
     cards: tuple[str, ...] = ()
 
 
@@ -150,7 +150,7 @@ def plan(named: tuple[Named, ...]) -> Plan | Problem:
     return Plan(
         relationship,
         _each(each.contact for each in found if each.envelope),
-        _each(each.contact for each in found),
+        tuple(found),
         tuple(dict.fromkeys(each.card for each in named if each.kind is Kind.CARD)),
     )
 

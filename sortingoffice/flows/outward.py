@@ -256,8 +256,9 @@ def _facts(
     correspondents = {
         each.reverse_canonical: _correspondent(each) for each in contacts.every(tx, made.relationship.id)
     }
-    for each in made.named:  # submitted from the alias itself, a contact stands there as it is
-        correspondents[naming.canonical(each.address)] = _correspondent(each)
+    for each in made.named:  # a contact may stand there by another address than its reverse alias
+        if each.contact is not None:
+            correspondents[naming.canonical(each.address.normal)] = _correspondent(each.contact)
     return outward.OutwardFacts(
         alias=alias,
         display_name=made.relationship.display_name,

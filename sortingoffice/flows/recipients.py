@@ -48,7 +48,7 @@ def everyone(
         if canonical in named:
             continue
         each = sought.get(canonical) or target.find(tx, office, address)
-        named[canonical] = _kind(tx, account, own, each, envelope=canonical in sought)
+        named[canonical] = _kind(tx, office, arrival, account, own, each, envelope=canonical in sought)
         if each.account is None or each.account.id != account.id:
             elsewhere.append(canonical)
     home = author or _home(arrival, account, named.values())
@@ -75,7 +75,16 @@ def _written(arrival: Arrival) -> tuple[Address, ...]:
     )
 
 
-def _kind(tx: Transaction, account: Account, own: set[str], found: Found, *, envelope: bool) -> Named:
+def _kind(
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    account: Account,
+    own: set[str],
+    found: Found,
+    *,
+    envelope: bool,
+) -> Named:
     address = found.address
     if address.normal in own:
         return Named(address, Kind.MAILBOX, envelope=envelope)
@@ -85,6 +94,8 @@ def _kind(tx: Transaction, account: Account, own: set[str], found: Found, *, env
         if found.target is Target.ALIAS:
             return Named(address, Kind.ALIAS, found.relationship, envelope=envelope)
         contact = found.contact
+        if found.whom is not None and found.relationship is not None:
+            contact = inward.contact(tx, office, found.relationship, Person(found.whom, ""), arrival)
         if found.target is Target.RETURN_PATH and found.delivery is not None and found.delivery.contact_id:
             contact = contacts.by_id(tx, found.delivery.contact_id)
         if contact is not None:

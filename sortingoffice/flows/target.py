@@ -15,7 +15,7 @@ from sortingoffice.flows import accounts as accounts_flow
 from sortingoffice.flows import bymail, cardcontacts, consent
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import token
-from sortingoffice.mail.address import Address
+from sortingoffice.mail.address import Address, parse
 from sortingoffice.store import accounts, contacts, domains, relationships, spool
 from sortingoffice.store.database import Transaction
 
@@ -28,6 +28,7 @@ class Found:
     account       owner of whatever was found
     alias         for an alias
     contact       for a reverse alias
+    whom          for one that an addy.io client made up: the contact's real address, which stands in it
     delivery      for a return path
     card          name of the card, for a card contact
     """
@@ -40,6 +41,7 @@ class Found:
     contact: Contact | None = None
     delivery: Delivery | None = None
     card: str = ""
+    whom: Address | None = None
 
     def rcpt_facts(self, *, submission: bool, now: datetime) -> RcptFacts:
         of = self.relationship
@@ -79,6 +81,7 @@ def find(tx: Transaction, office: Office, address: Address) -> Found:
         _return_path(tx, office, address)
         or _by_mail(tx, office, address)
         or _card(tx, office, address)
+        or _made_up(tx, address)
         or Found(address, Target.NOTHING)
     )
 
@@ -91,6 +94,18 @@ def _by_mail(tx: Transaction, office: Office, address: Address) -> Found | None:
 def _card(tx: Transaction, office: Office, address: Address) -> Found | None:
     found = cardcontacts.find(tx, office, address)
     return None if found is None else Found(address, Target.CARD, account=found[0], card=found[1])
+
+
+def _made_up(tx: Transaction, address: Address) -> Found | None:
+    """ "lunar.otter4821+bob=shop.example@…": so addy.io's clients write to bob@shop.example as the alias."""
+    local, plus, rest = address.local.partition("+")
+    name, sign, domain = rest.rpartition("=")
+    whom = parse(f"{name}@{domain}") if plus and sign else None
+    behind = relationships.behind(tx, naming.canonical(f"{local}@{address.domain}")) if whom else None
+    if whom is None or behind is None:
+        return None
+    alias, relationship, account = behind
+    return Found(address, Target.REVERSE, account, relationship, alias, whom=whom)
 
 
 def _return_path(tx: Transaction, office: Office, address: Address) -> Found | None:
