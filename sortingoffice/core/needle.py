@@ -23,6 +23,7 @@ _MOST_HITS = 1000
 _AROUND = 40  # characters that are shown on both sides of a finding
 _MOST_SHOWN = 120  # characters of a finding that are shown
 _BLANKS = re.compile(r"\s+")
+_NEAR = 400  # letters and digits on both sides of an address's rarest word, in which the others stand
 _SIGNS = frozenset("._-")
 _LETTERS = 0x530  # letters below are Latin, Greek or Cyrillic: above, scripts write without blanks
 
@@ -90,7 +91,19 @@ class Needle:
 
     def spoken_in(self, skeleton: str) -> bool:
         """Whether the letters are there that "anna at home dot example" needs: a quick look."""
-        return all(label in skeleton for label in self.labels)
+        return next(self.near(skeleton), None) is not None
+
+    def near(self, skeleton: str) -> Iterator[tuple[int, int]]:
+        """Where all words of the address stand near each other, in any order."""
+        counts = {label: skeleton.count(label) for label in self.labels}
+        if not counts or not all(counts.values()):
+            return
+        rarest = min(counts, key=lambda label: counts[label])
+        at = -1
+        while (at := skeleton.find(rarest, at + 1)) >= 0:
+            first, last = max(0, at - _NEAR), at + _NEAR
+            if all(skeleton.find(label, first, last) >= 0 for label in self.labels):
+                yield first, last
 
     def stands_in(self, skeleton: str) -> bool:
         if self.first not in skeleton:

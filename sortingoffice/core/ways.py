@@ -20,19 +20,34 @@ from sortingoffice.mail.folding import Folding
 
 # How people write "@" and "." for readers; signs around them fall out of the skeleton.
 _ALONE, _END = r"(?<![^\W_])", r"(?![^\W_])"
+
+
+def _words(alternatives: str) -> str:
+    """A pattern of whole words in any case.  It begins with a set of letters: `re` skips all others."""
+    rests: dict[str, list[str]] = {}
+    for each in alternatives.split("|"):
+        rests.setdefault(each[0], []).append(each[1:])
+    return "|".join(
+        rf"[{first}{first.upper()}](?<![^\W_](?s:.))(?i:{'|'.join(of)}){_END}" for first, of in rests.items()
+    )
+
+
 _AT = re.compile(
-    rf"{_ALONE}(?:at[ -]?(?:sign|symbol)|at|ät|ätt|et|arroba|arrova|klammeraffe|affenschwanz|chiocciola|"
-    rf"arobase|arobas|chez|apenstaartje|snabel-?a|krøllalfa|kukac|zavináč|małpa|malpa|собака|собачка|сабака|эт|"
-    rf"равлик|кльомба|мајмун(?:че)?|miukumauku|παπάκι|kringelen|arond|coadă de maimuță|manki|afna|eta|hjá|"
-    rf"kuyruklu a|a bildua|ĉe|a còng|ag|שטרודל|آت|ات|أت|ऐट|एट|แอท|แอ็ด|圈a|在|あっと|アット|앳|에트){_END}"
-    r"|[\[({<]\s?[aä]\s?[\])}>]|[\u24d0\u249c\U0001f170]|アットマーク|小老鼠|艾特|골뱅이",
-    re.IGNORECASE,
+    _words(
+        "at[ -]?sign|at[ -]?symbol|at|ät|ätt|et|arroba|arrova|klammeraffe|affenschwanz|chiocciola|arobase|"
+        "arobas|chez|apenstaartje|snabel-?a|krøllalfa|kukac|zavináč|małpa|malpa|собака|собачка|сабака|эт|равлик|"
+        "кльомба|мајмун|мајмунче|miukumauku|παπάκι|kringelen|arond|coadă de maimuță|manki|afna|eta|hjá|"
+        "kuyruklu a|a bildua|ĉe|a còng|ag|שטרודל|آت|ات|أت|ऐट|एट|แอท|แอ็ด|圈a|在|あっと|アット|앳|에트"
+    )
+    + r"|[\[({<]\s?[aäAÄ]\s?[\])}>]|[\u24d0\u249c\U0001f170]|アットマーク|小老鼠|艾特|골뱅이"
 )
 _DOT = re.compile(
-    rf"{_ALONE}(?:dot|period|full[ -]stop|punkt|point|punto|ponto|punt|puntu|punct|точка|крапка|кропка|тачка|"
-    rf"дот|kropka|nokta|tečka|točka|bodka|pont|piste|prik|punktum|punktur|punkto|punkts|taškas|pika|titik|chấm|ponc|"
-    rf"τελεία|tačka|נקודה|نقطة|نقطه|دوت|डॉट|จุด|どっと|닷|點){_END}|ドット|点|점",
-    re.IGNORECASE,
+    _words(
+        "dot|period|full[ -]stop|punkt|point|punto|ponto|punt|puntu|punct|точка|крапка|кропка|тачка|дот|"
+        "kropka|nokta|tečka|točka|bodka|pont|piste|prik|punktum|punktur|punkto|punkts|taškas|pika|titik|chấm|ponc|"
+        "τελεία|tačka|נקודה|نقطة|نقطه|دوت|डॉट|จุด|どっと|닷|點"
+    )
+    + "|ドット|点|점"
 )
 # Whatever the language, nobody writes the words of an address with asides between them all.
 _ASIDES = re.compile(r"[\[({<]\s?[^\s\[\](){}<>@]{1,16}(?:\s[^\s\[\](){}<>@]{1,16})?\s?[\])}>]")
@@ -158,7 +173,9 @@ def _in_digits(needle: Needle, text: str, skeleton: str, exact: bool) -> Iterato
     if not exact or _DIGIT.search(needle.backwards) or not _DIGIT.search(skeleton):
         return
     for table in exchanged.DIGITS:
-        if needle.spoken_in(skeleton.translate(table)):
+        # Each sign stands for one: the same places in both.
+        found = needle.near(skeleton.translate(table))
+        if any(_DIGIT.search(skeleton, first, last) for first, last in found):
             plain = text.translate(table)
             yield from _shown(needle, plain, exact=True)
             yield from _spoken(needle, plain, "", True)
