@@ -36,9 +36,9 @@ def test_a_relationship_expires_when_its_time_has_come(person: Person) -> None:
 
 def test_every_task_is_some_roles_and_what_opens_cards_is_done_where_their_key_is() -> None:
     everything = {*housekeeping.EACH_ROUND, *housekeeping.NOW_AND_THEN, *housekeeping.WITH_CARDS}
-    [option] = serve.params
-    assert isinstance(option.type, click.Choice)
-    of = {role: set(housekeeping.due(role, 0)) for role in option.type.choices}
+    [roles] = [each.type for each in serve.params if each.name == "role"]
+    assert isinstance(roles, click.Choice)
+    of = {role: set(housekeeping.due(role, 0)) for role in roles.choices}
     assert of["all"] == everything
     assert of["queue"] | of["smtp"] == everything
     assert not of["queue"] & of["smtp"]
