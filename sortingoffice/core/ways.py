@@ -23,13 +23,13 @@ _ALONE, _END = r"(?<![^\W_])", r"(?![^\W_])"
 
 
 def _words(alternatives: str) -> str:
-    """A pattern of whole words in any case.  It begins with a set of letters: `re` skips all others."""
+    """A pattern of whole words in any case.  Each way through it begins with a letter as it is: `re` skips
+    all others, five times as fast as it tries them."""
     rests: dict[str, list[str]] = {}
     for each in alternatives.split("|"):
-        rests.setdefault(each[0], []).append(each[1:])
-    return "|".join(
-        rf"[{first}{first.upper()}](?<![^\W_](?s:.))(?i:{'|'.join(of)}){_END}" for first, of in rests.items()
-    )
+        for first in sorted({each[0], each[0].upper()}):
+            rests.setdefault(first, []).append(each[1:])
+    return "|".join(rf"{first}(?<![^\W_](?s:.))(?i:{'|'.join(of)}){_END}" for first, of in rests.items())
 
 
 _AT = re.compile(
@@ -39,7 +39,8 @@ _AT = re.compile(
         "кльомба|мајмун|мајмунче|miukumauku|παπάκι|kringelen|arond|coadă de maimuță|manki|afna|eta|hjá|"
         "kuyruklu a|a bildua|ĉe|a còng|ag|שטרודל|آت|ات|أت|ऐट|एट|แอท|แอ็ด|圈a|在|あっと|アット|앳|에트"
     )
-    + r"|[\[({<]\s?[aäAÄ]\s?[\])}>]|[\u24d0\u249c\U0001f170]|アットマーク|小老鼠|艾特|골뱅이"
+    + "".join(rf"|{each}\s?[aäAÄ]\s?[\])}}>]" for each in (r"\[", r"\(", r"\{", "<"))
+    + "|\u24d0|\u249c|\U0001f170|アットマーク|小老鼠|艾特|골뱅이"
 )
 _DOT = re.compile(
     _words(
