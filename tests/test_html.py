@@ -156,7 +156,6 @@ def test_a_number_too_long_for_python_is_a_replacement_character() -> None:
     ids=lambda source: repr(source[:20]),
 )
 def test_hostile_html_takes_linear_time(source: str) -> None:
-    """One or two seconds on a quiet machine; the square of the length would take an hour."""
     started = time.process_time()
     html.visual_lines(source)
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 4

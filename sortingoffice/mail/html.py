@@ -36,7 +36,9 @@ _RAW_END = {
 _CHARACTER = re.compile(
     r"&(?:#(?=[0-9])0*+([0-9]{0,7});?|#[xX](?=[0-9a-fA-F])0*+([0-9a-fA-F]{0,6});?|([A-Za-z][A-Za-z0-9]{1,31});?)"
 )
-_TEXT_PIECE = re.compile(r"[ \t\r\n\f]+|&|[^ \t\r\n\f&]+(?: [^ \t\r\n\f&]+)*+")
+_BEGINS_ONE = r"#[0-9]|#[xX][0-9a-fA-F]|[A-Za-z][A-Za-z0-9]"  # after the "&" of a character reference
+_WORD = rf"(?:[^ \t\r\n\f&]++|&(?!{_BEGINS_ONE}))++"
+_TEXT_PIECE = re.compile(rf"[ \t\r\n\f]+|&(?={_BEGINS_ONE})|{_WORD}(?: {_WORD})*+")
 
 MAX_TAGS = 200_000
 
@@ -360,10 +362,8 @@ class _Lines:
             match = _TEXT_PIECE.match(self.source, at, end)
             assert match is not None  # the pattern matches any character
             text, first, at = match[0], at, match.end()
-            if text == "&":
-                reference = _CHARACTER.match(self.source, first, end)
-                if reference is not None:
-                    text, at = _character(reference), reference.end()
+            if text == "&" and (reference := _CHARACTER.match(self.source, first, end)) is not None:
+                text, at = _character(reference), reference.end()
             elif text[0] in " \t\r\n\f":
                 if element.preformatted:
                     text = text.expandtabs(1)
