@@ -32,6 +32,7 @@ _WORDS = {
     for words, letter in zip(_SAID.split(), "abcdefghijklmnopqrstuvwxyz@.-_0123456789", strict=True)
     for each in words.split("/")
 }
+_VOWELS = tuple(word for word, letter in _WORDS.items() if letter in "aeiou")  # one of them is in any address
 _LONGEST_FIRST = "|".join(sorted(_WORDS, key=len, reverse=True))
 _WORD = re.compile(_LONGEST_FIRST)
 _SPELLED = re.compile(rf"\b(?:(?:{_LONGEST_FIRST})\b[\s,.;:/\-]{{0,4}}){{6,}}")
@@ -55,6 +56,3 @@ def radio(text: str) -> Iterator[list[bytes]]:
         "".join(_WORDS[word] for word in _WORD.findall(match[0])).encode()
         for match in _SPELLED.finditer(lower)
     ]
-
-
-_VOWELS = tuple(word for word, letter in _WORDS.items() if letter in "aeiou")  # one of them is in any address
