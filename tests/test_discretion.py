@@ -18,7 +18,7 @@ from sortingoffice.mail import mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message
 from sortingoffice.store.database import Transaction
-from tests.office import Office, written
+from tests.office import Office, unsigned, written
 from tests.person import DOMAIN, Person
 
 TOLD = f"550 5.1.1 <{MAILBOX}>: user anna unknown at mx.{HOME}"
@@ -50,7 +50,7 @@ def _names_nobody(text: str) -> None:
 
 def _decoded(octets: bytes) -> str:
     leaves = mime.parse(Message.parse(octets)).leaves()
-    return octets.decode("utf-8", "replace") + "".join(leaf.text() or "" for leaf in leaves)
+    return unsigned(octets).decode("utf-8", "replace") + "".join(leaf.text() or "" for leaf in leaves)
 
 
 def test_no_reply_of_a_session_names_the_mailbox(office: Office) -> None:

@@ -26,7 +26,7 @@ from sortingoffice.cli.stage import Stage, until
 from sortingoffice.mail import headers, mime
 from sortingoffice.mail.message import Message
 from sortingoffice.net.sink import Received, Sink
-from tests.office import addresses
+from tests.office import addresses, unsigned
 from tests.test_edge_clients import program
 
 HEIM = "heim.example"
@@ -273,7 +273,7 @@ def _on_a_terminal(command: list[str], home: Path) -> None:
 def _hidden(got: Received, writer: Writer) -> None:
     """Nothing of the writer's mailbox is in it, decoded or not."""
     local, _, domain = writer.mailbox.partition("@")
-    decoded = got.octets + b"".join(
+    decoded = unsigned(got.octets) + b"".join(
         (leaf.text() or "").encode() for leaf in mime.parse(Message.parse(got.octets)).leaves()
     )
     for secret in (domain, local, f"laptop.{domain}"):
