@@ -245,6 +245,33 @@ def test_a_bounce_of_outward_mail_is_told_to_the_person(made: Spooled) -> None:
     assert happened(made, delivery) == [("returned", "bounced, outward_mail")]
 
 
+def test_the_remotes_words_are_told_once_and_by_the_code_that_says_most(two: Spooled) -> None:
+    for status, diagnostic, said in (
+        ("5.1.1", "smtp; 550 5.1.1 nobody", "550 5.1.1 nobody"),
+        ("5.0.0", "smtp; 550-5.7.1 looks like spam", "550 5.7.1 looks like spam"),
+        ("5.2.2", "smtp; 552 it is full", "552 5.2.2 it is full"),
+        ("5.4.1", "smtp; 550 5.1.10 unknown", "550 5.4.1 550 5.1.10 unknown"),
+        ("4.4.7", "smtp; 451 wait", "451 4.4.7 wait"),
+        ("5.1.1", "x400; unable-to-transfer", "550 5.1.1 unable-to-transfer"),
+    ):
+        delivery = two.put(Direction.OUTWARD)
+        attempt(two, delivery, Reply(250, "2.0.0", "taken"))
+        report = POSTFIX.replace("Status: 5.1.1", f"Status: {status}")
+        start, end = report.index("smtp; 550 5.1.1"), report.index("\n--B\nContent-Type: message/rfc822")
+        assert comes_back(two, delivery, report[:start] + diagnostic + "\n" + report[end:])
+        assert two.now(delivery).last_reply == said
+
+
+def test_what_has_not_failed_is_not_written_down_with_a_code_of_a_failure(two: Spooled) -> None:
+    delivery = two.put(Direction.OUTWARD)
+    attempt(two, delivery, Reply(250, "2.0.0", "taken"))
+    for action, status in (("relayed", "2.1.9"), ("delayed", "4.4.1")):
+        assert comes_back(two, delivery, POSTFIX.replace("failed", action).replace("5.1.1", status))
+    token = two.message(delivery).token
+    details = [event.detail for event in two.db.view(events.of_message, token)]
+    assert [detail[:9] for detail in details] == ["250 2.1.9", "450 4.4.1"]
+
+
 def test_a_bounce_of_inward_mail_is_the_mailboxs_failure(made: Spooled) -> None:
     delivery = made.put()
     attempt(made, delivery, Reply(250, "2.0.0", "taken"))

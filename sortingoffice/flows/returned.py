@@ -6,6 +6,7 @@ committed together.  Who is told is `core.returned`'s decision; the events name 
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime
 
@@ -28,6 +29,7 @@ from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import arf, dsn, token
 from sortingoffice.mail.address import Address, parse
+from sortingoffice.mail.dsn import Action
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply, heard
 from sortingoffice.store import accounts, contacts, events, relationships, spool
@@ -109,11 +111,25 @@ def towards_vendor(tx: Transaction, delivery: Delivery) -> bool:
     return message is not None and message.direction is Direction.OUTWARD
 
 
+_REPLY = re.compile(r"([245])\d\d(?=[ -])")
+_SAID = {Action.FAILED: 550, Action.DELAYED: 450}
+
+
 def _said(report: dsn.Report) -> Reply:
-    """The remote's words as a reply; its text is a stranger's, so it is made safe."""
-    status = report.status if report.status[:1] in ("4", "5") else ""
-    code = 450 if status.startswith("4") else 550
-    return heard(code, f"{status} {report.diagnostic}".strip())
+    """The remote's words as a reply; its text is a stranger's, so it is made safe.
+
+    Where its Status says no more than the class (Exim's always is 5.0.0), the words may know better.
+    """
+    code = {"4": 450, "5": 550}.get(report.status[:1]) or _SAID.get(report.action, 250)
+    known = report.status if report.status[:1] == str(code)[0] else ""
+    own = _REPLY.match(report.diagnostic)
+    if own is not None and own[1] == str(code)[0]:
+        reply = heard(int(own[0]), report.diagnostic[4:])
+        if reply.status in ("", known):
+            return heard(reply.code, f"{known} {reply.text}".strip())
+        if known[1:] in ("", ".0.0"):
+            return reply
+    return heard(code, f"{known} {report.diagnostic}".strip())
 
 
 # ---- who is told -----------------------------------------------------------------------------------

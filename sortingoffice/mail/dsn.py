@@ -27,8 +27,10 @@ from sortingoffice.mail.message import Field, Message
 _MAX_DEPTH = 10
 _MAX_PARTS = 50
 _MAX_STATUS = 64 * 1024  # octets of a delivery-status part, or of a text, that are read
-_STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
-_CODE = re.compile(r"(?m)(?:^|[\s:(\[<])([45]\d\d)[ -](?:([45]\.\d{1,3}\.\d{1,3})\b)?")
+# Three numbers of an IP address or of a program's version are no status.
+_STATUS = re.compile(r"(?<![\w.])([245]\.\d{1,3}\.\d{1,3})(?!\w|\.\d)")
+_CODE = re.compile(r"(?m)(?:^|[\s:(\[<])([45]\d\d)(?: |-|: )(?:([45]\.\d{1,3}\.\d{1,3})(?!\w|\.\d))?")
+_TYPE = re.compile(r"[ \t]*[A-Za-z][A-Za-z0-9_-]*[ \t]*;")
 _STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
 _MAX_WORDS = 500
 
@@ -205,17 +207,18 @@ def _groups(octets: bytes) -> Iterator[dict[str, str]]:
 
 
 def _typed(value: str) -> str:
-    """ "rfc822; anna@home.example" → the address; "smtp; 550 no" → the words."""
-    _, semicolon, rest = value.partition(";")
-    return " ".join((rest if semicolon else value).split())
+    """ "rfc822; anna@home.example" → the address; "smtp; 550 no" → the words, which may have a semicolon."""
+    typed = _TYPE.match(value)
+    return " ".join(value[typed.end() if typed else 0 :].split())
 
 
-_SUBJECTS = re.compile(
-    r"undeliver|delivery (?:status|failure|has failed|problem)|(?:mail|message) delivery failed|returned mail"
+_ENDED = re.compile(
+    r"undeliver|delivery (?:failure|has failed)|(?:mail|message) delivery failed|returned mail"
     r"|return(?:ed)? to sender|failure notice|non.?remis|unzustellbar|could not be delivered"
     r"|mail system error",
     re.IGNORECASE,
 )
+_OPEN = re.compile(r"delivery (?:status|problem)", re.IGNORECASE)  # says neither failed nor late
 _DAEMON = re.compile(rb"(?i)\b(?:mailer-?daemon|mail-daemon|postmaster|mail delivery (?:sub)?system)\b")
 _WARNING = re.compile(r"warning|delay|still being retried", re.IGNORECASE)
 
@@ -225,7 +228,8 @@ def _says_so(message: Message) -> bool:
     auto = (message.value("Auto-Submitted") or b"").lower().startswith(b"auto-replied")
     daemon = bool(_DAEMON.search((message.value("From") or b"")[:_MAX_WORDS]))
     answer = auto and message.first("In-Reply-To") is not None
-    return (daemon and not answer) or (bool(_SUBJECTS.search(_subject(message))) and not auto)
+    subject = _subject(message)
+    return (daemon and not answer) or (bool(_ENDED.search(subject) or _OPEN.search(subject)) and not auto)
 
 
 def _subject(message: Message) -> str:
@@ -240,13 +244,28 @@ def _first_text(tree: mime.Entity) -> str:
 
 
 def _human(message: Message, text: str) -> Report:
-    """A bounce in prose: its code, if there is one, and the line where that stands."""
+    """A bounce in prose: its code, if there is one, and the line where that stands; else its first words."""
+    status, code = "", ""
+    words = "" if text.lstrip().startswith("<") else text[:_MAX_WORDS]
     for line in text.splitlines():
-        code = _CODE.search(line)
-        status = _STATUS.search(line)
-        if code or status:
-            said = (code[2] if code else "") or (status[1] if status else "") or ""
-            worst = code[1] if code else said
-            action = Action.DELAYED if worst.startswith("4") else Action.FAILED
-            return Report(action, said, " ".join(line.split())[:_MAX_WORDS])
-    return Report(Action.DELAYED if _WARNING.search(_subject(message)) else Action.FAILED)
+        replied, named = _CODE.search(line), _STATUS.search(line)
+        if replied or (named and named[1][0] != "2"):
+            status = (replied[2] if replied else "") or (named[1] if named else "") or ""
+            code = replied[1] if replied else status
+            words = line
+            break
+    failed = code.startswith("5") or _over(_subject(message), otherwise=not code)
+    return Report(
+        Action.FAILED if failed else Action.DELAYED,
+        "" if status.startswith("2") else status,
+        " ".join(words.split())[:_MAX_WORDS],
+    )
+
+
+def _over(subject: str, *, otherwise: bool) -> bool:
+    """Whether a subject says that nothing more is tried: what was refused with a 4xx for days has failed,
+    too.  What it says first counts: the sender's own subject may stand behind it."""
+    ended, late = _ENDED.search(subject), _WARNING.search(subject)
+    if ended and late:
+        return ended.start() < late.start()
+    return otherwise if ended is late else ended is not None

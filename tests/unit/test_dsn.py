@@ -184,6 +184,56 @@ def test_a_bounce_in_prose_is_a_bounce(raw: str, status: str) -> None:
     assert read(raw, null_sender=False) is None  # anybody may write such a text
 
 
+# Prose as Exim, qmail, Sendmail and Exchange write it: an IP address before the words that count, a 4xx that
+# was the end after days, and the person's own subject behind "Undeliverable:".
+NUMBERED = EXIM.replace("[192.0.2.1]", "[10.4.2.3]")
+TWO = EXIM.replace("[192.0.2.1]", "[2.16.10.5]")
+VERSION = EXIM.replace("host mx", "Exim 4.94.2.1 at host mx")
+EXPIRED = EXIM.replace("550 5.7.1 rejected by policy", "451 4.7.1 Greylisted: retry timeout exceeded")
+TOO_LONG = QMAIL.replace(
+    "Sorry, no mailbox here by that name. (#5.1.1)",
+    "Remote host said: 421 4.3.2 Not now\nIt has been in the queue too long.",
+)
+LATE = BARE.replace("Returned mail", "Undeliverable: Delay of my order")
+COLON = QMAIL.replace("Sorry, no mailbox here by that name. (#5.1.1)", "554: delivery error: no account here")
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "words"),
+    [
+        (NUMBERED, "5.7.1", "550 5.7.1 rejected by policy"),
+        (TWO, "5.7.1", "550 5.7.1 rejected by policy"),
+        (VERSION, "5.7.1", "550 5.7.1 rejected by policy"),
+        (EXPIRED, "4.7.1", "451 4.7.1 Greylisted: retry timeout exceeded"),
+        (TOO_LONG, "4.3.2", "Remote host said: 421 4.3.2 Not now"),
+        (LATE, "", "Sorry."),
+        (COLON, "", "554: delivery error: no account here"),
+    ],
+    ids=["an address", "an address of 2", "a version", "given up", "too long", "a subject behind", "a colon"],
+)
+def test_prose_that_says_it_has_failed_is_an_end_whatever_numbers_it_has(
+    raw: str, status: str, words: str
+) -> None:
+    found = read(raw)
+    assert found is not None
+    assert found.final
+    assert (found.status, found.diagnostic) == (status, words)
+
+
+def test_a_temporary_code_without_a_word_of_the_end_is_a_delay() -> None:
+    for subject in ("Delivery Status Notification", "Delivery Status Notification (Delay)", "Your mail"):
+        found = read(EXPIRED.replace("Mail delivery failed: returning message to sender", subject))
+        assert found is not None
+        assert found.action is Action.DELAYED, subject
+
+
+def test_words_with_a_semicolon_stay_whole_where_no_type_stands_before_them() -> None:
+    said = POSTFIX.replace("smtp; 550 5.1.1 <support@shop.example>", "550 5.1.1 no; see http")
+    found = read(said)
+    assert found is not None
+    assert found.diagnostic.startswith("550 5.1.1 no; see http")
+
+
 VACATION = """From: Support <support@shop.example>
 Subject: Out of office: My lamp
 Auto-Submitted: auto-replied
