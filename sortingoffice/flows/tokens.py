@@ -87,15 +87,19 @@ def live(tx: Transaction, account_id: int, now: datetime) -> tuple[ApiToken, ...
 
 def revoke(tx: Transaction, office: Office, account: Account, which: str, *, actor: str) -> ApiToken:
     """Revoke by number or label; `NotThere` where none or several fit."""
-    now = office.clock()
     unrevoked = [each for each in rows.every(tx, account.id) if each.revoked is None]
     fit = [each for each in unrevoked if which in (str(each.id), each.label)]
     if len(fit) != 1:
         why = "is no token" if not fit else "is the label of several tokens: give its number"
         raise NotThere(f'"{which}" {why}; `sortingoffice admin token list` shows them')
-    rows.revoke(tx, fit[0].id, now)
-    _event(tx, fit[0], now, actor, "token revoked")
-    return replace(fit[0], revoked=now)
+    return withdraw(tx, office, fit[0], actor=actor)
+
+
+def withdraw(tx: Transaction, office: Office, token: ApiToken, *, actor: str) -> ApiToken:
+    now = office.clock()
+    rows.revoke(tx, token.id, now)
+    _event(tx, token, now, actor, "token revoked")
+    return replace(token, revoked=now)
 
 
 def listing(tx: Transaction, office: Office, account: Account) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ Sources: app.addy.io/docs; the requests of its browser extension and of Bitwarde
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -124,9 +124,10 @@ async def _list(call: Call) -> Response:
     size = number(query, "page[size]", PAGE, least=1, most=PAGE)
     page = number(query, "page[number]", 1, least=1, most=10**9)
     deleted = query.get("filter[deleted]") or query.get("deleted", "")
-    marked = query.get("filter[pinned]", "") == "true" or query.get("filter[label]", "") != ""
-    keep = _kept(deleted, query.get("filter[active]", ""), marked)
-    mailbox = row_id(RECIPIENT, query["recipient"]) if query.get("recipient") else None
+    foreign = query.get("filter[pinned]", "") == "true" or any(_filter(query, name) for name in _FOREIGN)
+    keep = _kept(deleted, query.get("filter[active]", ""), foreign)
+    recipient = _filter(query, "recipient")
+    mailbox = row_id(RECIPIENT, recipient) if recipient else None
     found, total = await call.office.db.read(
         signup.listed,
         call.office,
@@ -169,13 +170,21 @@ def _at(row: Row, at: datetime | None) -> tuple[bool, datetime]:
     return at is None, at or row.relationship.created
 
 
-def _kept(deleted: str, active: str, marked: bool) -> Callable[[RelationshipState], bool]:
-    """Which states a list holds; none where it asks for pins or labels, which nobody has here."""
+_FOREIGN = ("label", "domain", "username")
+
+
+def _filter(query: Mapping[str, str], name: str) -> str:
+    """An id to filter by, as their extension says it or as their apps do."""
+    return query.get(f"filter[{name}]") or query.get(name, "")
+
+
+def _kept(deleted: str, active: str, foreign: bool) -> Callable[[RelationshipState], bool]:
+    """Which states a list holds; none where it asks for what nobody has here: pins, labels, own domains."""
 
     def keep(state: RelationshipState) -> bool:
         gone = state is RelationshipState.REVOKED
         on = state in (RelationshipState.ACTIVE, RelationshipState.UNBOUND)
-        if marked or (deleted == "only" and not gone) or (deleted not in ("only", "with") and gone):
+        if foreign or (deleted == "only" and not gone) or (deleted not in ("only", "with") and gone):
             return False
         return active not in ("true", "false") or on == (active == "true")
 
@@ -191,12 +200,17 @@ def _pages(call: Call, page: int, size: int, here: int, total: int) -> dict[str,
         return f"{base}?{urlencode([*others, ('page[number]', number)])}" if 1 <= number <= last else None
 
     first = (page - 1) * size + 1
+    back, on = link(page - 1), link(page + 1)
+    shown = [("&laquo; Previous", back, False), ("Next &raquo;", on, False)]
+    near = range(max(1, page - 3), min(last, page + 3) + 1)
+    shown[1:1] = [(str(each), link(each), each == page) for each in near]
     return {
-        "links": {"first": link(1), "last": link(last), "prev": link(page - 1), "next": link(page + 1)},
+        "links": {"first": link(1), "last": link(last), "prev": back, "next": on},
         "meta": {
             "current_page": page,
             "from": first if here else None,
             "last_page": last,
+            "links": [{"url": url, "label": label, "active": active} for label, url, active in shown],
             "path": base,
             "per_page": size,
             "to": first + here - 1 if here else None,

@@ -5,15 +5,17 @@ Sources: as `web.compat_addy`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from starlette.responses import Response
 
 from sortingoffice.core.access import Scope
-from sortingoffice.core.model import Account, Mailbox, MailboxState, RelationshipState
+from sortingoffice.core.model import Account, Direction, Mailbox, MailboxState, RelationshipState
+from sortingoffice.core.relationship import state_at
 from sortingoffice.flows import accounts as account_flows
 from sortingoffice.flows.signup import Row
 from sortingoffice.store import accounts, domains, traffic
@@ -24,8 +26,8 @@ from sortingoffice.web.answers import Answer, Refused, said
 from sortingoffice.web.auth import Call, Handler
 from sortingoffice.web.typed import text
 
-# The release of theirs whose dialect this is: their apps ask before they use something newer.
-VERSION = (1, 4, 0)
+# The release of theirs whose dialect this is: their apps for phones refuse an older one than they know.
+VERSION = (1, 7, 3)
 _NONE_OF_IT = (
     "domains",
     "usernames",
@@ -76,8 +78,14 @@ async def _account(call: Call) -> Response:
 
 
 def _account_row(tx: Transaction, call: Call) -> dict[str, Any]:
+    """A limit of null is none, as a server of one's own says it; 0 is where nothing can be added here.  What
+    their app for iOS reads must be there and of its type, or its whole screen stays empty."""
     account = call.account
-    every = [each for each in rows.every(tx, account.id) if each.state is not RelationshipState.REVOKED]
+    every = rows.every(tx, account.id)
+    now = call.office.clock()
+    states = Counter(state_at(each, now) for each in every)
+    deleted = states[RelationshipState.REVOKED]
+    active = states[RelationshipState.ACTIVE] + states[RelationshipState.UNBOUND]
     counts = traffic.counts(tx, [each.id for each in every]).values()
     preferred = accounts.preferred_mailbox(tx, account.id)
     hosted = domains.every(tx)
@@ -88,24 +96,28 @@ def _account_row(tx: Transaction, call: Call) -> dict[str, Any]:
         "email_subject": None,
         "banner_location": "off",
         "bandwidth": 0,
-        "bandwidth_limit": 0,
+        "bandwidth_limit": None,
         "username_count": 0,
         "username_limit": 0,
-        "default_username_id": None,
+        "default_username_id": uuid(ALIAS, account.id),
         "default_recipient_id": None if preferred is None else uuid(RECIPIENT, preferred.id),
         "default_alias_domain": hosted[0].name if hosted else "",
         "default_alias_format": "random_words",
         "subscription": None,
         "subscription_ends_at": None,
         "recipient_count": len(accounts.mailboxes(tx, account.id)),
-        "recipient_limit": 0,
+        "recipient_limit": None,
         "active_domain_count": 0,
         "active_domain_limit": 0,
-        "active_shared_domain_alias_count": len(every),
-        "active_shared_domain_alias_limit": 0,
+        "active_shared_domain_alias_count": active,
+        "active_shared_domain_alias_limit": None,
         "active_rule_count": 0,
         "active_rule_limit": 0,
-        "aliases_count": len(every),
+        "total_aliases": len(every),
+        "total_active_aliases": active,
+        "total_inactive_aliases": len(every) - active - deleted,
+        "total_deleted_aliases": deleted,
+        "total_pinned_aliases": 0,
         "total_emails_forwarded": sum(each.inward for each in counts),
         "total_emails_blocked": sum(each.refused for each in counts),
         "total_emails_replied": sum(each.outward for each in counts),
@@ -113,6 +125,26 @@ def _account_row(tx: Transaction, call: Call) -> dict[str, Any]:
         "created_at": date(account.created),
         "updated_at": date(account.created),
     }
+
+
+async def _chart(call: Call) -> Response:
+    """The last seven days, today last: what came, and what went."""
+    today = call.office.clock().replace(hour=0, minute=0, second=0, microsecond=0)
+    days = [today - timedelta(days=ago) for ago in range(6, -1, -1)]
+    passed = await call.office.db.read(traffic.daily, call.account.id, days[0])
+    numbers = {(day, way): number for day, way, number in passed}
+    came, went = (
+        [numbers.get((day, way), 0) for day in days] for way in (Direction.INWARD, Direction.OUTWARD)
+    )
+    return Answer(
+        {
+            "forwardsData": came,
+            "repliesData": went,
+            "sendsData": [0] * len(days),
+            "labels": [f"{day:%A}" for day in days],
+            "outboundMessageTotals": [sum(came), sum(went), 0],
+        }
+    )
 
 
 async def _domain_options(call: Call) -> Response:
@@ -141,12 +173,18 @@ async def _recipients(call: Call) -> Response:
     chosen = [each for each in found if each.delivers]
     if wanted in ("true", "false"):
         chosen = [each for each in chosen if verified(each) == (wanted == "true")]
-    return Answer({"data": [recipient_row(each, call.account) for each in chosen]})
+    return Answer({"data": await _counted(call, chosen)})
 
 
 async def _recipient(call: Call) -> Response:
-    found = await _own(call, call.request.path_params["id"])
-    return Answer({"data": recipient_row(found, call.account)})
+    (found,) = await _counted(call, [await _own(call, call.request.path_params["id"])])
+    return Answer({"data": found})
+
+
+async def _counted(call: Call, found: list[Mailbox]) -> list[dict[str, Any]]:
+    """Recipients, each with the number of addresses that deliver to it."""
+    used = await call.office.db.read(mailboxes.used, call.account.id)
+    return [{**recipient_row(each, call.account), "aliases_count": used[each.id]} for each in found]
 
 
 async def _own(call: Call, shown: str) -> Mailbox:
@@ -185,6 +223,8 @@ def recipient_row(mailbox: Mailbox, account: Account) -> dict[str, Any]:
         "should_encrypt": False,
         "inline_encryption": False,
         "protected_headers": False,
+        "remove_pgp_keys": False,
+        "remove_pgp_signatures": False,
         "fingerprint": None,
         "email_verified_at": date(mailbox.created) if verified(mailbox) else None,
         "aliases": [],
@@ -259,6 +299,7 @@ TABLE: list[tuple[str, Handler, str, Scope | None]] = [
     ("/api-token-details", _token, "GET", None),
     ("/account-details", _account, "GET", None),
     ("/app-version", _version, "GET", None),
+    ("/chart-data", _chart, "GET", None),
     ("/domain-options", _domain_options, "GET", Scope.NEW),
     ("/recipients", _recipients, "GET", Scope.NEW),
     ("/recipients", _add_recipient, "POST", Scope.ACCOUNT),

@@ -1,4 +1,4 @@
-"""Signing in, at the path that both dialects have: POST /api/auth/login.
+"""Signing in, at the path that both dialects have, POST /api/auth/login; and addy.io's way out.
 
 There is no password to lose: what their apps call a password is one of our app passwords, and what
 they get for it is a token that makes and manages addresses, and nothing else.
@@ -21,8 +21,8 @@ from sortingoffice.flows.office import Office
 from sortingoffice.store import accounts
 from sortingoffice.store.database import Transaction
 from sortingoffice.web import limits
-from sortingoffice.web.answers import Answer, Refused, said
-from sortingoffice.web.auth import Desk, peer, spend
+from sortingoffice.web.answers import Answer, Refused, nothing, said
+from sortingoffice.web.auth import Call, Desk, peer, spend
 from sortingoffice.web.compat_addy_account import date, invalid
 from sortingoffice.web.typed import text
 
@@ -41,6 +41,12 @@ async def log_in(desk: Desk, request: Request) -> Response:
     except Refused as refused:
         refused.more.setdefault("message", refused.sentence)  # which is what its extension shows
         raise
+
+
+async def log_out(call: Call) -> Response:
+    """addy.io's apps end what they signed in with: the token opens nothing any more."""
+    await call.office.db.write(tokens.withdraw, call.office, call.token, actor=call.actor)
+    return nothing()
 
 
 async def _simplelogin(office: Office, given: dict[str, Any]) -> Response:

@@ -13,7 +13,6 @@ from starlette.routing import BaseRoute, Route
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import Account, MailboxState, RelationshipState
-from sortingoffice.core.relationship import mailbox_of
 from sortingoffice.flows import accounts as account_flows
 from sortingoffice.flows import tokens
 from sortingoffice.store import accounts, domains, traffic
@@ -22,7 +21,7 @@ from sortingoffice.store.database import Transaction
 from sortingoffice.web import mailboxes
 from sortingoffice.web.answers import Answer, Refused, said
 from sortingoffice.web.auth import Call, Desk, guarded, route
-from sortingoffice.web.compat_login import log_in
+from sortingoffice.web.compat_login import log_in, log_out
 from sortingoffice.web.typed import text
 
 
@@ -35,6 +34,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
     new, account = Scope.NEW, Scope.ACCOUNT
     return [
         Route("/auth/login", logged_in, methods=["POST"]),
+        route(desk, "/auth/logout", log_out, "POST", scope=None),
         route(desk, "/user_info", _user_info, "GET", "PATCH", scope=None),
         route(desk, "/logout", _logout, "GET", "POST", scope=None),
         route(desk, "/api_key", _api_key, "POST", scope=None),
@@ -144,8 +144,7 @@ async def _mailboxes(call: Call) -> Response:
 
 def _mailbox_rows(tx: Transaction, account: Account) -> list[dict[str, Any]]:
     preferred, every = accounts.preferred_mailbox(tx, account.id), accounts.mailboxes(tx, account.id)
-    live = [each for each in rows.every(tx, account.id) if each.state is not RelationshipState.REVOKED]
-    used = [mailbox_of(each, every) for each in live]
+    used = mailboxes.used(tx, account.id)
     return [
         {
             "id": each.id,
@@ -153,7 +152,7 @@ def _mailbox_rows(tx: Transaction, account: Account) -> list[dict[str, Any]]:
             "default": preferred is not None and each.id == preferred.id,
             "verified": each.state is not MailboxState.PENDING,
             "creation_timestamp": int(each.created.timestamp()),
-            "nb_alias": sum(one is not None and one.id == each.id for one in used),
+            "nb_alias": used[each.id],
         }
         for each in every
         if each.delivers

@@ -1,12 +1,18 @@
-"""A mailbox that a program adds for a person; each API says in its own words what came of it.
+"""A person's mailboxes as programs see them; each API says the same in its own words.
 
-Promise: it counts for nothing until its owner has answered the mail that asks.
+Promise: one that a program adds counts for nothing until its owner has answered the mail that asks.
 """
 
 from __future__ import annotations
 
-from sortingoffice.core.model import Mailbox
+from collections import Counter
+
+from sortingoffice.core.model import Mailbox, RelationshipState
+from sortingoffice.core.relationship import mailbox_of
 from sortingoffice.flows import accounts
+from sortingoffice.store import accounts as account_rows
+from sortingoffice.store import relationships
+from sortingoffice.store.database import Transaction
 from sortingoffice.web import limits
 from sortingoffice.web.auth import Call
 
@@ -26,3 +32,14 @@ async def propose(call: Call, address: str, *, delivers: bool = True) -> Mailbox
     )
     call.office.wake()
     return made
+
+
+def used(tx: Transaction, account_id: int) -> Counter[int]:
+    """How many addresses deliver to each mailbox, by its number; the revoked don't count."""
+    every = account_rows.mailboxes(tx, account_id)
+    found = (
+        mailbox_of(each, every)
+        for each in relationships.every(tx, account_id)
+        if each.state is not RelationshipState.REVOKED
+    )
+    return Counter(each.id for each in found if each is not None)
