@@ -23,7 +23,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sortingoffice import config as configuration
 from sortingoffice import leases, listening, log, metrics
@@ -44,9 +46,10 @@ from sortingoffice.net.resolver import Resolver
 from sortingoffice.store.database import OutOfReach, Unavailable
 from sortingoffice.store.taken import Taken
 from sortingoffice.values import Endpoint
-from sortingoffice.web import app as web
-from sortingoffice.web import measured
 from sortingoffice.workers import Alone, Crew, Seat
+
+if TYPE_CHECKING:
+    from sortingoffice.web.app import Server
 
 _M_MMAP_THRESHOLD = -3  # mallopt(3)
 _DRAIN_SECONDS = 8.0  # of the 10 that SIGTERM leaves, for sessions and attempts; the rest is for the database
@@ -64,8 +67,8 @@ class Daemon:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     lease: leases.Name | None = None
     edge: Edge | None = None
-    pages: web.Server | None = None
-    figures: web.Server | None = None
+    pages: Server | None = None
+    figures: Server | None = None
     loops: list[tuple[asyncio.Task[None], asyncio.Event]] = field(default_factory=list)
 
     async def start(self, at: Listening, counts: Counts) -> None:
@@ -83,10 +86,16 @@ class Daemon:
         if self.role in ("all", "queue"):
             self.lease = leases.take(self.config.data_dir)
         self._start_loops()
-        if self.seat.number == 0 and at.http is not None:
-            self.pages = await web.serve(lambda: self.office, at.http)
-        if self.seat.number == 0 and at.metrics is not None:
-            self.figures = await web.listen(measured.application(lambda: self.office), at.metrics)
+        if self.seat.number == 0 and (at.http or at.metrics):
+            await self._start_web(at)
+
+    async def _start_web(self, at: Listening) -> None:
+        from sortingoffice.web import app, measured
+
+        if at.http is not None:
+            self.pages = await app.serve(lambda: self.office, at.http)
+        if at.metrics is not None:
+            self.figures = await app.listen(measured.application(lambda: self.office), at.metrics)
 
     def _start_loops(self) -> None:
         parts = [self._deliver] if self.lease is not None else []
@@ -262,6 +271,8 @@ def main(config: Config, role: str, announce: Callable[[list[tuple[str, Endpoint
     at = listening.opened(config, role)
     processes = _processes(config, role)
     try:
+        if at.http or at.metrics:  # while there is one process; an office without them needs 15 MB less
+            import_module("sortingoffice.web.app")
         if processes > 1:
             _several(config, role, at, processes, lambda: announce(at.told(), processes))
         else:

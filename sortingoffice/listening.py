@@ -22,7 +22,6 @@ from sortingoffice.config import Config
 from sortingoffice.edge.serve import opened as opened_for_mail
 from sortingoffice.errors import OfficeError
 from sortingoffice.values import Endpoint
-from sortingoffice.web.app import opened as opened_for_http
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,6 +83,18 @@ def _once_free(open_: Callable[P, T], *where: P.args, **how: P.kwargs) -> T:
             if not in_use or time.monotonic() > end:
                 raise
         time.sleep(0.02)
+
+
+def opened_for_http(endpoint: Endpoint, section: str) -> socket.socket:
+    """A listening socket; `section` of the config says where.  Raises `OfficeError`."""
+    try:
+        family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+        return socket.create_server((endpoint.host, endpoint.port), family=family, backlog=256)
+    except OSError as error:
+        raise OfficeError(
+            f"can't listen for {section} on {endpoint} ({error.strerror}): change {section}.listen, or set "
+            'it to "" for none'
+        ) from None
 
 
 def _for_figures(config: Config) -> socket.socket | None:

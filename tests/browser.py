@@ -26,7 +26,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from sortingoffice import config
+from sortingoffice import config, listening
 from sortingoffice.cli.stage import free_port
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.flows import office as offices
@@ -110,7 +110,8 @@ def running(person: Person) -> Iterator[Pages]:
     servers: list[app.Server] = []
 
     async def start() -> None:
-        servers.append(await app.serve(lambda: office, app.opened(Endpoint("127.0.0.1", port), "http")))
+        door = listening.opened_for_http(Endpoint("127.0.0.1", port), "http")
+        servers.append(await app.serve(lambda: office, door))
         started.set()
 
     def run() -> None:

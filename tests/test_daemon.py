@@ -184,6 +184,16 @@ def test_a_listening_socket_can_be_handed_over(stage: Stage) -> None:
         daemon.stderr.close()
 
 
+def test_an_office_without_pages_loads_nothing_that_only_they_need() -> None:
+    code = (
+        "import sys\nimport sortingoffice.daemon\n"
+        "web = ('starlette', 'uvicorn', 'pydantic', 'jinja2', 'webauthn', 'sortingoffice.web')\n"
+        "print([name for name in web if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_health_and_readiness_are_told_over_http(stage: Stage) -> None:
     stage.configure(http='listen = "127.0.0.1:0"')
     text = stage.config.read_text().replace('listen = ""\n', "")

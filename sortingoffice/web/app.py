@@ -29,7 +29,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import Office
 from sortingoffice.store import domains
 from sortingoffice.store.database import Unavailable
@@ -157,18 +156,6 @@ class _Quiet(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self):  # type: ignore[no-untyped-def]  # uvicorn's own signature
         yield
-
-
-def opened(endpoint: Endpoint, section: str) -> socket.socket:
-    """A listening socket; `section` of the config says where.  Raises `OfficeError`."""
-    try:
-        family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-        return socket.create_server((endpoint.host, endpoint.port), family=family, backlog=256)
-    except OSError as error:
-        raise OfficeError(
-            f"can't listen for {section} on {endpoint} ({error.strerror}): change {section}.listen, or set "
-            'it to "" for none'
-        ) from None
 
 
 async def serve(office: Callable[[], Office], door: socket.socket) -> Server:
