@@ -105,6 +105,7 @@ def test_a_subdomain_binds_the_organisation(person: Person) -> None:
     ("options", "why"),
     [
         (("--site", "no site"), "no site"),
+        (("--site", "http://192.0.2.1:8080/"), "is no site"),
         (("--site", DOMAIN), "domain of this office"),
         (("--until", "2020-01-01"), "lies in the past"),
         (("--mailbox", "else@home.example"), "has no mailbox"),

@@ -44,6 +44,16 @@ def test_a_new_address_with_everything(tab: Page, pages: Pages) -> None:
     assert (shown["max"], shown["note"], shown["until"][:10]) == (3, "red only", "2099-12-31")
 
 
+def test_a_page_that_is_loaded_once_more_makes_no_second_address(tab: Page, pages: Pages) -> None:
+    tab.goto(pages.base + "/new")
+    tab.get_by_label("Who is it for?").fill("Only One")
+    tab.get_by_role("button", name="Make it").dblclick()
+    made = tab.locator("#made").inner_text()
+    tab.reload()
+    assert tab.locator("#made").inner_text() == made
+    assert [each["alias"] for each in pages.person.json("list", "--search", "Only One")] == [made]
+
+
 def test_what_is_wrong_is_said_and_nothing_typed_is_lost(tab: Page, pages: Pages) -> None:
     tab.goto(pages.base + "/new")
     tab.get_by_label("Who is it for?").fill("Lost Shop")

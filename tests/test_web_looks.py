@@ -90,6 +90,21 @@ def test_a_page_fits_its_screen_and_is_accessible(any_tab: Page, pages: Pages, p
     assert serious == []
 
 
+def test_a_long_word_is_broken_on_the_smallest_phone(chromium: Browser, pages: Pages) -> None:
+    site, name = f"{'a' * 60}.{'b' * 60}.example", "W" * 120
+    slug = pages.fresh(name, "--site", site, "--note", "n" * 300)
+    pages.person.out("contact", slug, f"{'c' * 50}@{site}")
+    pages.person.out("card", "set", f"long.value={'V' * 300}")
+    pages.person.out("disclosed", slug, "long", "--via", "paper")
+    context = chromium.new_context(viewport={"width": 320, "height": 640})
+    pages.signed_in(context)
+    page = context.new_page()
+    for path in ("/", f"/r/{slug}", f"/new?site={site}", "/cards/long?reveal=yes", "/ledger", "/log"):
+        page.goto(pages.base + path)
+        assert page.evaluate("document.documentElement.scrollWidth") == 320, path
+    context.close()
+
+
 # ---- without a mouse, without a script -----------------------------------------------------------
 
 

@@ -157,7 +157,7 @@ def parse_site(tx: Transaction, text: str) -> str:
     host = text.strip().partition("://")[2] or text.strip()
     host = host.partition("/")[0].partition(":")[0].rpartition("@")[2].rstrip(".")
     domain = addresses.domain(host.removeprefix("www."))
-    if not domain or "." not in domain or domain.startswith("["):
+    if not domain or "." not in domain or domain.startswith("[") or domain.rpartition(".")[2].isdigit():
         raise OfficeError(f'"{text}" is no site: write its domain, such as lampshop.example')
     if domains.by_name(tx, domain) is not None:
         raise OfficeError(f"{domain} is a domain of this office, not a vendor's site")

@@ -115,10 +115,9 @@ def take(tx: Transaction, office: Office, account: Account, asked: Asked, *, act
 
 def _site(tx: Transaction, host: str) -> str:
     try:
-        site = relationships.parse_site(tx, host)
+        return relationships.parse_site(tx, host)
     except OfficeError:
         return ""
-    return "" if site.rpartition(".")[2].isdigit() else site  # an IP address is no vendor's domain
 
 
 def _shown(host: str) -> str:

@@ -129,7 +129,12 @@ _EMPTY = dict.fromkeys(("name", "site", "label", "domain", "mailbox", "until", "
 
 
 async def _new(visit: Visit) -> Response:
-    """Empty, or with the site of the tab (bookmarklet) or of what was shared (a phone's app)."""
+    """Empty, or with the site of the tab (bookmarklet) or of what was shared (a phone's app); or the address
+    that was made a moment ago, so that loading the page once more makes no second one."""
+    if visit.asked("made"):
+        slug = visit.asked("made")
+        made = await visit.office.db.read(relationships.shown, visit.office, visit.account, slug)
+        return await _new_page(visit, _EMPTY, made=made)
     told = [visit.asked(name) for name in ("site", "url", "text")]
     site = next((found for each in told if (found := _site_in(each))), "")
     given = {**_EMPTY, "site": site, "name": visit.asked("name")[:200] or visit.asked("title")[:200]}
@@ -187,7 +192,7 @@ async def _make(visit: Visit) -> Response:
     except OfficeError as problem:
         sentence = str(problem)
         return await _new_page(visit, given, status=409, problem=sentence[:1].upper() + sentence[1:])
-    return await _new_page(visit, given, made=made)
+    return go(f"/new?made={quote(made['relationship'])}")
 
 
 def end_of_day(text: str) -> datetime | None:

@@ -39,6 +39,16 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// A form that was sent is not sent again by a second press; going back to it, it can be.
+document.addEventListener("submit", (event) => {
+  const sent = Number(event.target.dataset.sent || -Infinity);
+  if (event.timeStamp - sent < 3000) event.preventDefault();
+  else event.target.dataset.sent = event.timeStamp;
+});
+addEventListener("pageshow", () => {
+  for (const form of document.forms) delete form.dataset.sent;
+});
+
 for (const time of document.querySelectorAll("time[datetime]")) {
   const at = new Date(time.dateTime);
   const form = time.dataset.form === "day" ? { dateStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
