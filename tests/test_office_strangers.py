@@ -292,6 +292,12 @@ def test_a_leak_is_listed_reported_and_verified_without_the_office(office: Offic
     assert office.stage.run("leaks", "report", shop.slug, "--to", str(folder)).status == 1, (
         "never overwritten"
     )
+    other = office.stage.folder / f"other-{shop.slug}"
+    other.mkdir()
+    (other / "report.txt").write_text("mine")
+    assert office.stage.run("leaks", "report", shop.slug, "--to", str(other)).status == 1
+    assert [each.name for each in other.iterdir()] == ["report.txt"], "nor is anything put beside it"
+    assert (other / "report.txt").read_text() == "mine"
     clean = office.fresh("--site", VENDOR)
     assert office.stage.run("leaks", "report", clean.slug).status == 1, "nothing to report"
 
@@ -321,6 +327,8 @@ def test_a_report_that_is_made_anew_as_a_whole_shows_by_its_seal(office: Office)
         each["what"]: each["holds"] for each in json.loads(verified(folder, "--seal", noted, "--json").stdout)
     }
     assert told["seal"]
+    empty = verified(folder, "--seal", "")  # a variable of a script that was never set
+    assert empty.returncode == 2, empty
     data["given_to"]["name"] = "Somebody Else"
     del data["seal"]
     data["seal"] = hashlib.sha256(

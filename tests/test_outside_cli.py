@@ -39,3 +39,18 @@ def test_a_folder_in_a_key_s_place_is_a_sentence(person: Person) -> None:
     key.unlink()
     key.mkdir()
     assert f"the key {key} can't be read" in person.refused("list")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("queue show", "queue retry", "queue drop", "queue list --most", "log --most", "rejects --most"),
+        *("trace x@y.example --most", "new Toaster --max", "set lamp-shop --max", "held show"),
+        "grant lamp-shop shipping --uses",
+    ],
+)
+def test_a_number_beyond_what_a_database_holds_is_a_sentence(person: Person, words: str) -> None:
+    person.out("new", "Lamp Shop")
+    answer = person.says(*words.split(), "9" * 20)
+    assert answer.status == 2
+    assert "is not in the range" in answer.err

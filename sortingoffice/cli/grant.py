@@ -7,6 +7,7 @@ from datetime import datetime
 import click
 
 from sortingoffice.cli import complete
+from sortingoffice.cli.counted import COUNT
 from sortingoffice.cli.moment import MOMENT
 from sortingoffice.cli.terminal import Terminal, one_or_all, say
 from sortingoffice.core.model import GrantMode, Via
@@ -43,7 +44,7 @@ def _listed(text: str | None) -> tuple[str, ...]:
 )
 @click.option("--from", "since", type=MOMENT, metavar="DATE|14d", help="When the permission begins.")
 @click.option("--until", type=MOMENT, metavar="DATE|14d", help="When the permission ends.")
-@click.option("--uses", type=click.IntRange(min=1), help="For how many messages it lasts.")
+@click.option("--uses", type=COUNT, help="For how many messages it lasts.")
 @click.pass_obj
 def grant(
     terminal: Terminal,

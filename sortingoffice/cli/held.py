@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sortingoffice.cli.counted import NUMBER
 from sortingoffice.cli.table import printable
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.errors import OfficeError
@@ -27,7 +28,7 @@ def list_(terminal: Terminal) -> None:
 
 
 @held.command("show")
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @click.pass_obj
 def show(terminal: Terminal, number: int) -> None:
     """Show one held mail, and the beginning of its text."""
@@ -49,7 +50,7 @@ def show(terminal: Terminal, number: int) -> None:
 
 
 @held.command("release")
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @click.pass_obj
 def release(terminal: Terminal, number: int) -> None:
     """Deliver it after all."""
@@ -61,7 +62,7 @@ def release(terminal: Terminal, number: int) -> None:
 
 
 @held.command("drop")
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @click.pass_obj
 def drop(terminal: Terminal, number: int) -> None:
     """Never deliver it."""

@@ -53,10 +53,12 @@ def report(terminal: Terminal, relationship: str, folder: Path | None) -> None:
 
     office, account = terminal.office, terminal.account
     of = office.db.view(relationships.find, account, relationship)
-    files = office.db.call(flow.made, office, account, of.slug, actor="cli")
-    seal = core.seal(files)
     to = Path(f"leak-{of.slug}") if folder is None else folder
     try:
+        if to.is_dir() and any(to.iterdir()):  # what is somebody else's stays as it is
+            raise FileExistsError
+        files = office.db.call(flow.made, office, account, of.slug, actor="cli")
+        seal = core.seal(files)
         (to / core.MESSAGES).mkdir(parents=True)
         for name, octets in files.items():
             (to / name).write_bytes(octets)
@@ -73,17 +75,19 @@ def report(terminal: Terminal, relationship: str, folder: Path | None) -> None:
 
 @leaks.command("verify")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--seal", default="", metavar="SEAL", help="As it was told when the report was made.")
+@click.option("--seal", metavar="SEAL", help="As it was told when the report was made.")
 @click.pass_context
-def verify(ctx: click.Context, folder: Path, seal: str) -> None:
+def verify(ctx: click.Context, folder: Path, seal: str | None) -> None:
     """Check a report by itself: its chain, its messages, their signatures.  Needs no office.
 
     Exit status 1 where anything does not hold.
     """
     terminal = ctx.find_object(Terminal)
     assert terminal is not None, "the front door makes it"
+    if seal is not None and not seal.strip():
+        raise click.UsageError("--seal has nothing in it: it would compare with nothing")
     try:
-        found = core.verify(_files(folder), seal)
+        found = core.verify(_files(folder), seal or "")
     except core.Unreadable as error:
         raise OfficeError(f"{folder} is no report: {error}") from None
     if terminal.json:

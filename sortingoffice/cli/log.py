@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sortingoffice.cli import complete
+from sortingoffice.cli.counted import COUNT
 from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal, one_or_all
 from sortingoffice.errors import OfficeError
@@ -21,7 +22,7 @@ _COLUMNS = ("at", "what", "rule", "relationship", "message", "actor", "detail")
     callback=one_or_all,
     metavar="[REL]",
 )
-@click.option("--most", type=click.IntRange(1), default=100, help="No more lines than this, the latest.")
+@click.option("--most", type=COUNT, default=100, help="No more lines than this, the latest.")
 @click.pass_obj
 def log(terminal: Terminal, relationship: str, most: int) -> None:
     """Show what happened in REL; without it, in the account that --account names, or in the whole office.

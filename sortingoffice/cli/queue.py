@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from sortingoffice.cli.counted import COUNT, NUMBER
 from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core.model import DeliveryState
@@ -22,7 +23,7 @@ def queue() -> None:
 @click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="Only this state.")
 @click.option("--to", "destination", default="", metavar="DOMAIN", help="Only mail for this domain.")
 @click.option("--address", default="", help="Only mail from or to this address.")
-@click.option("--most", type=click.IntRange(1), help="No more rows than this, the latest first.")
+@click.option("--most", type=COUNT, help="No more rows than this, the latest first.")
 @click.pass_obj
 def list_(terminal: Terminal, state: str | None, destination: str, address: str, most: int | None) -> None:
     """List what waits, queued or held; with --state also what has ended."""
@@ -37,7 +38,7 @@ def list_(terminal: Terminal, state: str | None, destination: str, address: str,
 
 
 @queue.command("show")
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @click.pass_obj
 def show(terminal: Terminal, number: int) -> None:
     """Show one delivery and its attempts."""
@@ -52,7 +53,7 @@ def show(terminal: Terminal, number: int) -> None:
 
 
 @queue.command("retry")
-@click.argument("numbers", type=int, nargs=-1)
+@click.argument("numbers", type=NUMBER, nargs=-1)
 @click.option("--to", "destination", default="", metavar="DOMAIN", help="All that waits for this domain.")
 @click.option("--all", "all_", is_flag=True, help="All that waits.")
 @click.pass_obj
@@ -66,7 +67,7 @@ def retry(terminal: Terminal, numbers: tuple[int, ...], destination: str, all_: 
 
 
 @queue.command("drop")
-@click.argument("numbers", type=int, nargs=-1, required=True)
+@click.argument("numbers", type=NUMBER, nargs=-1, required=True)
 @click.pass_obj
 def drop(terminal: Terminal, numbers: tuple[int, ...]) -> None:
     """Never deliver these; nobody is told."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from sortingoffice.cli import complete
+from sortingoffice.cli.counted import COUNT
 from sortingoffice.cli.terminal import Terminal
 from sortingoffice.flows import rejects as flow
 
@@ -13,7 +14,7 @@ _COLUMNS = ("address", "times", "last", "near", "relationship", "peer")
 
 @click.group("rejects", invoke_without_command=True)
 @click.option("--near", is_flag=True, help="Only those one slip away from an address of yours.")
-@click.option("--most", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--most", type=COUNT, default=100, show_default=True)
 @click.pass_context
 def rejects(ctx: click.Context, near: bool, most: int) -> None:
     """List the latest recipients that were refused because they never existed."""

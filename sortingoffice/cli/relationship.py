@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from sortingoffice.cli import clipboard, complete
+from sortingoffice.cli.counted import COUNT, COUNT_OR_NONE
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.cli.when import UNTIL, UNTIL_OR_NEVER
 from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, Unsubscribe, VendorKind
@@ -45,7 +46,7 @@ def _words(enum: type[StrEnum]) -> click.Choice[str]:
 @click.option("--domain", default="", metavar="DOMAIN", help="Which of the office's domains.")
 @click.option("--mailbox", default="", metavar="ADDRESS", help="Deliver to this mailbox of yours.")
 @click.option("--until", type=UNTIL, help="Takes mail until then.")
-@click.option("--max", "most", type=click.IntRange(min=1), metavar="N", help="Takes this many messages.")
+@click.option("--max", "most", type=COUNT, metavar="N", help="Takes this many messages.")
 @click.option("--once", is_flag=True, help="Takes one message.")
 @click.option("--gave", default="", metavar="CARD,…", help="Cards that you typed into the vendor's form.")
 @click.option("--note", default="", metavar="TEXT")
@@ -129,7 +130,7 @@ def list_(terminal: Terminal, state: str | None, search: str) -> None:
     """List relationships, oldest first."""
     wanted = None if state is None else RelationshipState(state)
     office = terminal.office
-    rows = office.db.view(relationships.views, office, terminal.account, state=wanted, search=search)
+    rows = office.db.view(shown.every, office, terminal.account, state=wanted, search=search)
     none = "No relationships yet: `sortingoffice new NAME` makes one."
     empty = "No relationship is like that." if state or search else none
     terminal.rows(rows, _COLUMNS, empty=empty, spare=("created", "received", "site", "name"))
@@ -141,7 +142,7 @@ def list_(terminal: Terminal, state: str | None, search: str) -> None:
 def show(terminal: Terminal, relationship: str) -> None:
     """Show one relationship: its addresses, contacts and settings."""
     office = terminal.office
-    found = office.db.view(relationships.shown, office, terminal.account, relationship)
+    found = office.db.view(shown.named, office, terminal.account, relationship)
     if terminal.json:
         terminal.data(found)
     else:
@@ -263,9 +264,7 @@ def _ip(text: str) -> str:
 @click.option("--mailbox", metavar="M", help='Deliver to this mailbox of yours; "" for the usual one.')
 @click.option("--display-name", metavar="TEXT", help="The name that the vendor sees beside the alias.")
 @click.option("--until", type=UNTIL_OR_NEVER, help='Takes mail until then; "never" lifts it.')
-@click.option(
-    "--max", "most", type=click.IntRange(min=0), metavar="N", help="Takes N messages in all; 0 lifts it."
-)
+@click.option("--max", "most", type=COUNT_OR_NONE, metavar="N", help="Takes N messages in all; 0 lifts it.")
 @click.option("--note", metavar="T")
 @click.pass_obj
 def set_(
@@ -345,7 +344,7 @@ def _report(terminal: Terminal, done: Done, did: str, already: str) -> None:
 
 def _view(terminal: Terminal, done: Done) -> dict[str, Any]:
     office = terminal.office
-    return office.db.view(relationships.shown, office, terminal.account, done.relationship.slug)
+    return office.db.view(shown.named, office, terminal.account, done.relationship.slug)
 
 
 @click.command("pause")

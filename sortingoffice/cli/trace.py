@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from sortingoffice.cli.counted import COUNT
 from sortingoffice.cli.table import printable
 from sortingoffice.cli.terminal import Terminal
 from sortingoffice.flows import history
@@ -15,7 +16,7 @@ from sortingoffice.flows import history
 
 @click.command("trace")
 @click.argument("message_or_address")
-@click.option("--most", type=click.IntRange(1), default=20, help="Of an address, no more messages than this.")
+@click.option("--most", type=COUNT, default=20, help="Of an address, no more messages than this.")
 @click.pass_obj
 def trace(terminal: Terminal, message_or_address: str, most: int) -> None:
     """Follow a message by its id, or the mail of an address (an alias, a reverse alias, or anybody's)."""
