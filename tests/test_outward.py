@@ -270,6 +270,14 @@ METHOD:REPLY
 ORGANIZER;CN={REVERSE}:mailto:{REVERSE}
 ATTENDEE;PARTSTAT=ACCEPTED;CN={MAILBOX}:mailto:{MAILBOX}
 END:VCALENDAR
+--a
+Content-Type: application/ics; name=invite.ics
+Content-Disposition: attachment; filename=invite.ics
+
+BEGIN:VCALENDAR
+METHOD:REPLY
+ATTENDEE;PARTSTAT=ACCEPTED:mailto:{MAILBOX}
+END:VCALENDAR
 --a--
 """
 

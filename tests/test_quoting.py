@@ -235,6 +235,45 @@ A|чт, 5 нояб. 2026 г. в 09:12, Lamp Shop <orders@sort.example>:
 P|
 Q|> Здравствуйте
 """,
+    "Outlook, in a language that no table has": """\
+P|Ναι.
+P|
+F|Από: Lamp Shop <orders@sort.example>
+F|Στάλθηκε: Πέμπτη, 5 Νοεμβρίου 2026 9:12 πμ
+F|Προς: Anna <anna@home.example>
+F|Θέμα: Lamp
+Q|
+Q|Αγαπητή Anna
+""",
+    "Zoho": """\
+P|Yes.
+P|
+F|---- On Thu, 05 Nov 2026 09:12:00 +0100 Lamp Shop <orders@sort.example> wrote ---
+Q|
+Q|Dear Anna,
+""",
+    "Gmail, Hungarian": """\
+P|Igen.
+P|
+A|Anna Private <anna@home.example> ezt írta (időpont: 2026. nov. 5., Cs,
+A|9:12):
+P|
+Q|> Kedves
+""",
+    "a person's own list": """\
+P|Please note:
+P|Mail: a@b.example
+P|Meeting: 5 November 2026 9:12
+P|Place: Berlin
+P|
+P|Thanks
+""",
+    "a date above a quote": """\
+P|I wrote on 5 November 2026, at 9:12,
+P|what follows:
+P|
+Q|> Kedves
+""",
     "prose with a colon": """\
 P|Hello, I wrote to you: please
 P|call me at 9:12 on 5 Nov 2026.

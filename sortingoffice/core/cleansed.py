@@ -25,7 +25,6 @@ from sortingoffice.mail.message import Field, Message
 from sortingoffice.mail.mime import Entity
 from sortingoffice.mail.quoting import Kind
 
-FORMS = frozenset({"text/calendar", "text/vcard", "text/x-vcard", "text/directory"})
 REPORTS = frozenset(
     {
         "text/rfc822-headers",
@@ -81,7 +80,7 @@ class _Clean:
             return new
         kind = entity.content_type
         attached = entity.disposition == "attachment" or bool(entity.filename)
-        machine = kind in FORMS or kind in REPORTS
+        machine = kind in turned.FORMS or kind in REPORTS
         if not machine and (attached or kind not in ("text/plain", "text/html")):
             return new
         text = new.text()
@@ -89,7 +88,7 @@ class _Clean:
             return new
         if kind in REPORTS:
             cleaned = self.text(text)
-        elif kind in FORMS:
+        elif kind in turned.FORMS:
             cleaned = _PROPERTY.sub(lambda match: self.text(match[0]), text)
         elif kind == "text/html":
             cleaned = self.markup(text)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sortingoffice.core import cleansed, outward, secrets
+from sortingoffice.core import cleansed, outward, secrets, turned
 from sortingoffice.core.checked import UNREAD, Checked, Found
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Secrets
@@ -298,13 +298,13 @@ def _texts(seen: _Seen) -> Iterator[_Place]:
         finer = partial(_plain_text, text, seen.where, leaf.path)
         yield _Place(seen.where, text, safe=False, path=leaf.path, finer=finer)
     else:
-        machine = leaf.content_type in cleansed.FORMS or leaf.content_type in cleansed.REPORTS
+        machine = leaf.content_type in turned.FORMS or leaf.content_type in cleansed.REPORTS
         yield _Place(seen.where, text, safe=machine and not seen.sealed, path=leaf.path)
 
 
 def _text(leaf: Entity) -> str | None:
-    textual = not leaf.children and leaf.content_type.startswith(("text/", "message/"))
-    return leaf.text() if textual else None
+    textual = leaf.content_type.startswith(("text/", "message/")) or leaf.content_type in turned.FORMS
+    return leaf.text() if textual and not leaf.children else None
 
 
 def _attached(leaf: Entity) -> bool:

@@ -257,7 +257,7 @@ def _is_message(entity: Entity) -> bool:
 def _leaf(leaf: Entity, facts: OutwardFacts, turn: Turn) -> Entity:
     """A leaf's text turned round; attachments stay as they are, but for reports and calendars."""
     report = _REPORTS.get(leaf.content_type)
-    named = report is not None or leaf.content_type in _FORMS
+    named = report is not None or leaf.content_type in turned.FORMS
     attached = leaf.disposition == "attachment" or bool(leaf.filename)
     if not named and (attached or not leaf.content_type.startswith("text/")):
         return leaf
@@ -271,7 +271,6 @@ def _leaf(leaf: Entity, facts: OutwardFacts, turn: Turn) -> Entity:
     return leaf if new == text else leaf.with_text(new)
 
 
-_FORMS = frozenset({"text/calendar", "text/vcard", "text/x-vcard", "text/directory"})
 _REPORTS: dict[str, Callable[[str, Turn, Mapping[str, str]], str]] = {
     "message/delivery-status": reports.delivery_status,
     "message/global-delivery-status": reports.delivery_status,

@@ -33,7 +33,9 @@ _VCARD_EMAIL = re.compile(
 )
 _PERSON = re.compile(r"(?im)^(?:ORGANIZER|ATTENDEE)[;:][^\r\n]*(?:\r?\n[ \t][^\r\n]*)*")
 _FOLD = re.compile(r"\r?\n[ \t]")
-_FORM = frozenset({"text/vcard", "text/x-vcard", "text/directory"})
+_CALENDARS = frozenset({"text/calendar", "application/ics"})
+_CARDS = frozenset({"text/vcard", "text/x-vcard", "text/directory"})
+FORMS = _CALENDARS | _CARDS  # what programs write and read, attached or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +241,9 @@ def by_type(content_type: str, text: str, turn: Turn) -> str:
     """A text part, by what it is."""
     if content_type == "text/html":
         return markup(text, turn)
-    if content_type == "text/calendar":
+    if content_type in _CALENDARS:
         return invitation(text, turn)
-    if content_type in _FORM:
+    if content_type in _CARDS:
         return business_card(text, turn)
     return plain(text, turn)
 

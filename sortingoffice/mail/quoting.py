@@ -24,6 +24,7 @@ from sortingoffice.mail import html
 
 _MOST_ATTRIBUTION_LINES = 5
 _MOST_LINES = 100_000  # lines that are told apart; what follows them is as the last one
+_MOST_FIELDS = 8  # lines of a header block in a language that the table doesn't have
 _MOST_LINE = 1000  # characters of one line that are looked at
 
 
@@ -65,12 +66,13 @@ _VERBS = (
     "wrote|writes|said|schrieb|geschrieben|a écrit|écrit|escribió|escreveu|ha scritto|scrive|schreef|skrev|"
     "kirjoitti|napisał|napisał\\(a\\)|napísal|napsal|napsal\\(a\\)|írta|a scris|написал|написал\\(а\\)|"
     "пишет|пише|έγραψε|yazdı|şunu yazdı|viết|menulis|đã viết|written|のメール|書きました|寫道|写道|작성|"
-    "님이 작성|كتب|כתב|เขียน"
+    "님이 작성|geschreven|كتب|כתב|เขียน"
 )
 _ENDS = re.compile(rf"(?:{_VERBS})[^\n]{{0,120}}[:：]\s*\Z|(?:{_VERBS})\s*\Z", re.IGNORECASE)
 _LOOSE_END = re.compile(r"[:：]\s*\Z")
 _DIGIT = re.compile(r"\d")
-_TIME = re.compile(r"\d{1,2}[:.h]\d{2}")
+_CLOCK = re.compile(r"\d{1,2}[:.h]\d{2}")
+_YEAR = re.compile(r"(?<!\d)\d{4}(?!\d)")  # a letter may follow: 2026年
 
 # A header block as Outlook and every "forward" writes it: label → what the field is.
 _LABELS = {
@@ -87,7 +89,7 @@ _LABELS = {
 _LABEL_OF = {word: role for role, words in _LABELS.items() for word in words.split()}
 _LABEL = re.compile(r"[*_ \t]{0,4}([^\s:：*_<>@\"]{1,20}(?: [^\s:：*_<>@\"]{1,20})?)[*_ \t\xa0]{0,4}[:：]")
 _SEPARATOR = re.compile(
-    r"\s*(?:[-_=—–]{2,}\s*(?:[^\s\-_=][^\n]{0,60}?)\s*[-_=—–]{2,}|_{10,}|-{20,}|Begin forwarded message:|"
+    r"\s*(?:[-_=—–]{2,}\s*(?:[^\s\-_=][^\n]{0,160}?)\s*[-_=—–]{2,}|_{10,}|-{20,}|Begin forwarded message:|"
     r"Anfang der weitergeleiteten (?:Nachricht|E-Mail):|"
     r"Début du (?:message|mail|courrier) (?:réexpédié|transféré) ?:|"
     r"Inicio del mensaje reenviado:|Inizio messaggio inoltrato:|Begin doorgestuurd bericht:|"
@@ -182,7 +184,7 @@ def _whole_rest(lines: Sequence[Seen], found: list[Kind | None]) -> None:
         if not block and _separates(line.text):
             following = _next_text(lines, number + 1)
             block = _header_block(lines, following) if following < len(lines) else 0
-            if block or _NAMED_SEPARATOR.search(line.text):
+            if block or _NAMED_SEPARATOR.search(line.text) or _ENDS.search(line.text.strip("-=—– ")[-400:]):
                 block += following - number
         if block:
             for index in range(number, len(lines)):
@@ -203,9 +205,8 @@ def _next_text(lines: Sequence[Seen], at: int) -> int:
 
 def _header_block(lines: Sequence[Seen], at: int) -> int:
     """How many lines from here are a header block: From, and at least two of Date, To, Subject."""
-    first = _role(lines[at].text)
-    if first == "":
-        return 0
+    if _role(lines[at].text) == "":
+        return _unknown_block(lines, at)
     roles: set[str] = set()
     last = at
     for index in range(at, min(len(lines), at + 14)):
@@ -215,7 +216,23 @@ def _header_block(lines: Sequence[Seen], at: int) -> int:
             last = index
         elif (not lines[index].text.strip() and len(roles) >= 3) or index - last > 3:
             break  # a recipient list may run over a few lines
-    return last - at + 1 if "from" in roles and len(roles & {"date", "to", "subject"}) >= 2 else 0
+    if "from" in roles and len(roles & {"date", "to", "subject"}) >= 2:
+        return last - at + 1
+    return _unknown_block(lines, at)
+
+
+def _unknown_block(lines: Sequence[Seen], at: int) -> int:
+    """The same in a language that the table doesn't have: labelled lines, an address in the first, and in
+    others a second one and a date with its time."""
+    values: list[str] = []
+    for line in lines[at : at + _MOST_FIELDS]:
+        match = _LABEL.match(line.text)
+        if match is None:
+            break
+        values.append(line.text[match.end() : _MOST_LINE])
+    addresses = ["@" in value for value in values]
+    dated = any(_CLOCK.search(value) and _YEAR.search(value) for value in values[1:])
+    return len(values) if dated and addresses[0] and any(addresses[1:]) else 0
 
 
 def _role(text: str) -> str:
@@ -254,17 +271,20 @@ def _attribution(lines: Sequence[Seen], found: list[Kind | None], first: int, en
                     found[index] = found[index] or Kind.QUOTE
             return
     last = lines[end - 1].text[-_MOST_LINE:]
-    if above_quote and _LOOSE_END.search(last) and (_ENDS.search(last) or "@" in last or _DIGIT.search(last)):
+    if not above_quote or not _LOOSE_END.search(last):
+        return
+    if end - first <= _MOST_ATTRIBUTION_LINES:  # whichever way round the language has it
+        text = " ".join(line.text.strip()[:_MOST_LINE] for line in lines[first:end])
+        if "@" in text and _YEAR.search(text) and _certain(text):
+            found[first:end] = [Kind.ATTRIBUTION] * (end - first)
+            return
+    if _ENDS.search(last) or "@" in last or _DIGIT.search(last):
         found[end - 1] = Kind.ATTRIBUTION
 
 
 def _certain(text: str) -> bool:
     """A date and an address or a clock time: nobody writes that line by hand."""
-    return (
-        len(text) < 400
-        and bool(re.search(r"\d{1,2}[:.h]\d{2}", text))
-        and bool(re.search(r"\b\d{4}\b|@", text))
-    )
+    return len(text) < 400 and bool(_CLOCK.search(text)) and bool("@" in text or _YEAR.search(text))
 
 
 # ---- signatures ----------------------------------------------------------------------------------
