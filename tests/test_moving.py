@@ -69,6 +69,21 @@ def test_the_site_that_the_other_office_knew_is_bound(person: Person) -> None:
     assert [each["bindings"] for each in person.json("list")] == [["garden.example"], ["wine.example"]]
 
 
+@pytest.mark.parametrize("divider", [";", "\t"], ids=["semicolon", "tab"])
+def test_an_export_that_a_spreadsheet_wrote_anew_is_read(
+    person: Person, tmp_path: Path, divider: str
+) -> None:
+    lines = ["alias,note,enabled", 'a@sort.example,"two, lines\r\nhere",True', "b@sort.example,,False"]
+    table = tmp_path / "table.csv"
+    with table.open("w", encoding="utf-8-sig", newline="") as out:
+        csv.writer(out, delimiter=divider).writerows(csv.reader(io.StringIO("\r\n".join(lines), newline="")))
+    rows = person.json("import", table, "--dry-run")
+    assert [(row["address"], row["what"], row["note"]) for row in rows] == [
+        ("a@sort.example", "keep", "two, lines here"),
+        ("b@sort.example", "close", ""),
+    ]
+
+
 def test_without_a_terminal_an_import_wants_a_yes(person: Person) -> None:
     assert "--dry-run" in person.refused("import", _EXPORTS / "simplelogin.csv")
     assert person.json("list") == []
@@ -85,8 +100,9 @@ def test_without_a_terminal_an_import_wants_a_yes(person: Person) -> None:
         b"[" * 100_000,
         b'{"sortingoffice": 1}',
         b'{"data": 3}',
+        b"alias,name,state,relationship\r\na@sort.example,A,revoked,a\r\n",
     ],
-    ids=["empty", "no text", "half", "numbers", "other csv", "nested", "our own", "no list"],
+    ids=["empty", "no text", "half", "numbers", "other csv", "nested", "our own", "no list", "our table"],
 )
 def test_what_is_nobody_s_export_is_refused_with_a_sentence(
     person: Person, tmp_path: Path, octets: bytes

@@ -87,6 +87,8 @@ def read(octets: bytes) -> tuple[str, tuple[Old, ...]]:
 
 
 def _kind(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
+    if {"alias", "relationship", "state"} <= row.keys():
+        raise OfficeError("this is a Sorting Office's own table of addresses: give its .json, which has all")
     for each in _KINDS:
         if each[1] in row and (each[4] in row or each[0] == "simplelogin"):
             return each
@@ -96,8 +98,12 @@ def _kind(row: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
 
 
 def _csv(text: str) -> list[Mapping[str, Any]]:
+    """Also what a spreadsheet of a country with decimal commas made of it, or a table pasted with tabs."""
+    names = text.partition("\n")[0]
+    divider = max(",;\t", key=names.count)
     try:
-        return [row for row in csv.DictReader(io.StringIO(text, newline="")) if any(row.values())]
+        rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=divider)
+        return [row for row in rows if any(row.values())]
     except csv.Error as error:
         raise OfficeError(f"the file is no CSV that can be read ({error})") from None
 
