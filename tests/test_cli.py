@@ -55,7 +55,8 @@ def test_help_imports_no_database() -> None:
 def test_new_imports_no_network_and_no_server() -> None:
     code = (
         "import sys\nfrom sortingoffice.cli import relationship\n"
-        "far = ('dns', 'aiosmtplib', 'aiosmtpd', 'dkim', 'rich', 'alembic', 'uvloop', 'psycopg')\n"
+        "far = ('dns', 'aiosmtplib', 'aiosmtpd', 'dkim', 'rich', 'alembic', 'uvloop', 'psycopg',"
+        " 'phonenumbers')\n"
         "print([name for name in far if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from sortingoffice.cli.table import fitted, printable
 from sortingoffice.core.model import DeliveryState
-from sortingoffice.flows import relationships
+from sortingoffice.flows import overview
 from sortingoffice.flows.office import Office
 from sortingoffice.store import accounts
 from sortingoffice.store import relationships as stored
@@ -196,7 +196,7 @@ def _counted(tx: Transaction, office: Office) -> int:
     statements: list[str] = []
     driver: Any = tx.connection.dbapi_connection
     driver.set_trace_callback(statements.append)
-    rows = relationships.views(tx, office, accounts.the_only(tx))
+    rows = overview.every(tx, office, accounts.the_only(tx))
     driver.set_trace_callback(None)
-    assert rows == [relationships.view(tx, office, each) for each in stored.every(tx, 1)]
+    assert rows == [overview.of(tx, office, each) for each in stored.every(tx, 1)]
     return len(statements)

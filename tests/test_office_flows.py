@@ -14,7 +14,7 @@ from sortingoffice import config
 from sortingoffice.core.model import Account, Domain
 from sortingoffice.core.relationship import Action
 from sortingoffice.errors import NotThere, OfficeError
-from sortingoffice.flows import accounts, closing, issue, relationships
+from sortingoffice.flows import accounts, closing, issue, overview, relationships
 from sortingoffice.flows.issue import Wish
 from sortingoffice.flows.office import Keys, Office
 from sortingoffice.net.resolver import Resolver
@@ -45,7 +45,7 @@ def _act(office: Office, account: Account, text: str, action: Action) -> bool:
 
 
 def _shown(office: Office, account: Account, text: str) -> dict[str, Any]:
-    return office.db.view(relationships.shown, office, account, text)
+    return office.db.view(overview.named, office, account, text)
 
 
 def test_a_relationship_lives_on_either_database(office: Office, anna: Account) -> None:
@@ -67,7 +67,7 @@ def test_a_relationship_lives_on_either_database(office: Office, anna: Account) 
 def test_a_refused_wish_leaves_nothing_on_either_database(office: Office, anna: Account) -> None:
     with pytest.raises(OfficeError):
         office.db.call(issue.issue, office, anna, Wish("Shop", local="postmaster"), actor="test")
-    assert office.db.view(relationships.views, office, anna) == []
+    assert office.db.view(overview.every, office, anna) == []
 
 
 def test_an_account_without_a_mailbox_gets_no_alias(office: Office) -> None:

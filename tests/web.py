@@ -15,7 +15,7 @@ import pytest
 from sortingoffice import config
 from sortingoffice.core.model import Envelope, Peer
 from sortingoffice.flows import office as offices
-from sortingoffice.flows import receive, relationships
+from sortingoffice.flows import overview, receive
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
 from sortingoffice.mail.address import parse
@@ -41,7 +41,7 @@ def arrives(
     """A mail to a relationship's address, its author proved, as the SMTP door takes it."""
     who = parse(sender)
     with person.office() as office:
-        shown = office.db.view(lambda tx: relationships.shown(tx, office, accounts.the_only(tx), slug))
+        shown = office.db.view(lambda tx: overview.named(tx, office, accounts.the_only(tx), slug))
         alias = parse(shown["alias"])
         assert who is not None
         assert alias is not None

@@ -11,7 +11,7 @@ from click.shell_completion import get_completion_class
 from sortingoffice.cli import complete
 from sortingoffice.cli.terminal import Terminal
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import relationships
+from sortingoffice.flows import overview
 
 
 @click.command("qr")
@@ -25,7 +25,7 @@ def qr(terminal: Terminal, relationship: str, svg: Path | None) -> None:
     import segno
 
     office = terminal.office
-    alias = office.db.view(relationships.shown, office, terminal.account, relationship)["alias"]
+    alias = office.db.view(overview.named, office, terminal.account, relationship)["alias"]
     code = segno.make(f"mailto:{alias}", micro=False)
     if svg is None and terminal.json:
         terminal.data({"alias": alias, "content": f"mailto:{alias}"})

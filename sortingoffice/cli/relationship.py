@@ -17,7 +17,7 @@ from sortingoffice.cli.when import UNTIL, UNTIL_OR_NEVER
 from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, Unsubscribe, VendorKind
 from sortingoffice.core.relationship import Action
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import issue, relationships
+from sortingoffice.flows import issue, overview, relationships
 from sortingoffice.flows.issue import Wish
 from sortingoffice.flows.relationships import Change, Done
 from sortingoffice.mail import address as addresses
@@ -130,7 +130,7 @@ def list_(terminal: Terminal, state: str | None, search: str) -> None:
     """List relationships, oldest first."""
     wanted = None if state is None else RelationshipState(state)
     office = terminal.office
-    rows = office.db.view(relationships.views, office, terminal.account, state=wanted, search=search)
+    rows = office.db.view(overview.every, office, terminal.account, state=wanted, search=search)
     none = "No relationships yet: `sortingoffice new NAME` makes one."
     empty = "No relationship is like that." if state or search else none
     terminal.rows(rows, _COLUMNS, empty=empty, spare=("created", "received", "site", "name"))
@@ -142,7 +142,7 @@ def list_(terminal: Terminal, state: str | None, search: str) -> None:
 def show(terminal: Terminal, relationship: str) -> None:
     """Show one relationship: its addresses, contacts and settings."""
     office = terminal.office
-    found = office.db.view(relationships.shown, office, terminal.account, relationship)
+    found = office.db.view(overview.named, office, terminal.account, relationship)
     if terminal.json:
         terminal.data(found)
     else:
@@ -344,7 +344,7 @@ def _report(terminal: Terminal, done: Done, did: str, already: str) -> None:
 
 def _view(terminal: Terminal, done: Done) -> dict[str, Any]:
     office = terminal.office
-    return office.db.view(relationships.shown, office, terminal.account, done.relationship.slug)
+    return office.db.view(overview.named, office, terminal.account, done.relationship.slug)
 
 
 @click.command("pause")

@@ -28,7 +28,7 @@ from sortingoffice.core.model import (
 from sortingoffice.core.relationship import state_at
 from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
-from sortingoffice.flows import accounts, relationships
+from sortingoffice.flows import accounts, overview, relationships
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import address as addresses
 from sortingoffice.store import accounts as account_rows
@@ -82,7 +82,7 @@ def issue(tx: Transaction, office: Office, account: Account, wish: Wish, *, acto
     alias = fresh_alias(tx, office, made, domain_named(tx, wish.domain), label=wish.label, local=wish.local)
     relationships.write_event(tx, office, made, actor, "issued", detail=alias.address)
     _write_given(tx, office, account, made, wish.gave, actor)
-    return relationships.view(tx, office, made)
+    return overview.of(tx, office, made)
 
 
 def _write_given(
@@ -109,7 +109,7 @@ def pocket(
         made = _store(tx, office, account, Wish("Pocket"), RelationshipState.UNBOUND)
         alias = fresh_alias(tx, office, made, domain)
         relationships.write_event(tx, office, made, actor, "issued", detail=alias.address)
-        views.append(relationships.view(tx, office, made))
+        views.append(overview.of(tx, office, made))
     return views
 
 
@@ -210,7 +210,7 @@ def rotate(tx: Transaction, office: Office, account: Account, text: str, *, acto
     rows.set_alias(tx, replace(old, state=AliasState.ROTATED))
     relationships.write_event(tx, office, of, actor, "rotated", detail=old.address)
     relationships.write_event(tx, office, of, actor, "issued", detail=made.address)
-    return relationships.view(tx, office, of)
+    return overview.of(tx, office, of)
 
 
 # ---- contacts ------------------------------------------------------------------------------------

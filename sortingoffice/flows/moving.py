@@ -24,7 +24,7 @@ from sortingoffice.core.exported import KINDS, VERSION, Kind
 from sortingoffice.core.model import Account, Card, CardField, DisclosureItem, FieldVersion, Sensitivity
 from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import relationships, sealed
+from sortingoffice.flows import overview, sealed
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
@@ -129,7 +129,7 @@ def unlocked(locked: Any, passphrase: str) -> bytes:
 
 def addresses_csv(tx: Transaction, office: Office, account: Account) -> str:
     """A line for each relationship."""
-    return _csv(_COLUMNS, relationships.views(tx, office, account))
+    return _csv(_COLUMNS, overview.every(tx, office, account))
 
 
 def tables_zip(document: Mapping[str, Any]) -> bytes:

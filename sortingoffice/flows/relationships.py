@@ -1,4 +1,4 @@
-"""What a person does to a relationship: find and show it, change, allow, pause, revoke, restore.
+"""What a person does to a relationship: find it, change, allow, pause, revoke, restore.
 
 Each function is one transaction and writes its event there.  What may follow on what is
 `core.relationship`'s table; an action that changes nothing writes nothing.  New addresses are
@@ -9,11 +9,9 @@ Sources: the design, "States of a relationship".
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
 
 from sortingoffice.core import naming
 from sortingoffice.core.model import (
@@ -21,9 +19,7 @@ from sortingoffice.core.model import (
     Alias,
     AliasState,
     Binding,
-    Contact,
     DeliveryState,
-    Mailbox,
     Relationship,
     RelationshipState,
     RemoteImages,
@@ -31,7 +27,7 @@ from sortingoffice.core.model import (
     Unsubscribe,
     VendorKind,
 )
-from sortingoffice.core.relationship import Action, No, after, mailbox_of, state_at
+from sortingoffice.core.relationship import Action, No, after, state_at
 from sortingoffice.core.text import one_line, quoted
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import accounts
@@ -39,7 +35,7 @@ from sortingoffice.flows.office import Office
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.publicsuffix import organizational
 from sortingoffice.store import accounts as account_rows
-from sortingoffice.store import belongings, contacts, domains, events, spool
+from sortingoffice.store import domains, events, spool
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
 
@@ -336,118 +332,12 @@ def keep_time(tx: Transaction, office: Office) -> int:
 
 def current_alias(tx: Transaction, of: Relationship) -> Alias:
     """The alias that is shown: the live one."""
-    return _newest(rows.aliases(tx, of.id))
+    return newest(rows.aliases(tx, of.id))
 
 
-def _newest(aliases: Sequence[Alias]) -> Alias:
+def newest(aliases: Sequence[Alias]) -> Alias:
     live = [each for each in aliases if each.state is AliasState.LIVE]
     return max(live or aliases, key=lambda each: each.id)
-
-
-# ---- showing -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Around:
-    """What stands around one relationship; mailboxes are the account's."""
-
-    aliases: Sequence[Alias]
-    bindings: Sequence[Binding]
-    contacts: Sequence[Contact]
-    mailboxes: Sequence[Mailbox]
-
-
-def view(tx: Transaction, office: Office, of: Relationship) -> dict[str, Any]:
-    """A relationship as programs read it: the keys of the interface, and what else `show` tells."""
-    around = _Around(
-        rows.aliases(tx, of.id),
-        rows.bindings(tx, of.id),
-        contacts.every(tx, of.id),
-        account_rows.mailboxes(tx, of.account_id),
-    )
-    return _view(of, around, office.clock())
-
-
-def _view(of: Relationship, around: _Around, now: datetime) -> dict[str, Any]:
-    alias = _newest(around.aliases)
-    mailbox = mailbox_of(of, around.mailboxes)
-    return {
-        "relationship": of.slug,
-        "name": of.name,
-        "alias": alias.address,
-        "state": state_at(of, now).value,
-        "site": of.site,
-        "bindings": [each.identity for each in around.bindings if each.how != "refused"],
-        "created": of.created,
-        "contacts": [
-            {"address": each.written, "name": each.name, "reverse_alias": each.reverse_alias}
-            for each in around.contacts
-        ],
-        "kind": of.kind.value,
-        "refused": [each.identity for each in around.bindings if each.how == "refused"],
-        "older_aliases": [
-            {"alias": each.address, "state": each.state.value}
-            for each in around.aliases
-            if each.id != alias.id
-        ],
-        "strangers": of.strangers.value,
-        "remote_images": of.remote_images.value,
-        "pixels": of.pixels,
-        "unsubscribe": of.unsubscribe.value,
-        "mailbox": mailbox.address if mailbox is not None else "",
-        "display_name": of.display_name,
-        "received": of.received,
-        "max": of.max_messages,
-        "until": of.until,
-        "paused_until": of.muted_until,
-        "closing_until": of.closing_until,
-        "note": of.note,
-    }
-
-
-def shown(tx: Transaction, office: Office, account: Account, text: str) -> dict[str, Any]:
-    """The view of the relationship that `text` names."""
-    from sortingoffice.flows import strangers
-
-    of = find(tx, account, text)
-    return {**view(tx, office, of), "writers": strangers.of_relationship(tx, of)}
-
-
-def views(
-    tx: Transaction,
-    office: Office,
-    account: Account,
-    *,
-    state: RelationshipState | None = None,
-    search: str = "",
-) -> list[dict[str, Any]]:
-    """The account's relationships, in the order in which they were made; a fixed number of queries."""
-    now = office.clock()
-    found = rows.every(tx, account.id, search=search)
-    aliases = _grouped(belongings.of(tx, Alias, account.id))
-    bindings = _grouped(belongings.of(tx, Binding, account.id))
-    known = _grouped(belongings.of(tx, Contact, account.id))
-    mailboxes = account_rows.mailboxes(tx, account.id)
-    return [
-        _view(of, _Around(aliases[of.id], bindings[of.id], known[of.id], mailboxes), now)
-        for of in found
-        if state is None or state_at(of, now) is state
-    ]
-
-
-class _OfOne(Protocol):
-    @property
-    def relationship_id(self) -> int: ...
-
-
-_O = TypeVar("_O", bound=_OfOne)
-
-
-def _grouped(every: Iterable[_O]) -> dict[int, list[_O]]:
-    found: dict[int, list[_O]] = defaultdict(list)
-    for each in every:
-        found[each.relationship_id].append(each)
-    return found
 
 
 def write_event(

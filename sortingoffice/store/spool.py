@@ -12,17 +12,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from sortingoffice import failpoint
-from sortingoffice.core.checked import Checked
 from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction, SpooledMessage
 from sortingoffice.store import domains, handover, schema
 from sortingoffice.store.engine import Transaction
 from sortingoffice.store.handover import Claimed as Claimed
 from sortingoffice.store.statement import run
+
+if TYPE_CHECKING:  # it leads to cards, which are slow to import
+    from sortingoffice.core.checked import Checked
 
 _message, _delivery, _attempt = schema.message, schema.delivery, schema.attempt
 _QUEUED = _delivery.c.state == sa.literal_column("'queued'")  # literal, as the partial indexes have it

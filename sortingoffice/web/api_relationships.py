@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, Unsubscribe, VendorKind
 from sortingoffice.core.relationship import Action, state_at
-from sortingoffice.flows import history, issue, relationships
+from sortingoffice.flows import history, issue, overview, relationships
 from sortingoffice.flows.issue import Wish
 from sortingoffice.flows.relationships import Change, Done
 from sortingoffice.store import relationships as rows
@@ -182,7 +182,7 @@ def _page(tx: Transaction, call: Call, query: Chosen) -> list[dict[str, Any]]:
     now = call.office.clock()
     every = rows.every(tx, call.account.id, search=query.search)
     found = [each for each in every if query.state in (None, state_at(each, now))]
-    return [relationships.view(tx, call.office, each) for each in found[query.offset :][: query.limit]]
+    return [overview.of(tx, call.office, each) for each in found[query.offset :][: query.limit]]
 
 
 async def _new(call: Call, body: NewRelationship) -> Any:
@@ -210,7 +210,7 @@ async def _pocket(call: Call, body: Pocket) -> Any:
 
 
 async def _show(call: Call, relationship: str) -> Any:
-    return await call.office.db.read(relationships.shown, call.office, call.account, relationship)
+    return await call.office.db.read(overview.named, call.office, call.account, relationship)
 
 
 async def _change(call: Call, body: ChangedRelationship, relationship: str) -> Any:
@@ -237,7 +237,7 @@ async def _change(call: Call, body: ChangedRelationship, relationship: str) -> A
 
 
 def _done(tx: Transaction, call: Call, done: Done) -> dict[str, Any]:
-    shown = relationships.view(tx, call.office, done.relationship)
+    shown = overview.of(tx, call.office, done.relationship)
     return {**shown, "changed": done.changed, "released": done.released}
 
 

@@ -19,8 +19,8 @@ from sortingoffice.flows import (
     importing,
     moving,
     names,
+    overview,
     passkeys,
-    relationships,
     settings,
     signin,
 )
@@ -173,7 +173,7 @@ async def _book(call: Call) -> bytes:
 
 
 async def _qr(call: Call, relationship: str) -> bytes:
-    shown = await call.office.db.read(relationships.shown, call.office, call.account, relationship)
+    shown = await call.office.db.read(overview.named, call.office, call.account, relationship)
     return qr(shown["alias"])
 
 

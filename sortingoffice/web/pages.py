@@ -21,6 +21,7 @@ from sortingoffice.flows import (
     history,
     issue,
     ledger,
+    overview,
     relationships,
     signup,
     standing,
@@ -133,7 +134,7 @@ async def _new(visit: Visit) -> Response:
     that was made a moment ago, so that loading the page once more makes no second one."""
     if visit.asked("made"):
         slug = visit.asked("made")
-        made = await visit.office.db.read(relationships.shown, visit.office, visit.account, slug)
+        made = await visit.office.db.read(overview.named, visit.office, visit.account, slug)
         return await _new_page(visit, _EMPTY, made=made)
     told = [visit.asked(name) for name in ("site", "url", "text")]
     site = next((found for each in told if (found := _site_in(each))), "")
@@ -223,7 +224,7 @@ async def _show(visit: Visit) -> Response:
 
 def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
     of = relationships.find(tx, visit.account, _slug(visit.request))
-    row = relationships.view(tx, visit.office, of)
+    row = overview.of(tx, visit.office, of)
     counts = traffic.counts(tx, [of.id]).get(of.id, traffic.Counts())
     now = visit.office.clock()
     own = accounts.mailbox_by_id(tx, of.mailbox_id) if of.mailbox_id is not None else None
@@ -264,7 +265,7 @@ def _here(visit: Visit, done: str) -> Response:
 
 async def _qr(visit: Visit) -> Response:
     """The address as a QR code, for a desk: black on white, whatever the page looks like."""
-    row = await visit.office.db.read(relationships.shown, visit.office, visit.account, _slug(visit.request))
+    row = await visit.office.db.read(overview.named, visit.office, visit.account, _slug(visit.request))
     return Response(qr(row["alias"]), media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
 
