@@ -217,6 +217,12 @@ async def test_no_prefix_is_made_out_of_an_ip_address(site: Site, host: str) -> 
     assert found["prefix_suggestion"] == ""
 
 
+@pytest.mark.parametrize("host", ["www.Shop.example:8443", "https://shop.example/a?b=c:d", "shop.example."])
+async def test_a_prefix_is_suggested_for_a_whole_address_of_a_page_too(site: Site, host: str) -> None:
+    offered = await site.client(site.token()).get("/api/v5/alias/options", params={"hostname": host})
+    assert offered.json()["prefix_suggestion"] == "shop"
+
+
 async def test_a_mailbox_is_not_counted_for_what_was_deleted(site: Site) -> None:
     client = site.client(site.token())
     kept, gone = [(await client.post(NEW["simplelogin"])).json()["id"] for _ in range(2)]

@@ -94,13 +94,13 @@ class Row:
 def take(tx: Transaction, office: Office, account: Account, asked: Asked, *, actor: str) -> Row:
     """A fresh address.  Raises `OfficeError`; `Taken` for a chosen one that was issued before."""
     note = one_line(asked.note, "the note", most=1000)
-    site = "" if told.app(note) else _site(tx, asked.hostname) or _site(tx, told.site(note))
+    bound = "" if told.app(note) else site(tx, asked.hostname) or site(tx, told.site(note))
     words = "" if told.generated(note) else note[:60].strip()
     if asked.local:
         _refuse_taken(tx, asked.local, asked.domain)
     wish = Wish(
-        name=one_line(asked.name, "the name") or site or words or _shown(asked.hostname),
-        site=site,
+        name=one_line(asked.name, "the name") or bound or words or _shown(asked.hostname),
+        site=bound,
         note=note,
         local=asked.local,
         label=asked.label,
@@ -113,7 +113,8 @@ def take(tx: Transaction, office: Office, account: Account, asked: Asked, *, act
     return row(tx, office, found, Counts())
 
 
-def _site(tx: Transaction, host: str) -> str:
+def site(tx: Transaction, host: str) -> str:
+    """The vendor's domain that a host name means, or a whole URL; "" for none."""
     try:
         return relationships.parse_site(tx, host)
     except OfficeError:
@@ -235,9 +236,9 @@ def row(tx: Transaction, office: Office, of: Relationship, counts: Counts) -> Ro
 
 def of_site(tx: Transaction, office: Office, account: Account, hostname: str) -> Row | None:
     """The latest address that is in use for this site."""
-    site = _site(tx, hostname)
+    wanted = site(tx, hostname)
     now = office.clock()
-    fitting = [each for each in rows.every(tx, account.id, search=site) if site and each.site == site]
+    fitting = [each for each in rows.every(tx, account.id, search=wanted) if wanted and each.site == wanted]
     live = [each for each in fitting if state_at(each, now) not in _ENDED]
     return row(tx, office, live[-1], Counts()) if live else None
 

@@ -134,7 +134,7 @@ def _offer(tx: Transaction, call: Call) -> dict[str, Any]:
     known = signup.of_site(tx, call.office, call.account, host)
     found: dict[str, Any] = {
         "can_create": True,
-        "prefix_suggestion": _prefix(host),
+        "prefix_suggestion": _prefix(signup.site(tx, host) or host),
         "suffixes": signup.suffixes(tx, call.office, call.account),
     }
     if known is not None:
