@@ -151,6 +151,15 @@ DISGUISES: dict[str, Disguise] = {
 }
 MARKUP: dict[str, Disguise] = {
     "veiled by Cloudflare": lambda a: f'<a class="__cf_email__" data-cfemail="{_veiled(a)}">[email]</a>',
+    "tags in a comment for Outlook": lambda a: (
+        f"<!--[if mso]><td>{a.replace('@', '<b>@</b>')}</td><![endif]--><p>x</p>"
+    ),
+    "tags in a frame's document": lambda a: (
+        f"<iframe srcdoc='{a.replace('@', '&lt;b&gt;@&lt;/b&gt;')}'></iframe>"
+    ),
+    "tags in a data: URI": lambda a: (
+        f"<img src='data:image/svg+xml,{quote(a.replace('@', '<tspan>@</tspan>'))}'>"
+    ),
     "a veiled link": lambda a: f'<a href="/cdn-cgi/l/email-protection#{_veiled(a, 7)}">mail</a>',
 }
 
@@ -201,6 +210,20 @@ def _stored(name: str, content: bytes) -> bytes:
     return target.getvalue()
 
 
+def _unpacked(address: str, wrapped: bool) -> bytes:
+    """As fpdf writes it, its table in clear; or as ReportLab does, all in ASCII85."""
+    letters = sorted(set(address))
+    table = "".join(f"<{n:04x}> <{ord(each):04x}>\n" for n, each in enumerate(letters, 65)).encode()
+    table = f"{len(letters)} beginbfchar\n".encode() + table + b"endbfchar"
+    shown = b"".join(bytes((0, letters.index(each) + 65)) for each in address)
+    page = b"BT 1 0 0 1 9 9 Tm (" + shown + b") Tj ET"
+    if wrapped:
+        table, page = (base64.a85encode(zlib.compress(each)) + b"~>" for each in (table, page))
+    return b"%PDF-1.3\n" + b"".join(
+        b"1 0 obj<<>>\nstream\r\n" + each + b"\nendstream\nendobj\n" for each in (table, page)
+    )
+
+
 _NOISE = bytes(range(128, 250))
 _7Z = b"7z\xbc\xaf\x27\x1c" + _NOISE
 _MANIFEST = '<?xml version="1.0"?><manifest:manifest><manifest:encryption-data/></manifest:manifest>'
@@ -218,6 +241,13 @@ PLACES: dict[str, Callable[[str], bytes]] = {
         _pdf(b"BT [" + b"".join(f"<{ord(c):02x}>-3".encode() for c in a) + b"] TJ ET")
     ),
     "a PDF without a table": lambda a: _file(_differences(a)),
+    "a PDF whose table is not packed": lambda a: _file(_unpacked(a, wrapped=False)),
+    "a PDF whose streams are in ASCII85": lambda a: _file(_unpacked(a, wrapped=True)),
+    "a PDF in ASCII85 that changes its font": lambda a: _file(
+        b"%PDF-1.3\n1 0 obj<<>>\nstream\n"
+        + base64.a85encode(zlib.compress(f"BT ({a[:4]}) Tj /F2 9 Tf ({a[4:]}) Tj ET".encode()))
+        + b"~>endstream"
+    ),
     "a Pages document": lambda a: _file(_pages(a), "a.pages"),
     "what OpenPGP has packed": lambda a: _file(
         b"\xa3\x01" + _deflated(f"I am {a}, and this is a text of some length"), "letter.sig"
@@ -242,6 +272,12 @@ PLACES: dict[str, Callable[[str], bytes]] = {
     "what OpenPGP has encrypted": lambda a: _file(b"\x85\x01\x0c\x03" + _NOISE, "letter"),
     "what OpenPGP has encrypted by a password": lambda a: _file(
         b"\x8c\x0d\x04\x09\x03\x02" + _NOISE, "letter"
+    ),
+    "a key with its certificate": lambda a: _file(
+        bytes.fromhex("30820a8f02010330820a4506092a864886f70d010701a0820a3604820a3230820a2e308204a2")
+        + bytes.fromhex("06092a864886f70d010706a08204933082048f02010030820488")
+        + _NOISE,
+        "anna.p12",
     ),
     "an encrypted OpenDocument": lambda a: _file(zipped(_MANIFEST, "META-INF/manifest.xml"), "a.odt"),
     "a second encoding": lambda a: mixed(

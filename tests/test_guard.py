@@ -335,6 +335,20 @@ def test_a_bomb_is_a_finding_and_ends_soon() -> None:
     assert time.process_time() - started < 20
 
 
+def test_a_pdf_of_many_fonts_with_a_large_picture_is_no_finding() -> None:
+    table = zlib.compress(b"1 beginbfchar <01> <0041> endbfchar")
+    fonts = b"".join(b"%d 0 obj<<>>stream\n%b\nendstream\n" % (n, table) for n in range(190))
+    picture = zlib.compress(b"\xff(Tj" * 100_000)
+    pdf = b"%PDF-1.7\n" + fonts + b"200 0 obj<</Subtype /Image>>stream\n" + picture + b"\nendstream\n"
+    assert not gated(leaks.attached("application/pdf", pdf))[1]
+
+
+def test_a_pdf_may_escape_any_sign() -> None:
+    page = zlib.compress(b"BT (\\8 and \\9 and \\400) Tj ET")
+    raw = leaks.attached("application/pdf", b"%PDF-1.7\n1 0 obj<<>>stream\n" + page + b"\nendstream\n")
+    assert not gated(raw)[1]
+
+
 def test_two_hundred_kilobytes_with_three_hundred_values_take_a_moment() -> None:
     words = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor at the shop".split()
     text = "\n".join(" ".join(words[(i + k) % len(words)] for k in range(12)) for i in range(2700))

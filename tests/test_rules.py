@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sortingoffice.core import cleansed, guard, outward, reports, turned, ways
-from sortingoffice.mail import embedded, inside, layers
+from sortingoffice.mail import embedded, inside, layers, pages
 from sortingoffice.mail.message import Message
 from tests import attacks, disguises, leaks, outsiders
 from tests.leaks import HEAD, HELLO, MAILBOX, REVERSE, mixed, part, text_part
@@ -275,7 +275,7 @@ SWITCHES: dict[tuple[Any, str], Case] = {
         mixed(HELLO, b"Content-Type: message/rfc822\r\n\r\n" + ATTACHED_MAIL),
         rewritten,
     ),
-    (inside, "shown"): (
+    (pages, "shown"): (
         lambda octets, budget: iter(()),
         place("what a PDF shows by glyphs"),
         lambda raw: bool(gated(raw)[1]),

@@ -131,6 +131,6 @@ def _octets(match: re.Match[bytes]) -> bytes:
 
 def _escaped(match: re.Match[bytes]) -> bytes:
     found = match[1]
-    if found.isdigit():
+    if found[0] in b"01234567":  # the pattern leaves "\\8" and "\\9" to what stands for itself
         return bytes((int(found, 8) & 0xFF,))
     return _SIMPLE.get(found, found)

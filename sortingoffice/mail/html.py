@@ -192,8 +192,10 @@ def without_tags(source: str, joint: str = "") -> str:
 
 
 def only_tags(source: str) -> str:
-    """What `without_tags` leaves out, each on a line of its own."""
-    return "\n".join([*_COMMENT.findall(source), *_ANY_TAG.findall(source)])
+    """What `without_tags` leaves out, each on a line of its own and opened: a comment for Outlook, a
+    `srcdoc` or a data: URI holds tags itself."""
+    comments = [each[4:].removesuffix("-->") for each in _COMMENT.findall(source)]
+    return "\n".join([*comments, *(each[1:-1] for each in _ANY_TAG.findall(source))])
 
 
 # ---- visual lines --------------------------------------------------------------------------------

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from sortingoffice.mail import glyphs
-
 MAX_STREAMS = 20_000
 _MOST_ENGINES = 500  # of those that take megabytes each
 _TRIAL = 256
@@ -36,7 +34,7 @@ _HEADS = [
     for flags in range(256)
     if (cmf * 256 + flags) % 31 == 0 and not flags & 0x20
 ]
-_ZLIB = re.compile(b"|".join(re.escape(head) for head in _HEADS) + rb"|\x1f\x8b\x08")
+ZLIB = re.compile(b"|".join(re.escape(head) for head in _HEADS) + rb"|\x1f\x8b\x08")
 _BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _XZ = b"\xfd7zXZ\0"
 _LZMA = re.compile(rb"\A\x5d\0\0[\0-\xff]{3}[\0-\xff]{4}")
@@ -75,7 +73,10 @@ _ENCRYPTED = (
 _PGP = re.compile(rb"\A(?:\x85[\x01-\x04].\x03|\x84.\x03|\x8c\x0d\x04[\x07-\x0a][\0-\x03])", re.DOTALL)
 _ODF = b"<manifest:encryption-data"
 _UNKNOWN_METHOD = "an archive that can't be looked into"
-_ENVELOPED = (bytes.fromhex("2a864886f70d010703"), bytes.fromhex("2a864886f70d0109100117"))
+# RFC 5652 §6, RFC 5083, RFC 5652 §8 (what a PKCS #12 file begins with: its certificates name their owner).
+_ENVELOPED = tuple(
+    bytes.fromhex(each) for each in ("2a864886f70d010703", "2a864886f70d0109100117", "2a864886f70d010706")
+)
 _OFFICE = "EncryptedPackage".encode("utf-16-le")
 _PDF_SHUT = re.compile(rb"/Encrypt\s|/LZWDecode\b")
 _AR_MEMBER = re.compile(rb"[ -~]{16}[ 0-9]{32}[0-9 ]{10}`\n")
@@ -181,9 +182,9 @@ def _pdf(octets: bytes) -> str:
 def _streams(octets: bytes, budget: Allowance) -> Iterator[bytes]:
     """zlib and gzip, wherever they begin: PDF, PNG, TNEF, git."""
     count = 0
-    for match in _ZLIB.finditer(octets):
+    for match in ZLIB.finditer(octets):
         bits = 31 if match[0][:1] == b"\x1f" else 15
-        stream = _inflated(octets, match.start(), bits, budget)
+        stream = inflated(octets, match.start(), bits, budget)
         if stream:
             count += 1
             yield stream
@@ -192,27 +193,7 @@ def _streams(octets: bytes, budget: Allowance) -> Iterator[bytes]:
             return
 
 
-def shown(octets: bytes, budget: Allowance) -> Iterator[str]:
-    """What a PDF's pages show by numbers of glyphs."""
-    if not octets.startswith(b"%PDF"):
-        return
-    tables: list[bytes] = glyphs.differences(octets)
-    pages: list[bytes] = []
-    size = 0
-    for stream in _streams(octets, budget):
-        tables += glyphs.differences(stream)
-        if glyphs.is_table(stream):
-            tables.append(stream)
-        elif glyphs.shows(stream):
-            size += len(stream)
-            pages.append(stream)
-        if size * max(len(tables), 1) > glyphs.MOST or len(tables) > glyphs.MOST_TABLES:
-            budget.spent = True
-            return
-    yield from glyphs.texts(tables, pages)
-
-
-def _inflated(octets: bytes, at: int, bits: int, budget: Allowance) -> bytes:
+def inflated(octets: bytes, at: int, bits: int, budget: Allowance) -> bytes:
     """One stream; b"" where none begins there after all.  A broken one up to where it breaks."""
     try:
         trial = zlib.decompressobj(bits).decompress(octets[at : at + _TRIAL], 1024)
@@ -249,10 +230,10 @@ def deflated(octets: bytes) -> bool:
 def _bare(octets: bytes, budget: Allowance) -> Iterator[bytes]:
     """Deflated without a head (SAML), or after OpenPGP's (RFC 4880 §5.6)."""
     if len(octets) > _LEAST_TEXT and deflated(octets):
-        yield _inflated(octets, 0, -15, budget)
+        yield inflated(octets, 0, -15, budget)
     if _PACKED.match(octets):
         bits = -15 if octets[1] == 1 else 15
-        yield _inflated(octets, 2, bits, budget)
+        yield inflated(octets, 2, bits, budget)
 
 
 def _bzip2(octets: bytes, budget: Allowance) -> Iterator[bytes]:
@@ -304,7 +285,7 @@ def _zipped(octets: bytes, budget: Allowance) -> Iterator[bytes]:
         if not flags or flags[0] & 1 or start >= len(octets):
             continue
         if method == 8:
-            yield _inflated(octets, start, -15, budget)
+            yield inflated(octets, start, -15, budget)
         elif method == 12:
             yield _expanded(bz2.BZ2Decompressor(), memoryview(octets)[start:], budget)
         elif method == 14 and (made := _lzma_entry(octets[start : start + 9])) is not None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from sortingoffice.mail import charset, embedded, inside, layers
+from sortingoffice.mail import charset, embedded, inside, layers, pages
 from sortingoffice.mail.layers import TOGETHER
 
 MAX_LAYERS = 6
@@ -160,7 +160,7 @@ def of_octets(octets: bytes, budget: Budget, layer: int = 0) -> Iterator[Reading
         for content in rule.inside(octets, budget):
             for each in of_octets(content, budget, layer + 1):
                 yield Reading(each.text, each.how or "compressed", each.exact, each.shut)
-    for text in inside.shown(octets, budget):
+    for text in pages.shown(octets, budget):
         if budget.take(len(text)):
             yield Reading(text, "as it is shown")
     yield from _split_up(octets, marked, budget)
