@@ -219,7 +219,8 @@ def _count(text: str) -> int | None:
 
 
 async def _show(visit: Visit) -> Response:
-    return await visit.page("relationship.html", **await visit.office.db.read(_shown, visit))
+    shown = await visit.office.db.read(_shown, visit)
+    return await visit.page("relationship.html", state=shown["row"]["state"], **shown)
 
 
 def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:

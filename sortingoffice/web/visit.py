@@ -81,9 +81,15 @@ class Visit:
         """A part of the query; "" where it is missing."""
         return self.request.query_params.get(name, "").strip()
 
-    async def page(self, template: str, status: int = 200, **values: Any) -> Response:
-        """A page with everything that each page shows."""
+    async def page(self, template: str, status: int = 200, *, state: str = "", **values: Any) -> Response:
+        """A page with everything that each page shows.
+
+        state  of the relationship that it shows: what was done and is undone by now is not said again
+        """
         waiting = await self.office.db.read(held.every, self.account)
+        done = self.asked("done")
+        if state not in _HOLDS.get(done, state):
+            done = ""
         return html(
             template,
             status,
@@ -91,8 +97,8 @@ class Visit:
             form_token=self.form_token,
             waiting=len(waiting),
             path=self.request.url.path,
-            done=DONE.get(self.asked("done"), ""),
-            undo=self.asked("done") == "revoked",
+            done=DONE.get(done, ""),
+            undo=done == "revoked",
             now=self.office.clock(),
             **values,
         )
@@ -121,6 +127,15 @@ DONE = {
     "taken": "Taken: mail to that spelling arrives, too.",
     "told": "Written: who answers is shown below.",
     "renewed": "Other addresses from now on: take the new file over into your address book.",
+}
+
+# In which states of a relationship that is true; a browser that goes back shows the page anew.
+_HOLDS = {
+    "revoked": ("revoked",),
+    "paused": ("muted",),
+    "closing": ("closing",),
+    "restored": ("active", "unbound"),
+    "resumed": ("active", "unbound"),
 }
 
 Handler = Callable[[Visit], Awaitable[Response]]

@@ -1,0 +1,30 @@
+"""What the pages say, without a browser: nothing that is over, and no list that is not whole."""
+
+from __future__ import annotations
+
+from tests.test_web_signin import signed_in
+from tests.web import Site
+
+
+async def test_a_page_that_is_gone_back_to_says_nothing_that_is_over(site: Site) -> None:
+    client = await signed_in(site)
+    site.person.out("new", "Lamp Shop")
+    for command, done, sentence in (
+        ("revoke", "revoked", "nothing arrives any more"),
+        ("restore", "restored", "it takes mail again"),
+        ("pause", "paused", "its mail is held"),
+        ("resume", "resumed", "what was held is on its way"),
+    ):
+        assert sentence not in (await client.get(f"/r/lamp-shop?done={done}")).text
+        site.person.out(command, "lamp-shop")
+        assert sentence in (await client.get(f"/r/lamp-shop?done={done}")).text
+
+
+async def test_only_a_list_that_is_whole_is_narrowed_while_typing(site: Site) -> None:
+    client = await signed_in(site)
+    site.person.out("pocket", "50")
+    assert 'id="rows"' in (await client.get("/")).text
+    site.person.out("pocket", "1")
+    for page in (1, 2):
+        assert 'id="rows"' not in (await client.get(f"/?page={page}")).text
+    assert "No addresses yet" not in (await client.get("/?page=3")).text
