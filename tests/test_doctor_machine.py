@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
 import pytest
 
 from sortingoffice.core.diagnosis import Finding, Health
@@ -14,7 +20,9 @@ from sortingoffice.flows import doctor
 from sortingoffice.flows.office import now
 from sortingoffice.mail import certificate
 from sortingoffice.net import probe
-from tests.person import Person
+from sortingoffice.net.resolver import Resolver
+from sortingoffice.values import Endpoint
+from tests.person import DOMAIN, Person
 from tests.test_housekeeping import later
 
 
@@ -133,6 +141,19 @@ def test_a_key_file_that_is_gone_fails(person: Person, tmp_path: Path) -> None:
     assert found.health is Health.FAILED
 
 
+def test_a_certificate_that_is_gone_fails_and_one_that_all_may_read_does_not(
+    person: Person, tmp_path: Path
+) -> None:
+    shown, key = tmp_path / "shown.pem", tmp_path / "shown.key"
+    key.touch(0o600)
+    with person.office() as office:
+        config = replace(office.config, smtp=replace(office.config.smtp, tls_certificate=shown, tls_key=key))
+        with_it = replace(office, config=config)
+        assert one(doctor.files(with_it), f"file {shown}").health is Health.FAILED
+        shown.touch(0o644)
+        assert one(doctor.files(with_it), "files").health is Health.OK
+
+
 def test_each_line_says_ok_warning_or_failed_and_what_to_do(person: Person) -> None:
     """Nobody listens here, so something has failed: status 1, in words and in JSON alike."""
     words = person.says("doctor")
@@ -146,3 +167,55 @@ def test_each_line_says_ok_warning_or_failed_and_what_to_do(person: Person) -> N
             assert f"→ {row['remedy']}" in words.out
     bad = sum(row["health"] == "failed" for row in rows)
     assert f"{bad} failed" in words.out + words.err
+
+
+class Together(asyncio.DatagramProtocol):
+    """A name server that answers for a domain once it was asked for the MX, the policies and the keys."""
+
+    def __init__(self, domain: str) -> None:
+        self._domain = domain
+        self._waiting: list[tuple[dns.message.Message, object]] = []
+        self._asked: set[tuple[str, str]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, address: object) -> None:
+        query = dns.message.from_wire(data)
+        name = query.question[0].name.to_text(omit_final_dot=True)
+        type = dns.rdatatype.to_text(query.question[0].rdtype)
+        self._waiting.append((query, address))
+        if name.endswith(self._domain) and type in ("MX", "TXT"):
+            self._asked.add((name, type))
+        if len(self._asked) >= 6:  # MX, SPF, two keys, DMARC, MTA-STS
+            ready, self._waiting = self._waiting, []
+        elif type in ("MX", "TXT"):
+            ready = []
+        else:
+            ready = [self._waiting.pop()]
+        for question, asker in ready:
+            answer = dns.message.make_response(question)
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+            answer.flags |= dns.flags.AA
+            self._transport.sendto(answer.to_wire(), asker)  # type: ignore[attr-defined]
+
+
+def test_what_a_domain_publishes_is_asked_for_at_once(person: Person) -> None:
+    """Else a name server that is down would take its time-out once for each record of each domain."""
+
+    async def examined() -> list[Finding]:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: Together(DOMAIN), local_addr=("127.0.0.1", 0)
+        )
+        try:
+            host, port = transport.get_extra_info("sockname")
+            with person.office() as office:
+                asking = replace(office, resolver=Resolver([Endpoint(host, port)]))
+                return [each async for each in doctor._names(asking)]
+        finally:
+            transport.close()
+
+    found = asyncio.run(examined())
+    assert {each.check.split()[0] for each in found} >= {"mx", "spf", "dkim", "dmarc", "mta-sts"}
+    assert [each.check for each in found if each.said == "DNS did not answer"] == []

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from sortingoffice.core import diagnosis
 from sortingoffice.core.diagnosis import Finding, failed, ok, warning
-from sortingoffice.core.model import DeliveryState
+from sortingoffice.core.model import DeliveryState, Domain
 from sortingoffice.core.records import Record, dkim_record, records
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import domains
@@ -30,6 +31,9 @@ LATE = timedelta(hours=1)  # a delivery that was due this long ago waits for a d
 ENDING = timedelta(days=14)  # of a certificate
 _LITTLE, _NO_ROOM = 2**30, 100 * 2**20  # octets of free disk
 _SKEW = timedelta(minutes=5)
+_AT_ONCE = 10  # domains whose records are looked up together
+
+Look = Callable[[], Awaitable[tuple[Finding, ...]]]
 
 
 async def examine(office: Office) -> AsyncIterator[Finding]:
@@ -52,8 +56,9 @@ def files(office: Office) -> Iterator[Finding]:
     private += [p for p in (_sqlite(config.database),) if p is not None]
     for folder in (config.data_dir, key_folder(config)):
         private += [folder] if folder.exists() else []
+    public = [p for p in (config.smtp.tls_certificate,) if p is not None]
     wrong = 0
-    for path in private:
+    for path in (*private, *public):
         try:
             mode = stat.S_IMODE(path.stat().st_mode)
         except OSError as error:
@@ -61,7 +66,7 @@ def files(office: Office) -> Iterator[Finding]:
             yield failed(f"file {path}", error.strerror or "can't be read", "put it back, or mend its path")
             continue
         others = 0o007 if path in (config.data_dir, _sqlite(config.database)) else 0o077
-        if mode & others:
+        if path not in public and mode & others:
             wrong += 1
             yield failed(f"file {path}", f"mode {mode:04o}: others can read it", f"chmod go-rwx {path}")
     if not wrong:
@@ -196,30 +201,36 @@ def _certificate(office: Office, check: str, kind: str, seen: probe.Seen) -> Ite
 
 
 async def _names(office: Office) -> AsyncIterator[Finding]:
+    """A name server that answers nothing costs its time-out a few times, and not once for each record."""
     config, resolver = office.config, office.resolver
     relay = config.delivery.smarthost
     hosted = await office.db.read(rows.every)
     if not hosted:
         yield failed("domains", "the office hosts none", "`sortingoffice admin domain add DOMAIN`")
-    for finding in await resolver.run(diagnosis.host(config.hostname, direct=relay is None)):
-        yield finding
     senders, _ = await resolver.run(diagnosis.addresses(config.hostname if relay is None else relay.host))
-    domain_names = [each.name for each in hosted]
-    if config.hostname not in domain_names and relay is None:
-        for finding in await resolver.run(
-            diagnosis.sender_policy(config.hostname, config.hostname, senders, helo=True)
-        ):
-            yield finding
-    for domain in hosted:
-        yield await resolver.run(diagnosis.mx(domain.name, config.hostname))
-        for finding in await resolver.run(diagnosis.sender_policy(domain.name, config.hostname, senders)):
-            yield finding
-        for published in await office.db.read(domains.published, office, domain):
-            if published.state != "retired":
-                record = dkim_record(domain.name, published.key)
-                yield await resolver.run(diagnosis.key(record, published.state))
-        yield await resolver.run(diagnosis.policy(_dmarc(office, domain.name)))
-        yield await _transport(office, domain.name)
+    looks: list[Look] = [partial(resolver.run, diagnosis.host(config.hostname, direct=relay is None))]
+    if config.hostname not in [each.name for each in hosted] and relay is None:
+        named = diagnosis.sender_policy(config.hostname, config.hostname, senders, helo=True)
+        looks.append(partial(resolver.run, named))
+    looks += [partial(_domain, office, each, senders) for each in hosted]
+    for start in range(0, len(looks), _AT_ONCE):
+        for found in await asyncio.gather(*(look() for look in looks[start : start + _AT_ONCE])):
+            for finding in found:
+                yield finding
+
+
+async def _domain(office: Office, domain: Domain, senders: tuple[str, ...]) -> tuple[Finding, ...]:
+    run = office.resolver.run
+    published = await office.db.read(domains.published, office, domain)
+    signing = [(dkim_record(domain.name, each.key), each.state) for each in published]
+    mx, senders_policy, keys, policy, transport = await asyncio.gather(
+        run(diagnosis.mx(domain.name, office.config.hostname)),
+        run(diagnosis.sender_policy(domain.name, office.config.hostname, senders)),
+        asyncio.gather(*(run(diagnosis.key(*each)) for each in signing if each[1] != "retired")),
+        run(diagnosis.policy(_dmarc(office, domain.name))),
+        _transport(office, domain.name),
+    )
+    return (mx, *senders_policy, *keys, policy, transport)
 
 
 def _dmarc(office: Office, domain: str) -> Record:
