@@ -107,6 +107,14 @@ DISGUISES: dict[str, Disguise] = {
     "a decoy in the local part": lambda a: a.replace("@", "NOSPAM@"),
     "a decoy of its own label": lambda a: a.replace("@", "@NOSPAM."),
     "a decoy in the domain": lambda a: a.replace("home", "homeREMOVETHIS"),
+    "a gateway's link": lambda a: (
+        "https://gate.example/v2/url?u=https-3A__x.example_-3Fm-3D"
+        + a.replace("@", "-40").replace(".", "-2E")
+    ),
+    "a gateway's link, of what was encoded": lambda a: (
+        "https-3A__x.example_-3Fm-3D" + a.replace("@", "-2540")
+    ),
+    "an underscore for the percent": lambda a: a.replace("@", "_40"),
     "ROT13": lambda a: codecs.encode(a, "rot13"),
     "a host's home folder": lambda a: "https://{1}/~{0}".format(*a.split("@")),
     "code points": lambda a: " ".join(f"U+{ord(c):04X}" for c in a),

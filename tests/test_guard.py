@@ -191,6 +191,8 @@ PRIVATE = (
     Secret(Kind.VALUE, "Hauptstraße 12", "home.street"),
     card("name", "born", FieldType.DATE, "1980-02-01"),
     Secret(Kind.VALUE, "12345", "home.postcode"),
+    card("home", "second", FieldType.LINE, "Königsgäßchen 7"),
+    card("web", "page", FieldType.URL, "https://privatova.example/anna"),
 )
 
 
@@ -213,6 +215,11 @@ PRIVATE = (
         ("né le 1 février 1980", "name.born"),
         ("02/01/1980", "name.born"),
         ("+49 (0)170 1234567", "phone.mobile"),
+        ("اتصل بي ٠١٧٠ ١٢٣٤٥٦٧", "phone.mobile"),
+        ("फ़ोन +४९ १७० १२३४५६७", "phone.mobile"),
+        ('{"born": "1980-02-01T00:00:00Z"}', "name.born"),
+        ("Koenigsgaesschen 7", "home.second"),
+        ("see privatova.example/anna", "web.page"),
     ],
 )
 @pytest.mark.parametrize("transfer", ["8bit", "base64", "quoted-printable"])
@@ -234,6 +241,23 @@ def test_private_names_and_card_values_are_found(text: str, label: str, transfer
 def test_short_values_and_longer_words_are_no_finding(text: str) -> None:
     _, found = gated(leaks.alone(leaks.text_part("plain", f"Hello,\n{text}\n", "utf-8", "8bit")), PRIVATE[1:])
     assert not found
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("CurriculumAnnaPrivatova.pdf", True),
+        ("AnnaPrivatovaCurriculum.pdf", True),
+        ("curriculumAnna.pdf", True),
+        ("JoAnna and DiAnna", False),
+        ("Annabel, SusAnna, PRIVATOVANNA", False),
+        ("Annas and annaPrivat", False),
+    ],
+)
+def test_capitals_part_a_name_from_the_words_around_it(text: str, held: bool) -> None:
+    sought = tuple(Secret(Kind.NAME, name, "your name") for name in ("Anna", "Privatova"))
+    _, found = gated(leaks.alone(leaks.text_part("plain", f"Hello,\n{text}\n", "utf-8", "8bit")), sought)
+    assert bool(found) == held
 
 
 def test_numbers_of_a_picture_or_a_drawing_are_no_card_value() -> None:

@@ -307,7 +307,9 @@ x
 
 def test_a_content_id_of_the_mailbox_s_domain_gets_the_alias_s() -> None:
     header = f"From: {MAILBOX}\nTo: {REVERSE}\nContent-Type: multipart/related; boundary=r\n"
-    assert body_of(header, "\n" + RELATED) == RELATED.replace("ABC@home.example", "ABC@sort.example")
+    for host in ("home.example", "laptop.home.example"):
+        written = RELATED.replace("ABC@home.example", f"ABC@{host}")
+        assert body_of(header, "\n" + written) == RELATED.replace("ABC@home.example", "ABC@sort.example")
 
 
 def test_an_attached_message_of_the_person_s_own_loses_its_id() -> None:

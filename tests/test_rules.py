@@ -55,6 +55,7 @@ def _back_reference() -> bytes:
 # Rule → a message in which nothing but this rule finds the address.
 TOLD: dict[str, bytes] = {
     "character references": prose("decimal references"),
+    "percent, by another sign": prose("a gateway's link"),
     "percent": prose("percent all"),
     "quoted-printable": prose("quoted-printable"),
     "escapes": prose("JSON escapes"),

@@ -24,6 +24,8 @@ _AROUND = 40  # characters that are shown on both sides of a finding
 _MOST_SHOWN = 120  # characters of a finding that are shown
 _BLANKS = re.compile(r"\s+")
 _NEAR = 400  # letters and digits on both sides of an address's rarest word, in which the others stand
+_HUMP = 4  # letters of a word that stands before a name without a blank; fewer belong to the name
+_CLOCK = re.compile(r"T\d\d:?\d\d")  # ISO 8601: the time follows the day
 _SIGNS = frozenset("._-")
 _LETTERS = 0x530  # letters below are Latin, Greek or Cyrillic: above, scripts write without blanks
 
@@ -137,12 +139,14 @@ def standing(text: str, skeleton: str, positions: list[int], needle: Needle, *, 
             return
         start, end = positions[first], positions[last - 1] + 1
         if needle.secret.kind is Kind.NAME:
-            if not _pieced(text[start:end], needle.secret.text) and _word(text, start, end):
+            whole_word = _word(text, start, end) or _in_humps(text, start, end)
+            if whole_word and not _pieced(text[start:end], needle.secret.text):
                 yield Hit(needle.secret, start, end)
             continue
         if needle.day is not None and not days.parted(text[start:end], needle.day):
             continue
-        if not whole or stands_alone(text, start, end):
+        timed = needle.secret.day is not None and _CLOCK.match(text, end) and begins(text, start)
+        if timed or not whole or stands_alone(text, start, end):
             yield Hit(needle.secret, start, end)
 
 
@@ -156,6 +160,18 @@ def _word(text: str, start: int, end: int) -> bool:
     """Whether no letter stands before or after it; a sign does: "CV-Beispiel.pdf"."""
     escaped = text[start - 2 : start - 1] == "\\" and text[start - 1 : start] in "nrtbfv"
     return (start == 0 or escaped or not letter(text[start - 1])) and not letter(text[end : end + 1])
+
+
+def _in_humps(text: str, start: int, end: int) -> bool:
+    """Whether capitals make it a word of its own: "LebenslaufAnnaPrivate.pdf"; not "McDonald"."""
+    found = text[start:end]
+    before, after = text[max(0, start - _HUMP) : start], text[end : end + 1]
+    parted = len(before) == _HUMP and before.isalpha() and before[1:].islower() and before.isascii()
+    return (
+        found.istitle()
+        and (parted or not letter(before[-1:]))
+        and (not letter(after) or (after.isupper() and found[-1:].islower()))
+    )
 
 
 def stands_alone(text: str, start: int, end: int) -> bool:

@@ -234,7 +234,7 @@ def _content_ids(root: Entity, facts: OutwardFacts) -> dict[str, str]:
     for entity in _open(root):
         value = entity.message.value("Content-ID") if entity.path else None
         for each in headers.message_ids(value) if value is not None else ():
-            if turn.at_home(each):
+            if turn.at_home(each, below=True):
                 left = each.strip("<>").rpartition("@")[0]
                 found[each.strip("<>")] = f"{left}@{facts.alias.domain}"
     for entity in _open(root):  # RFC 2387 §3.2: a part that is named as the first one stays

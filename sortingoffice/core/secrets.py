@@ -193,7 +193,7 @@ def spelled(kind: FieldType, text: str, table: Folding | None = None) -> tuple[s
 
 
 def _other_forms(kind: FieldType, text: str) -> tuple[str, ...]:
-    """How people write the same: a phone number at home and from abroad, a date the other ways round."""
+    """How people write the same: a phone number at home and from abroad, a date the other ways round …"""
     if kind is FieldType.PHONE:
         try:
             number = phonenumbers.parse(text)
@@ -204,6 +204,10 @@ def _other_forms(kind: FieldType, text: str) -> tuple[str, ...]:
         return (national, f"00{code}{rest}", f"{code}0{rest}")
     if kind is FieldType.DATE and (day := _day(text)) is not None:
         return (f"{day:%d.%m.%Y}", f"{day:%m/%d/%Y}", *days.spoken(day))
+    if kind is FieldType.URL:
+        return (text.partition("://")[2],)
+    if kind in (FieldType.LINE, FieldType.TEXT) and not text.isascii():
+        return (text.casefold().translate(_SPELLED),)
     return ()
 
 

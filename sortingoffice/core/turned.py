@@ -92,10 +92,14 @@ class Turn:
         found = self.contacts.get(naming.canonical(str(address)))
         return found.written if found is not None else None
 
-    def at_home(self, identifier: str) -> bool:
-        """Whether a Message-ID or Content-ID was made under a mailbox's own domain."""
+    def at_home(self, identifier: str, *, below: bool = False) -> bool:
+        """Whether a Message-ID or Content-ID was made under a mailbox's own domain.
+
+        below  or by a host of that domain
+        """
         domain = identifier.strip("<>").rpartition("@")[2].lower()
-        return any(mailbox.rpartition("@")[2] == domain for mailbox in self.mailboxes)
+        homes = {mailbox.rpartition("@")[2] for mailbox in self.mailboxes}
+        return domain in homes or (below and any(domain.endswith(f".{home}") for home in homes))
 
     def name(self, address: Address) -> str:
         """The contact's own display name for a reverse alias, "" where there is none."""

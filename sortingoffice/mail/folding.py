@@ -3,7 +3,7 @@
     skeleton("Ａnna . P@HOME.example") == skeleton("аnna.p@home​.example") == "annap@homeexample"
 
 Letters and digits, "@" and "+" stay; case, accents, width, blanks, dots, dashes, zero-width and
-control characters go; Cyrillic and Greek letters that look Latin become Latin.
+control characters go; Cyrillic and Greek letters that look Latin become Latin, digits of any script 0–9.
 
 Promise: `mapped` leads each character of the skeleton back to the character it came from.
 
@@ -47,12 +47,19 @@ class Folding(dict[int, str | None]):
 
     def __missing__(self, code: int) -> str | None:
         folded = "".join(
-            _LOOK_ALIKES.get(each, each)
+            _letter(each)
             for each in unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", chr(code)).casefold())
             if (each.isalnum() and each not in _UNSEEN) or each in KEPT or each in _LOOK_ALIKES
         )
         self[code] = folded or None
         return folded or None
+
+
+def _letter(character: str) -> str:
+    """What it looks like, or counts as: ٣ is 3."""
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    return _LOOK_ALIKES.get(character, character)
 
 
 def skeleton(text: str, table: Folding | None = None) -> str:

@@ -20,6 +20,10 @@ from dataclasses import dataclass
 from sortingoffice.mail import charset, headers, html, transfer
 
 _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
+# "%40" as gateways write it into the links that they replace: "-40", "_40", "-2540".
+_INSTEAD = re.compile(
+    r"(?<=[A-Za-z0-9])([-_.~!*$])(?:25)*40(?=[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.|\1(?:25)*2[Ee])[A-Za-z])"
+)
 _QP = re.compile(r"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)")
 _ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,32};?")
 _ESCAPE = re.compile(
@@ -66,6 +70,14 @@ def _percent(text: str) -> str:
             return octets.decode("latin-1")
 
     return _PERCENT_RUN.sub(run, text)
+
+
+def _instead(text: str) -> str:
+    for sign in sorted({match[1] for match in _INSTEAD.finditer(text)}):
+        text = re.sub(
+            rf"{re.escape(sign)}(?:25)*([2-7][0-9A-Fa-f])", lambda match: chr(int(match[1], 16)), text
+        )
+    return text
 
 
 def _qp(text: str) -> str:
@@ -147,6 +159,7 @@ TAGS = Layer("tags", "between tags", _has(_TAG), _without_tags, alone=True)
 LAYERS: tuple[Layer, ...] = (
     Layer("character references", "as character references", _has(_ENTITY), html.unescape),
     Layer("percent", "percent-encoded", _has(_PERCENT_RUN), _percent),
+    Layer("percent, by another sign", "percent-encoded", _has(_INSTEAD), _instead, alone=True),
     Layer("quoted-printable", "in quoted-printable", _has(_QP), _qp),
     Layer("escapes", "with escapes", _has(_ESCAPE), unescape),
     Layer("other escapes", "with escapes", _has(_OTHER_ESCAPE), _unescape_other),
