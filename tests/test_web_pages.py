@@ -1,4 +1,4 @@
-"""What the pages say, without a browser: nothing that is over, and no list that is not whole."""
+"""What the pages say, without a browser: nothing that is over, and what of a list is not there."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ async def test_a_page_that_is_gone_back_to_says_nothing_that_is_over(site: Site)
         assert sentence in (await client.get(f"/r/lamp-shop?done={done}")).text
 
 
-async def test_only_a_list_that_is_whole_is_narrowed_while_typing(site: Site) -> None:
+async def test_a_list_that_is_not_whole_says_so_where_it_is_narrowed(site: Site) -> None:
     client = await signed_in(site)
     site.person.out("pocket", "50")
-    assert 'id="rows"' in (await client.get("/")).text
+    assert 'id="beyond"' not in (await client.get("/")).text
     site.person.out("pocket", "1")
     for page in (1, 2):
-        assert 'id="rows"' not in (await client.get(f"/?page={page}")).text
+        assert "looks through all 51" in (await client.get(f"/?page={page}")).text
     assert "No addresses yet" not in (await client.get("/?page=3")).text

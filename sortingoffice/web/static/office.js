@@ -61,6 +61,8 @@ const rows = document.getElementById("rows");
 if (search && rows) {
   search.addEventListener("input", () => {
     const wanted = search.value.toLocaleLowerCase();
+    const beyond = document.getElementById("beyond");
+    if (beyond) beyond.hidden = !wanted;
     for (const row of rows.children) {
       row.hidden = !row.querySelector(".what").textContent.toLocaleLowerCase().includes(wanted);
     }
