@@ -28,3 +28,10 @@ async def test_a_list_that_is_not_whole_says_so_where_it_is_narrowed(site: Site)
     for page in (1, 2):
         assert "looks through all 51" in (await client.get(f"/?page={page}")).text
     assert "No addresses yet" not in (await client.get("/?page=3")).text
+
+
+async def test_a_mistyped_path_is_answered_by_a_page_that_leads_on(site: Site) -> None:
+    for method, path, status in (("GET", "/nothing", 404), ("GET", "/r/x/revoke", 405), ("POST", "/", 405)):
+        answer = await site.client().request(method, path)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html; charset=utf-8")
+        assert 'href="/"' in answer.text

@@ -46,6 +46,7 @@ from sortingoffice.web import (
     pages_notify,
     pages_others,
     signin,
+    visit,
 )
 from sortingoffice.web.answers import Refused, refusal
 from sortingoffice.web.auth import Desk
@@ -133,7 +134,7 @@ async def _no_such_path(request: Request, error: Exception) -> Response:
     sentence = {404: "there is nothing at this path", 405: "this path does not take that method"}
     told = sentence.get(error.status_code, "that is not possible")
     if not request.url.path.startswith("/api"):
-        return PlainTextResponse(told + "\n", error.status_code, error.headers)
+        return visit.told(request, error.status_code, told, error.headers or {})
     return refusal(Refused(error.status_code, told, headers=error.headers), request.url.path)
 
 

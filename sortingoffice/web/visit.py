@@ -227,20 +227,21 @@ async def guarded(desk: Desk, request: Request, work: Callable[[], Awaitable[Res
         where = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
         return go(f"/signin?next={quote(where)}" if request.method == "GET" and where != "/" else "/signin")
     except Refused as refused:
-        return _told(request, refused.status, refused.sentence, refused.headers)
+        return told(request, refused.status, refused.sentence, refused.headers)
     except Unavailable as error:
         log.event("web-unavailable", path=_logged(request), reason=error)
-        return _told(
+        return told(
             request, 503, "The office can't do that now. Try again in a moment.", {"Retry-After": "5"}
         )
     except OfficeError as error:
-        return _told(request, 404 if isinstance(error, NotThere) else 409, str(error), {})
+        return told(request, 404 if isinstance(error, NotThere) else 409, str(error), {})
     except Exception as error:
         log.bug("web-failed", error, method=request.method, path=_logged(request))
-        return _told(request, 500, "Something is wrong here. It was written down.", {})
+        return told(request, 500, "Something is wrong here. It was written down.", {})
 
 
-def _told(request: Request, status: int, sentence: str, headers: Mapping[str, str]) -> Response:
+def told(request: Request, status: int, sentence: str, headers: Mapping[str, str]) -> Response:
+    """A page that says why something was not done."""
     if wants_json(request):
         return Answer({"error": sentence, "message": sentence}, status, headers)
     answer = html("message.html", status, sentence=sentence[:1].upper() + sentence[1:], account=None)
