@@ -11,6 +11,7 @@ import pytest
 
 from sortingoffice.cli.main import main
 from sortingoffice.core.model import Attempt, DeliveryState
+from sortingoffice.flows import queue as queues
 from sortingoffice.store import events, leases, spool
 from sortingoffice.store.database import Database
 from tests import spooled
@@ -104,6 +105,18 @@ def test_retry_takes_a_domain_or_all(made: Spooled, run: Any) -> None:
     assert len(run("retry", "--all", "--json")) == 3
     run("retry", status=2)
     assert "nothing waits for" in run("retry", "--to", "nowhere.example", status=1)
+
+
+def test_retry_of_all_lets_others_write_and_passes_over_what_they_have_taken(made: Spooled) -> None:
+    first, *_ = [made.put() for _ in range(3)]
+
+    def taken(done: int, of: int) -> None:
+        if done == 1:  # between two of its transactions the office goes on
+            made.db.call(leases.claim, datetime.now(UTC), "n", 100)
+
+    again = queues.retry_all(made.office, actor="cli", together=1, watcher=taken)
+    assert [row["id"] for row in again] == [first.id], "the oldest first"
+    assert [event.what for event in made.db.view(events.every)].count("retried") == 1
 
 
 def test_drop_ends_it_and_tells_nobody(made: Spooled, run: Any) -> None:

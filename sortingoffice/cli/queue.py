@@ -8,7 +8,6 @@ from sortingoffice.cli.counted import COUNT, NUMBER
 from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core.model import DeliveryState
-from sortingoffice.errors import OfficeError
 from sortingoffice.flows import queue as queues
 
 _COLUMNS = ("id", "from", "to", "state", "attempts", "next_attempt", "last_reply")
@@ -60,9 +59,13 @@ def show(terminal: Terminal, number: int) -> None:
 def retry(terminal: Terminal, numbers: tuple[int, ...], destination: str, all_: bool) -> None:
     """Try deliveries now, instead of when they are due."""
     office = terminal.office
-    chosen = _chosen(terminal, numbers, destination, all_)
+    if bool(numbers) + bool(destination) + all_ != 1:
+        raise click.UsageError("say which: numbers, --to DOMAIN, or --all")
     with watched("Retrying") as watcher:
-        done = office.db.call(queues.retry, office, chosen, actor="cli", watcher=watcher)
+        if numbers:
+            done = office.db.call(queues.retry, office, numbers, actor="cli", watcher=watcher)
+        else:
+            done = queues.retry_all(office, destination, actor="cli", watcher=watcher)
     _done(terminal, done, "due now")
 
 
@@ -74,17 +77,6 @@ def drop(terminal: Terminal, numbers: tuple[int, ...]) -> None:
     office = terminal.office
     done = office.db.call(queues.drop, office, numbers, actor="cli")
     _done(terminal, done, "dropped")
-
-
-def _chosen(terminal: Terminal, numbers: tuple[int, ...], destination: str, all_: bool) -> list[int]:
-    if bool(numbers) + bool(destination) + all_ != 1:
-        raise click.UsageError("say which: numbers, --to DOMAIN, or --all")
-    if numbers:
-        return list(numbers)
-    found = terminal.office.db.view(queues.queued, destination)
-    if not found and destination:
-        raise OfficeError(f"nothing waits for {destination}; `sortingoffice queue list` shows what waits")
-    return found
 
 
 def _done(terminal: Terminal, rows: list[dict[str, object]], what: str) -> None:

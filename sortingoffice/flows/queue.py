@@ -6,6 +6,7 @@ Promise: `retry` and `drop` change only what still waits, and write down who did
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sortingoffice.core.model import DeliveryState
@@ -63,6 +64,45 @@ def retry(
     return done
 
 
+def retry_all(
+    office: Office,
+    destination: str = "",
+    *,
+    actor: str,
+    together: int = 200,
+    watcher: Watcher = unwatched,
+) -> list[dict[str, Any]]:
+    """Make all that waits, or waits for one destination, due now: the oldest first; returns what is.
+
+    together  how many in one transaction, for which everybody else's mail waits
+    """
+    found = office.db.view(_queued, destination)
+    if not found and destination:
+        raise OfficeError(f"nothing waits for {destination}; `sortingoffice queue list` shows what waits")
+    done: list[dict[str, Any]] = []
+    for start in range(0, len(found), together):
+        batch = found[start : start + together]
+        done += office.db.call(_retried, office, batch, actor)
+        watcher(start + len(batch), len(found))
+    return done
+
+
+def _queued(tx: Transaction, destination: str) -> list[Claimed]:
+    found = spool.queue(tx, state=DeliveryState.QUEUED, destination=destination.lower())
+    return [each for each in reversed(found) if not each.delivery.lease_node]
+
+
+def _retried(tx: Transaction, office: Office, found: Sequence[Claimed], actor: str) -> list[dict[str, Any]]:
+    """Those that still wait: what has ended since, or is being tried, needs no word."""
+    done = []
+    for each in found:
+        now = office.clock()
+        if spool.retry(tx, each.delivery.id, now):
+            _event(tx, office, each, actor, "retried")
+            done.append(_row(replace(each, delivery=replace(each.delivery, due=now))))
+    return done
+
+
 def drop(tx: Transaction, office: Office, numbers: Iterable[int], *, actor: str) -> list[dict[str, Any]]:
     """End deliveries without delivering and without telling anybody; returns those that ended so."""
     done = []
@@ -73,12 +113,6 @@ def drop(tx: Transaction, office: Office, numbers: Iterable[int], *, actor: str)
         _event(tx, office, found, actor, "dropped")
         done.append(_row(_named(tx, number)))
     return done
-
-
-def queued(tx: Transaction, destination: str = "") -> list[int]:
-    """The numbers of everything that waits for its next try, or of what waits for one destination."""
-    found = spool.queue(tx, state=DeliveryState.QUEUED, destination=destination.lower())
-    return [each.delivery.id for each in found if not each.delivery.lease_node]
 
 
 def _why_not(found: Claimed, number: int, what: str) -> str:
