@@ -24,9 +24,10 @@ from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Kind, Secret, Secrets
 from sortingoffice.core.turned import Correspondent
 from sortingoffice.core.wallet import Value
-from sortingoffice.mail import mime
+from sortingoffice.mail import mime, pages
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message
+from sortingoffice.mail.readings import Budget
 from tests import attacks, disguises, leaks, ordinary, outsiders
 from tests.leaks import MAILBOX, REVERSE, SECOND
 from tests.test_quoting import HTML, TEXT
@@ -365,6 +366,11 @@ def test_a_pdf_of_many_fonts_with_a_large_picture_is_no_finding() -> None:
     picture = zlib.compress(b"\xff(Tj" * 100_000)
     pdf = b"%PDF-1.7\n" + fonts + b"200 0 obj<</Subtype /Image>>stream\n" + picture + b"\nendstream\n"
     assert not gated(leaks.attached("application/pdf", pdf))[1]
+
+
+def test_streams_of_a_pdf_that_never_end_are_read_once() -> None:
+    octets = b"%PDF-1.7\n" + b"stream\nBT () Tj\n" * 1000
+    assert sum(len(each) for each in pages._streams(octets, Budget(1 << 26))) <= len(octets)
 
 
 def test_a_pdf_may_escape_any_sign() -> None:

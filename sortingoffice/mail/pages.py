@@ -55,8 +55,9 @@ def _streams(octets: bytes, budget: Allowance) -> Iterator[bytes]:
         head = octets[max(0, match.start() - _MOST_HEAD) : match.start()]
         if _PICTURE.search(head, head.rfind(b"obj") + 1):
             continue
-        end = octets.find(b"endstream", match.end())
-        yield _unpacked(octets[match.end() : end if end >= 0 else len(octets)], budget)
+        end = octets.find(b"stream", match.end())  # its own end, or the next one: nothing is read twice
+        stream = octets[match.end() : end if end >= 0 else len(octets)]
+        yield _unpacked(stream.removesuffix(b"end"), budget)
 
 
 def _unpacked(stream: bytes, budget: Allowance) -> bytes:
