@@ -111,10 +111,11 @@ async def test_addy_s_apps_draw_the_last_seven_days(site: Site) -> None:
     await client.post("/api/v1/aliases", json={"description": "a.example"})
     site.person.spooled("a-example", DeliveryState.DELIVERED)
     site.person.spooled("a-example", DeliveryState.DELIVERED, outward=True)
+    before = f"{site.office.clock():%A}"
     chart = (await client.get("/api/v1/chart-data")).json()
     assert [len(chart[each]) for each in ("forwardsData", "repliesData", "sendsData", "labels")] == [7] * 4
     assert chart["outboundMessageTotals"] == [1, 1, 0]
-    assert chart["labels"][-1] == f"{site.office.clock():%A}"
+    assert chart["labels"][-1] in (before, f"{site.office.clock():%A}"), "midnight may come in between"
     site.later = timedelta(days=8)
     assert (await client.get("/api/v1/chart-data")).json()["outboundMessageTotals"] == [0, 0, 0]
 

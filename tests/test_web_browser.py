@@ -47,11 +47,23 @@ def test_a_new_address_with_everything(tab: Page, pages: Pages) -> None:
 def test_a_page_that_is_loaded_once_more_makes_no_second_address(tab: Page, pages: Pages) -> None:
     tab.goto(pages.base + "/new")
     tab.get_by_label("Who is it for?").fill("Only One")
-    tab.get_by_role("button", name="Make it").dblclick()
+    pressed(tab.get_by_role("button", name="Make it"))
     made = tab.locator("#made").inner_text()
     tab.reload()
     assert tab.locator("#made").inner_text() == made
     assert [each["alias"] for each in pages.person.json("list", "--search", "Only One")] == [made]
+
+
+def test_a_form_is_not_sent_again_by_a_second_press(tab: Page, pages: Pages) -> None:
+    tab.goto(pages.base + "/new")
+    stopped: Any = tab.evaluate(
+        """[1, 2].map(() => {
+             const press = new SubmitEvent("submit", { bubbles: true, cancelable: true });
+             document.forms[0].dispatchEvent(press);
+             return press.defaultPrevented;
+           })"""
+    )
+    assert stopped == [False, True]
 
 
 def test_what_is_wrong_is_said_and_nothing_typed_is_lost(tab: Page, pages: Pages) -> None:
