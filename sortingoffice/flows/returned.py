@@ -111,7 +111,7 @@ def towards_vendor(tx: Transaction, delivery: Delivery) -> bool:
     return message is not None and message.direction is Direction.OUTWARD
 
 
-_REPLY = re.compile(r"([245])\d\d(?=[ -])")
+_REPLY = re.compile(r"([245])[0-9]{2}(?=[ -])")
 _SAID = {Action.FAILED: 550, Action.DELAYED: 450}
 
 

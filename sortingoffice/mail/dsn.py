@@ -28,8 +28,10 @@ _MAX_DEPTH = 10
 _MAX_PARTS = 50
 _MAX_STATUS = 64 * 1024  # octets of a delivery-status part, or of a text, that are read
 # Three numbers of an IP address or of a program's version are no status.
-_STATUS = re.compile(r"(?<![\w.])([245]\.\d{1,3}\.\d{1,3})(?!\w|\.\d)")
-_CODE = re.compile(r"(?m)(?:^|[\s:(\[<])([45]\d\d)(?: |-|: )(?:([45]\.\d{1,3}\.\d{1,3})(?!\w|\.\d))?")
+_STATUS = re.compile(r"(?<![\w.])([245]\.[0-9]{1,3}\.[0-9]{1,3})(?!\w|\.\d)")
+_CODE = re.compile(
+    r"(?m)(?:^|[\s:(\[<])([45][0-9]{2})(?: |-|: )(?:([45]\.[0-9]{1,3}\.[0-9]{1,3})(?!\w|\.\d))?"
+)
 _TYPE = re.compile(r"[ \t]*[A-Za-z][A-Za-z0-9_-]*[ \t]*;")
 _STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
 _MAX_WORDS = 500

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_STATUS = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})")
-_LEADING_STATUS = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
+_STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})")
+_LEADING_STATUS = re.compile(r"^([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|$)")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 

@@ -16,6 +16,7 @@ from sortingoffice.mail import arf, dsn
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.dsn import Action, Failure, Report
 from sortingoffice.mail.message import Message, field
+from sortingoffice.mail.reply import heard
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALIAS = Address("lunar.otter4821", "sort.example")
@@ -343,3 +344,12 @@ def test_a_field_of_a_report_cannot_break_out() -> None:
     assert field("Subject", "x").raw == b"Subject: x\r\n"
     raw = built(ALIAS, b"Subject: a\r\n b\r\n")
     assert b"Subject: a\r\n b\r\n" in raw
+
+
+def test_digits_of_other_scripts_are_no_code() -> None:
+    """A reply is ASCII wherever it goes on to."""
+    other = POSTFIX.replace("Status: 5.1.1", "Status: 5.\u0661.1").replace("550 5.1.1", "55\u0660 5.\u0661.1")
+    found = read(other)
+    assert found is not None
+    assert found.status == ""
+    assert bytes(heard(550, "5.\u0661.1 no")) == b"550 5. .1 no\r\n"
