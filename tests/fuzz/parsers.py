@@ -303,6 +303,8 @@ def a_dns_answer(octets: bytes) -> None:
         if not isinstance(response, dns.message.QueryMessage):
             return
         for question in response.question:
+            if question.rdclass != dns.rdataclass.IN:
+                return  # not what the resolver asked for: the library drops it (Message.is_response)
             # As the library takes what it asked for out of what came.
             found = dns.resolver.Answer(question.name, question.rdtype, dns.rdataclass.IN, response)
             for record in found.rrset or ():
