@@ -356,6 +356,17 @@ HTML = {
             "Q|Dear Anna",
         ],
     ),
+    "Outlook, with a signature of its own": (
+        '<p class=MsoNormal>Yes.</p><p class=MsoNormal><a name="_MailAutoSig"><span>Anna</span></a></p>'
+        "<p class=MsoNormal><span style='mso-bookmark:_MailAutoSig'>anna@home.example</span></p>",
+        ["P|Yes.", "S|Anna", "S|anna@home.example"],
+    ),
+    "other clients' signatures": (
+        '<p>Yes.</p><div name="messageSignatureSection">a</div><div data-marker="__SIG_POST__">b</div>'
+        '<div id="sig12345678"><div>c</div></div><hey-signature>d</hey-signature>'
+        '<div class="zmail_signature_below">e</div><div id="_rc_sig">f</div><p>But:</p>',
+        ["P|Yes.", "S|a", "S|b", "S|c", "S|d", "S|e", "S|f", "P|But:"],
+    ),
     "Outlook on the web": (
         '<div class="elementToProof">Yes.</div><div id="appendonsend"></div><hr><div id="divRplyFwdMsg"><font>'
         "<b>Von:</b> S &lt;o@sort.example&gt;<br><b>Gesendet:</b> Donnerstag<br><b>An:</b> anna@home.example<br>"

@@ -266,6 +266,9 @@ _MARKS = (
     "zmail_extra mail-editor-reference-message-container"
 )
 MARKS = frozenset(_MARKS.split())
+_NAMED = frozenset({"id", "name", "data-marker"})  # attributes that hold one label
+# What Outlook, Roundcube, Airmail, Zimbra, Zoho and Fastmail call a signature.
+_SIGNATURE = re.compile(r"signature|_mailautosig|\A(?:_rc_sig|bloop_sign|__sig_p|zm-_id_-sgn|sig\d)")
 
 
 @dataclass(slots=True)
@@ -393,6 +396,9 @@ class _Lines:
             self._closed(name)
         above = self.stack[-1]
         style, label, number = token.get("style"), token.get("class").lower().split(), token.get("id").lower()
+        labels = [each.value.lower() for each in token.attributes if each.name in _NAMED]
+        if "_MailAutoSig" in style:
+            labels.append("_mailautosig")
         hidden = (
             above.hidden
             or name in _UNSEEN
@@ -402,7 +408,7 @@ class _Lines:
             or number in self.style.ids
         )
         marks = above.marks
-        given = frozenset(filter(None, map(_mark, (*label[:20], number))))
+        given = frozenset(filter(None, map(_mark, (name, *label[:20], *labels))))
         if not given <= marks:
             marks = marks | given
         pre = (
@@ -430,7 +436,9 @@ def _mark(label: str) -> str:
         label = label[2:]
     if label in MARKS:
         return label
-    return next((end for end in ("signature", "yahoo_quoted", "gmail_quote") if label.endswith(end)), "")
+    if _SIGNATURE.search(label):
+        return "signature"
+    return next((end for end in ("yahoo_quoted", "gmail_quote") if label.endswith(end)), "")
 
 
 def _keeps_lines(style: str) -> bool:
