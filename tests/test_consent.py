@@ -140,6 +140,8 @@ def test_what_is_no_clear_word_leaves_it_waiting_and_is_said(lite: Desk, word: s
         "",
         "\n\n> yes\n",
         "Auto-Submitted: auto-replied\nSubject: x\n\nyes\n".replace("Auto", "From: a@b.example\nAuto", 1),
+        "From: a@b.example\nPrecedence: auto_reply\nSubject: x\n\nyes\n",
+        "From: a@b.example\nX-Autoreply: yes\nSubject: x\n\nyes\n",
         "Content-Type: text/plain; charset=no-such\n\nyes",
     ],
 )

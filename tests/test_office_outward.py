@@ -342,6 +342,11 @@ def test_an_autoreply_to_the_return_path_goes_out_as_the_alias(office: Office) -
     assert received.sender == "", "nothing may answer it"
     assert HOME.encode() not in received.octets
     assert addresses(Message.parse(received.octets), "From") == [shop.alias]
+    old = written(f"From: {MAILBOX}", f"To: {path}", "Precedence: auto_reply", subject="outward 16")
+    office.from_home(path, old)
+    assert office.arrived(office.stage.vendor, "outward 16")[0].sender == "", (
+        "nor one that says so in the old way"
+    )
 
 
 def test_two_accounts_of_one_office_may_write_to_each_other() -> None:

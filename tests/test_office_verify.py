@@ -31,6 +31,9 @@ def test_a_failing_mailbox_that_answers_is_verified_by_its_proof_and_gets_what_w
         found = re.search(rb"verify\.[0-9]+\.[a-z2-7]+@[a-z.]+", asked.octets)
         assert found is not None
         to = found[0].decode()
+        away = written(f"From: {MAILBOX}", f"To: {to}", "Precedence: auto_reply", subject="I am away")
+        stage.send(HOME, MAILBOX, to, away)
+        assert stage.json("admin", "mailbox", "list")[0]["state"] == "failing", "nobody has read it"
         stage.send(HOME, MAILBOX, to, written(f"From: {MAILBOX}", f"To: {to}", subject="Re: verify"))
 
         assert Message.parse(office.arrived(stage.home, "kept for her")[0].octets).body == b"hello\r\n"

@@ -108,6 +108,18 @@ def test_a_date_that_cannot_be_read_is_now(date: str) -> None:
     assert "Date: Sun, 22 Nov 2026 14:00:00 +0000\n" in sent(f"From: a@b.example\n{date}", "\nx\n")
 
 
+@pytest.mark.parametrize(
+    "sign",
+    ["Precedence: auto_reply", "Precedence: bulk", "X-Autoreply: yes", "X-Autorespond: away"],
+)
+def test_an_answering_machine_that_marks_itself_in_the_old_way_is_still_known_as_one(sign: str) -> None:
+    """Its own sign stays here: without any, a ticket system would answer it, and so on."""
+    text = sent(f"From: {MAILBOX}\nTo: {REVERSE}\n{sign}\nSubject: away\n", "\nx\n")
+    assert "\nAuto-Submitted: auto-replied\n" in text
+    assert sign.partition(":")[0] not in text
+    assert "Auto-Submitted" not in sent(f"From: {MAILBOX}\nTo: {REVERSE}\nSubject: here\n", "\nx\n")
+
+
 def test_a_mail_to_nobody_visible_says_so() -> None:
     assert "To: undisclosed-recipients:;\n" in sent(f"From: {MAILBOX}\nTo: {MAILBOX}\n", "\nx\n")
 

@@ -20,7 +20,7 @@ from email.utils import format_datetime
 
 from sortingoffice.core import naming, reports, turned
 from sortingoffice.core.turned import Correspondent, Turn
-from sortingoffice.mail import headers, mime, parameters
+from sortingoffice.mail import classify, headers, mime, parameters
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.headers import Mention
 from sortingoffice.mail.message import Field, Message
@@ -137,6 +137,10 @@ def _top(message: Message, facts: OutwardFacts) -> Iterator[Field]:
         # RFC 3834 §5.1: its owner-email parameter names the mailbox.
         word = parameters.parse(automatic).head
         yield new_field("Auto-Submitted", word if _AUTO_SUBMITTED.fullmatch(word) else "auto-generated")
+    elif classify.automatic(
+        message
+    ):  # the older signs of it stay here, and without any two machines would talk
+        yield new_field("Auto-Submitted", "auto-replied")
     if message.first("MIME-Version") is not None or any(_describes(each) for each in message.fields):
         yield new_field("MIME-Version", "1.0")  # clients write their name in a comment there
 

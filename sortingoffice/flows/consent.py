@@ -129,7 +129,7 @@ def find(tx: Transaction, local: str) -> Confirmation | None:
 def answered(tx: Transaction, office: Office, arrival: Arrival, address: Address) -> None:
     """A reply to a question, from the account's own proved mailbox."""
     found = find(tx, address.local)
-    automatic = arrival.envelope.sender is None or classify.auto_submitted(arrival.message)
+    automatic = arrival.envelope.sender is None or classify.automatic(arrival.message)
     if found is None or found.answered is not None or found.expires <= arrival.now or automatic:
         log.event("answer-ignored", message=arrival.token)
         return

@@ -305,7 +305,7 @@ def _spooled(
     """held: the rule that makes it wait for the person's yes from the first moment on; "" if none does."""
     subject = Message.head(checked.octets).value("Subject") or b""
     # RFC 3834 §3.3, RFC 5321 §4.5.5: nothing may answer what no human sent.
-    automatic = arrival.envelope.sender is None or classify.auto_submitted(arrival.message)
+    automatic = arrival.envelope.sender is None or classify.automatic(arrival.message)
     spooled = rows.message(
         checked.octets,
         token=name,

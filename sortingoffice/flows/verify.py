@@ -16,7 +16,7 @@ from sortingoffice.store.database import Transaction
 def answered(tx: Transaction, office: Office, arrival: Arrival, address: Address) -> None:
     """Verify the mailbox whose owner answered; anything else is logged and comes to nothing."""
     who = author(arrival.message)
-    automatic = arrival.envelope.sender is None or classify.auto_submitted(arrival.message)
+    automatic = arrival.envelope.sender is None or classify.automatic(arrival.message)
     if who is None or automatic:
         log.event("verification-ignored", message=arrival.token)
         return
