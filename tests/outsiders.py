@@ -114,6 +114,9 @@ DISGUISES: dict[str, Disguise] = {
     "a gateway's link, of what was encoded": lambda a: (
         "https-3A__x.example_-3Fm-3D" + a.replace("@", "-2540")
     ),
+    "a gateway's link, after a slash": lambda a: (
+        "https://urldefense.example/v2/url?u=https-3A__x.example_" + a.replace("@", "-40").replace(".", "-2E")
+    ),
     "an underscore for the percent": lambda a: a.replace("@", "_40"),
     "ROT13": lambda a: codecs.encode(a, "rot13"),
     "a host's home folder": lambda a: "https://{1}/~{0}".format(*a.split("@")),

@@ -24,6 +24,7 @@ _PERCENT_RUN = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _INSTEAD = re.compile(
     r"(?<=[A-Za-z0-9])([-_.~!*$])(?:25)*40(?=[A-Za-z0-9][A-Za-z0-9-]{0,62}(?:\.|\1(?:25)*2[Ee])[A-Za-z])"
 )
+_SLASHED = re.compile(r"urldefense\.[^\s\"'<>]++")  # Proofpoint's second form: "_" is "/"
 _QP = re.compile(r"=(?:[0-9A-Fa-f]{2}|[ \t]*\r?\n)")
 _ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,32};?")
 _ESCAPE = re.compile(
@@ -73,6 +74,7 @@ def _percent(text: str) -> str:
 
 
 def _instead(text: str) -> str:
+    text = _SLASHED.sub(lambda match: match[0].replace("_", "/"), text)
     for sign in sorted({match[1] for match in _INSTEAD.finditer(text)}):
         text = re.sub(
             rf"{re.escape(sign)}(?:25)*([2-7][0-9A-Fa-f])", lambda match: chr(int(match[1], 16)), text
