@@ -21,7 +21,7 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.flows import gate, receive, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
-from sortingoffice.mail import headers
+from sortingoffice.mail import headers, trace
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Message
@@ -111,7 +111,7 @@ def reply(
 
 def _message(octets: bytes, sender: Address | None, recipient: Address | None) -> Message:
     """With CR LF; a bare text gets the header that it needs."""
-    raw = re.sub(rb"\r\n|\r|\n", b"\r\n", octets)
+    raw = trace.with_mailbox_line(re.sub(rb"\r\n|\r|\n", b"\r\n", octets))
     if _FIELD.match(raw) is None:
         if sender is None or recipient is None:
             raise OfficeError("the file has no header: say who writes to whom with --from and --to")

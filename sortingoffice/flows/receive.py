@@ -118,7 +118,7 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
         if not office.peers.sent(peer.ip, asyncio.get_running_loop().time(), most=most):
             log.event("refused", message=name, peer=peer.ip, rule="peer_messages_per_hour")
             return _TOO_FAST
-    message = split(raw, office.config.limits.header_bytes)
+    message = split(raw := trace.with_mailbox_line(raw), office.config.limits.header_bytes)
     early = decide.message(_message_facts(office, message))
     if early is not None:
         log.event("refused", message=name, peer=peer.ip, rule=early.rule)

@@ -34,6 +34,10 @@ _BREAK = re.compile(
 )
 
 
+# The line that an mbox file has before a message's fields; "From : a@b.example" is a field (RFC 5322 §4.5).
+_MAILBOX_LINE = re.compile(rb">*From [^\s:][^\n]*+\n(?=[!-9;-~]++[ \t]*+:)")
+
+
 class Client(Protocol):
     """What is known of a connection; `core.model.Peer` is one."""
 
@@ -99,6 +103,12 @@ def carries(message: Message, hostname: str, mark: str) -> bool:
         if marked in text and by in text:
             return True
     return False
+
+
+def with_mailbox_line(raw: bytes) -> bytes:
+    """A message; the line of a mailbox file before its fields becomes one of them, as in Postfix: else all
+    that follows would be body."""
+    return b"X-Mailbox-Line: " + raw if _MAILBOX_LINE.match(raw) else raw
 
 
 def hops(message: Message) -> int:
