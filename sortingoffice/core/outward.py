@@ -137,9 +137,8 @@ def _top(message: Message, facts: OutwardFacts) -> Iterator[Field]:
         # RFC 3834 §5.1: its owner-email parameter names the mailbox.
         word = parameters.parse(automatic).head
         yield new_field("Auto-Submitted", word if _AUTO_SUBMITTED.fullmatch(word) else "auto-generated")
-    elif classify.automatic(
-        message
-    ):  # the older signs of it stay here, and without any two machines would talk
+    elif classify.automatic(message):
+        # Its older signs stay here, and without any two machines would talk.
         yield new_field("Auto-Submitted", "auto-replied")
     if message.first("MIME-Version") is not None or any(_describes(each) for each in message.fields):
         yield new_field("MIME-Version", "1.0")  # clients write their name in a comment there
