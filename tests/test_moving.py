@@ -129,6 +129,16 @@ def test_an_export_is_readable_by_its_owner_alone_and_complete(person: Person, t
     assert "is there already" in person.refused("export", table)
 
 
+@pytest.mark.parametrize("command", [("export",), ("consent-receipt", "lamp-shop", "--out")])
+def test_no_folder_is_made_for_what_a_person_takes_along(
+    person: Person, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    person.out("new", "Lamp Shop")
+    stick = tmp_path / "stick"
+    assert "is not there" in person.refused(*command, stick / "all.json")
+    assert not stick.exists()
+
+
 # ---- the desk ------------------------------------------------------------------------------------
 
 

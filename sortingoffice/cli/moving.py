@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
+from sortingoffice.cli import files
 from sortingoffice.cli.progress import watched
 from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.core.progress import Watcher
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import importing, moving, restoring
-from sortingoffice.flows.office import write_private
 
 _ACTOR = "cli"
 _PHRASE = click.option("--passphrase", is_flag=True, help="Ask for a passphrase that closes the file.")
@@ -43,18 +43,14 @@ def export(terminal: Terminal, file: Path, passphrase: bool, passphrase_file: Pa
     kind = file.suffix.lower()
     if kind not in (".json", ".zip", ".csv"):
         raise click.UsageError("FILE must end in .json or .zip (everything), or .csv (addresses).")
-    if file.exists():
-        raise OfficeError(f"{file} is there already: name another file")
+    files.may_stand(file)
     phrase = _phrase(passphrase, passphrase_file, confirm=True)
     if phrase and kind != ".json":
         raise click.UsageError("A passphrase closes a .json only.")
     octets = _octets(terminal, kind)
     if phrase:
         octets = moving.locked(octets, phrase, terminal.office.random)
-    try:
-        write_private(file.absolute(), octets)
-    except OSError as error:
-        raise OfficeError(f"{file} can't be written ({error.strerror})") from None
+    files.write(file, octets)
     sentence = f"{file} written, {len(octets)} octets."
     if kind != ".csv" and not phrase:
         sentence += " Your card values stand in it, readable: keep it as you keep the keys."

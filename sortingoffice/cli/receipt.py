@@ -7,11 +7,9 @@ from pathlib import Path
 
 import click
 
-from sortingoffice.cli import complete
+from sortingoffice.cli import complete, files
 from sortingoffice.cli.terminal import Terminal
-from sortingoffice.errors import OfficeError
 from sortingoffice.flows import receipts
-from sortingoffice.flows.office import write_private
 
 
 @click.command("consent-receipt")
@@ -28,13 +26,8 @@ def consent_receipt(terminal: Terminal, relationship: str, values: bool, out: Pa
     if out is None:
         terminal.data(document)
         return
-    if out.exists():
-        raise OfficeError(f"{out} is there already: name another file")
     octets = json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
-    try:
-        write_private(out.absolute(), octets)
-    except OSError as error:
-        raise OfficeError(f"{out} can't be written ({error.strerror})") from None
+    files.write(out, octets)
     terminal.done(f"{out} written, {len(octets)} octets.", {"file": str(out), "octets": len(octets)})
 
 

@@ -244,9 +244,7 @@ def write_private(path: Path, octets: bytes) -> None:
     """Create a secret file with mode 0600, on disk before this returns; an existing one is never replaced."""
     for folder in (path.parent.parent, path.parent):  # each by itself: `parents` would forget the mode
         folder.mkdir(mode=0o700, exist_ok=True)
-    fresh = path.with_name(
-        path.name + ".new"
-    )  # whole before it has its name: a running office reads it at once
+    fresh = path.with_name(path.name + ".new")  # whole first: a running office reads what has its name
     fresh.unlink(missing_ok=True)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
