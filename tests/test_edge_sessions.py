@@ -30,6 +30,36 @@ async def test_ehlo_is_answered_in_one_write() -> None:
         assert octets.endswith(b"250 STARTTLS\r\n")
 
 
+@pytest.mark.parametrize(
+    ("called", "known"),
+    [
+        ("BÜRO-PC".encode(), "B??RO-PC"),
+        ("BÜRO-PC".encode("latin-1"), "B?RO-PC"),
+        (b"Anna's, upstairs", "Anna's??upstairs"),
+        (b'a"b(c)<d>;\\@e', "a?b?c??d????e"),
+    ],
+)
+async def test_no_mail_is_refused_for_what_a_host_calls_itself(called: bytes, known: str) -> None:
+    flows = Flows()
+    async with running(flows) as edge, client(edge.smtp[0].port) as peer:
+        await peer.reply()
+        for verb in (b"HELO ", b"EHLO "):
+            await peer.send(verb + called + b"\r\n")
+            assert (await peer.reply()).startswith("250")
+        await peer.send(b"MAIL FROM:<a@b.example>\r\nRCPT TO:<x@sort.example>\r\nDATA\r\n")
+        assert [(await peer.reply())[:3] for _ in range(3)] == ["250", "250", "354"]
+        assert (await peer.say("hi\r\n.")).startswith("250")
+    assert flows.peers[0].helo == known
+
+
+@pytest.mark.parametrize("called", [b"", b" ", b"a" * 256])
+async def test_what_is_no_name_at_all_is(called: bytes) -> None:
+    async with running() as edge, client(edge.smtp[0].port) as peer:
+        await peer.reply()
+        await peer.send(b"EHLO " + called + b"\r\n")
+        assert (await peer.reply()).startswith("501")
+
+
 async def test_pipelined_commands_are_answered_in_one_write() -> None:
     async with running() as edge, client(edge.smtp[0].port) as peer:
         await peer.reply()

@@ -11,9 +11,9 @@ from ipaddress import IPv6Address, ip_address
 
 from sortingoffice.values import Network
 
-# Generous (RFC 5321 §4.1.4 forbids refusing mail for what a host calls itself), but for what would
-# end a comment or a word of our Received field.
-_HELO = re.compile(rb"[!#-'*+\-./0-9:=?A-Z\[\]^_`a-z{|}~]{1,255}")
+_HELO = re.compile(rb"[^\x00-\x1f\x7f]{1,255}")
+# What would end a comment or a word of our Received field, and what is no ASCII.
+_ODD = re.compile(rb"[^!#-'*+\-./0-9:=?A-Z\[\]^_`a-z{|}~]")
 
 
 def plain(host: str) -> str:
@@ -43,5 +43,10 @@ def listed(ip: str, networks: Iterable[Network]) -> bool:
 
 
 def helo(octets: bytes) -> str | None:
-    """What a host calls itself, or None where it can't be a name."""
-    return octets.decode("ascii") if _HELO.fullmatch(octets) else None
+    """What a host calls itself, "?" for each odd octet of it; None for nothing, too much, or a control
+    character.
+
+    RFC 5321 §4.1.4 forbids refusing mail for what a host calls itself, and Windows lets people call
+    theirs "BÜRO-PC" and "Anna's, upstairs".
+    """
+    return _ODD.sub(b"?", octets).decode("ascii") if _HELO.fullmatch(octets) else None
