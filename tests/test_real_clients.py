@@ -153,7 +153,8 @@ def test_a_simplelogin_client_makes_lists_switches_writes_and_deletes(
         assert [each["id"] for each in off] == [made["id"]]
         assert [each["id"] for each in call("list_aliases", query="proton")["aliases"]] == [made["id"]]
         call("update_alias", made["id"], note="for proton", pinned=True, disable_pgp=True)
-        assert call("get_alias", made["id"])["note"] == "for proton"
+        kept = call("get_alias", made["id"])
+        assert (kept["note"], kept["pinned"]) == ("for proton", True)
         contact = call("create_alias_contact", chosen["id"], contact="Bob <bob@mail.example>")
         assert contact["reverse_alias"].startswith('"Bob" <bob.mail.')
         assert len(call("list_alias_contacts", chosen["id"])["contacts"]) == 1

@@ -333,6 +333,14 @@ def test_pocket_issues_unbound_aliases_one_a_line(person: Person) -> None:
     assert len(person.json("pocket", "3")) == 3
 
 
+def test_a_relationship_is_pinned_and_let_go_again(person: Person) -> None:
+    person.out("new", "Lamp Shop")
+    assert person.json("show", "lamp-shop")["pinned"] is False
+    assert person.json("set", "lamp-shop", "--pinned")["pinned"] is True
+    assert person.json("set", "lamp-shop", "--note", "kitchen")["pinned"] is True
+    assert person.json("set", "lamp-shop", "--not-pinned")["pinned"] is False
+
+
 def test_naming_the_vendor_of_a_pocket_alias_binds_it(person: Person) -> None:
     (made,) = person.json("pocket", "1")
     changed = person.json("set", made["alias"], "--name", "Lamp Shop", "--site", "lampshop.example")

@@ -200,6 +200,7 @@ def test_a_relationship_s_settings_are_saved(tab: Page, pages: Pages) -> None:
     form.get_by_label("Name they see").fill("Anna A.")
     form.get_by_label("Until").fill("2099-01-01")
     form.get_by_label("Messages at most").fill("7")
+    form.get_by_label("In the list").select_option("on")
     pressed(form.get_by_role("button", name="Save"))
     expect(tab.locator("h1")).to_contain_text("Renamed")
     shown = pages.person.json("show", slug)
@@ -209,10 +210,13 @@ def test_a_relationship_s_settings_are_saved(tab: Page, pages: Pages) -> None:
         "Anna A.",
     )
     assert (shown["max"], shown["until"][:10], shown["remote_images"]) == (7, "2099-01-01", "pixels")
-    assert shown["unsubscribe"] == "office"
+    assert (shown["unsubscribe"], shown["pinned"]) == ("office", True)
     form.get_by_label("Until").fill("")
     form.get_by_label("Messages at most").fill("")
+    expect(form.get_by_label("In the list")).to_have_value("on")
+    form.get_by_label("In the list").select_option("")
     pressed(form.get_by_role("button", name="Save"))
+    assert pages.person.json("show", slug)["pinned"] is False
     expect(tab.get_by_role("status").first).to_contain_text("Saved")
     shown = pages.person.json("show", slug)
     assert (shown["max"], shown["until"]) == (None, None)

@@ -394,3 +394,32 @@ async def test_recipients_are_added_asked_again_and_filtered_by(site: Site) -> N
     ):
         found = (await client.get(NEW["addy"], params=query)).json()
         assert ([each["id"] for each in found["data"]], found["meta"]["total"]) == (wanted, len(wanted))
+
+
+async def test_what_is_pinned_in_one_dialect_stands_on_top_in_all(site: Site) -> None:
+    addy, simplelogin = (site.client(site.token(), dialect=each) for each in ("addy", "simplelogin"))
+    first, second, third = await _three(addy)
+
+    async def order(**query: str) -> list[str]:
+        return [each["id"] for each in (await addy.get(NEW["addy"], params=query)).json()["data"]]
+
+    pinned = await addy.post("/api/v1/pinned-aliases", json={"id": first})
+    assert pinned.status_code == 200
+    assert pinned.json()["data"]["pinned"] is True
+    assert await order() == [first, third, second]
+    assert await order(sort="-created_at") == [first, third, second]
+    assert await order(**{"filter[pinned]": "true"}) == [first]
+    assert await order(**{"filter[pinned]": "false"}) == [third, second]
+    rows = (await simplelogin.get("/api/v2/aliases?page_id=0")).json()["aliases"]
+    assert [each["pinned"] for each in rows] == [True, False, False]
+    assert len((await simplelogin.get("/api/v2/aliases?page_id=0&pinned")).json()["aliases"]) == 1
+    (lowest, *_) = sorted(each["id"] for each in rows)
+    assert (await simplelogin.put(f"/api/aliases/{lowest}", json={"pinned": "yes"})).status_code == 400
+    assert (await simplelogin.put(f"/api/aliases/{lowest}", json={"pinned": None})).json() == {"ok": True}
+    assert (await simplelogin.get(f"/api/aliases/{lowest}")).json()["pinned"] is True
+    assert (await simplelogin.put(f"/api/aliases/{lowest}", json={"pinned": False})).json() == {"ok": True}
+    assert await order() == [third, second, first]
+    await addy.post("/api/v1/pinned-aliases", json={"id": second})
+    assert (await addy.get("/api/v1/account-details")).json()["data"]["total_pinned_aliases"] == 1
+    assert (await addy.delete(f"/api/v1/pinned-aliases/{second}")).status_code == 204
+    assert await order() == [third, second, first]

@@ -266,6 +266,7 @@ def _ip(text: str) -> str:
 @click.option("--until", type=UNTIL_OR_NEVER, help='Takes mail until then; "never" lifts it.')
 @click.option("--max", "most", type=COUNT_OR_NONE, metavar="N", help="Takes N messages in all; 0 lifts it.")
 @click.option("--note", metavar="T")
+@click.option("--pinned/--not-pinned", default=None, help="On top of the lists.")
 @click.pass_obj
 def set_(
     terminal: Terminal,

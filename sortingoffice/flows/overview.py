@@ -84,6 +84,7 @@ def _view(of: Relationship, around: _Around, now: datetime) -> dict[str, Any]:
         "paused_until": of.muted_until,
         "closing_until": of.closing_until,
         "note": of.note,
+        "pinned": of.pinned,
     }
 
 

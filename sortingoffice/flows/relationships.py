@@ -58,6 +58,7 @@ class Change:
     note: str | None = None
     until: datetime | str | None = None
     max_messages: int | str | None = None
+    pinned: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ def change(tx: Transaction, office: Office, account: Account, text: str, wish: C
         remote_images=wish.remote_images or made.remote_images,
         unsubscribe=wish.unsubscribe or made.unsubscribe,
         kind=wish.kind or made.kind,
+        pinned=made.pinned if wish.pinned is None else wish.pinned,
     )
     if made.state is RelationshipState.UNBOUND and (wish.name or wish.site):
         made = replace(made, state=RelationshipState.ACTIVE)

@@ -186,14 +186,16 @@ def listed(
     search: str = "",
     keep: Callable[[RelationshipState], bool],
     mailbox_id: int | None = None,
+    pinned: bool | None = None,
     offset: int,
     most: int,
     by: Callable[[Row], tuple[bool, Any]] | None = None,
     falling: bool = False,
 ) -> tuple[list[Row], int]:
-    """A page of the account's relationships, the latest first, and how many there are in all.
+    """A page of the account's relationships, the pinned ones first, then the latest, and how many in all.
 
     mailbox_id  only those that deliver there
+    pinned      only those that are, or are not
     by          another order than that: whether there is nothing to sort by, which is last in any case,
                 and what to sort by; falling: that one from its end
     """
@@ -202,13 +204,16 @@ def listed(
     if mailbox_id is not None:
         delivered = [(each, accounts.mailbox_for(tx, each)) for each in every]
         every = [each for each, to in delivered if to is not None and to.id == mailbox_id]
+    if pinned is not None:
+        every = [each for each in every if each.pinned is pinned]
     if by is not None:
         counts = traffic.counts(tx, [each.id for each in every])
         found = [row(tx, office, each, counts.get(each.id, Counts())) for each in every[::-1]]
         ordered = sorted(found, key=lambda each: by(each)[1], reverse=falling)
-        ordered.sort(key=lambda each: by(each)[0])
+        ordered.sort(key=lambda each: (not each.relationship.pinned, by(each)[0]))
         return ordered[offset : offset + most], len(every)
-    page = every[::-1][offset : offset + most]
+    every.sort(key=lambda each: (each.pinned, each.id), reverse=True)
+    page = every[offset : offset + most]
     counts = traffic.counts(tx, [each.id for each in page])
     return [row(tx, office, each, counts.get(each.id, Counts())) for each in page], len(every)
 

@@ -61,6 +61,7 @@ class ChangedRelationship(In):
     note: Note | None = None
     until: AwareDatetime | None = None
     max: Count | None = None
+    pinned: bool | None = None
 
 
 class Pocket(In):
@@ -135,6 +136,7 @@ class RelationshipRow(Out):
     paused_until: datetime | None
     closing_until: datetime | None
     note: str
+    pinned: bool
 
 
 class DoneRow(RelationshipRow):
@@ -227,6 +229,7 @@ async def _change(call: Call, body: ChangedRelationship, relationship: str) -> A
         note=body.note,
         until="" if "until" in given and body.until is None else body.until,
         max_messages="" if "max" in given and body.max is None else body.max,
+        pinned=body.pinned,
     )
 
     def change(tx: Transaction) -> dict[str, Any]:

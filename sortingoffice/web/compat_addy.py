@@ -56,6 +56,8 @@ def routes(desk: Desk) -> list[BaseRoute]:
         ("/aliases/{id}/forget", _delete, "DELETE", all_),
         ("/active-aliases", _activate, "POST", all_),
         ("/active-aliases/{id}", _deactivate, "DELETE", all_),
+        ("/pinned-aliases", _pin, "POST", all_),
+        ("/pinned-aliases/{id}", _unpin, "DELETE", all_),
         ("/alias-recipients", _deliver_to, "POST", all_),
         *TABLE,
         *compat_addy_bulk.TABLE,
@@ -124,7 +126,7 @@ async def _list(call: Call) -> Response:
     size = number(query, "page[size]", PAGE, least=1, most=PAGE)
     page = number(query, "page[number]", 1, least=1, most=10**9)
     deleted = query.get("filter[deleted]") or query.get("deleted", "")
-    foreign = query.get("filter[pinned]", "") == "true" or any(_filter(query, name) for name in _FOREIGN)
+    foreign = any(_filter(query, name) for name in _FOREIGN)
     keep = _kept(deleted, query.get("filter[active]", ""), foreign)
     recipient = _filter(query, "recipient")
     mailbox = row_id(RECIPIENT, recipient) if recipient else None
@@ -135,6 +137,7 @@ async def _list(call: Call) -> Response:
         search=query.get("filter[search]", ""),
         keep=keep,
         mailbox_id=mailbox,
+        pinned={"true": True, "false": False}.get(query.get("filter[pinned]", "")),
         offset=(page - 1) * size,
         most=size,
         by=_SORTS.get(query.get("sort", "").removeprefix("-")),
@@ -179,7 +182,7 @@ def _filter(query: Mapping[str, str], name: str) -> str:
 
 
 def _kept(deleted: str, active: str, foreign: bool) -> Callable[[RelationshipState], bool]:
-    """Which states a list holds; none where it asks for what nobody has here: pins, labels, own domains."""
+    """Which states a list holds; none where it asks for what nobody has here: labels, own domains."""
 
     def keep(state: RelationshipState) -> bool:
         gone = state is RelationshipState.REVOKED
@@ -285,4 +288,14 @@ async def _deactivate(call: Call) -> Response:
     await call.office.db.write(
         signup.switch, call.office, call.account, _wanted(call), on=False, actor=call.actor
     )
+    return nothing()
+
+
+async def _pin(call: Call) -> Response:
+    given = await said(call.request)
+    return Answer({"data": await _set(call, row_id(ALIAS, text(given, "id")), Change(pinned=True))})
+
+
+async def _unpin(call: Call) -> Response:
+    await _set(call, _wanted(call), Change(pinned=False))
     return nothing()

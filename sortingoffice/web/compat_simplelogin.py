@@ -38,7 +38,7 @@ from sortingoffice.store.traffic import Counts, Passed
 from sortingoffice.web import compat_simplelogin_account, limits
 from sortingoffice.web.answers import Answer, Refused, said
 from sortingoffice.web.auth import Call, Desk, route
-from sortingoffice.web.typed import number, numbers, text
+from sortingoffice.web.typed import number, numbers, text, yes_or_no
 
 PAGE = 20  # rows, as their documentation promises
 _ACTIONS = {Direction.INWARD: "forward", Direction.OUTWARD: "reply"}
@@ -179,12 +179,19 @@ def _page(
 ) -> list[tuple[Row, Latest]]:
     def keep(state: RelationshipState) -> bool:
         on = state in (RelationshipState.ACTIVE, RelationshipState.UNBOUND)
-        if "pinned" in wanted or state is RelationshipState.REVOKED:
+        if state is RelationshipState.REVOKED:
             return False
         return on if "enabled" in wanted else not on if "disabled" in wanted else True
 
     found, _ = signup.listed(
-        tx, call.office, call.account, search=search, keep=keep, offset=page * PAGE, most=PAGE
+        tx,
+        call.office,
+        call.account,
+        search=search,
+        keep=keep,
+        pinned=True if "pinned" in wanted else None,
+        offset=page * PAGE,
+        most=PAGE,
     )
     return [(row, _latest(tx, row)) for row in found]
 
@@ -217,7 +224,7 @@ def _alias(row: Row, latest: Latest) -> dict[str, Any]:
         "support_pgp": False,
         "disable_pgp": False,
         "latest_activity": None if latest is None else _latest_activity(*latest),
-        "pinned": False,
+        "pinned": row.relationship.pinned,
     }
 
 
@@ -252,6 +259,7 @@ async def _change(call: Call) -> Response:
         note=_note(given) if "note" in given else None,
         display_name=text(given, "name") if "name" in given else None,
         mailbox=chosen.address if chosen is not None else None,
+        pinned=yes_or_no(given, "pinned"),
     )
     await call.office.db.write(_set, call, call.request.path_params["id"], wish)
     return Answer({"ok": True})

@@ -108,6 +108,7 @@ async def _list(visit: Visit) -> Response:
             "state": each.state.value,
             "standing": standing.of(each.state, each.counts).value,
             "counts": each.counts,
+            "pinned": each.relationship.pinned,
         }
         for each in found
     ]
@@ -342,6 +343,7 @@ async def _change(visit: Visit) -> Response:
         until=until if until is not None else "",
         max_messages=most if most is not None else "",
         note=visit.said("note"),
+        pinned=visit.said("pinned") == "on",
     )
     await _write(visit, relationships.change, wish)
     return _here(visit, "changed")

@@ -28,6 +28,14 @@ def text(given: Mapping[str, Any], name: str) -> str:
     return value
 
 
+def yes_or_no(given: Mapping[str, Any], name: str) -> bool | None:
+    """Whether it is so; None where it is missing or null."""
+    value = given.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise Refused(400, f"{name} must be true or false")
+    return value
+
+
 def number(given: Mapping[str, Any], name: str, default: int, *, least: int, most: int) -> int:
     """A whole number, also one that is written as a text (a query's)."""
     value = given.get(name, default)

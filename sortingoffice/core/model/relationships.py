@@ -67,6 +67,7 @@ class Relationship:
     pixels        tracking pixels found in its mail, while `remote_images` looked for them
     unsubscribe   where List-Unsubscribe in its mail leads
     leave_url, leave_mailto  the vendor's own ways out, of the last message that had any; "" none
+    pinned        stands on top of the lists
     """
 
     id: int
@@ -91,6 +92,7 @@ class Relationship:
     unsubscribe: Unsubscribe = Unsubscribe.VENDOR
     leave_url: str = ""
     leave_mailto: str = ""
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ relationship = table(
     word("unsubscribe", model.Unsubscribe),
     text("leave_url"),
     text("leave_mailto"),
+    flag("pinned"),
     sa.UniqueConstraint("account_id", "slug"),
 )
 
