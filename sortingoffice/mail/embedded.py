@@ -33,6 +33,8 @@ _CODE = re.compile(r"[0-9A-Fa-fxX]+")
 _CALLS = re.compile(r"\([0-9]{2,3}(\)[^0-9(]{0,10}\()(?:[0-9]{2,3}\1){5,}[0-9]{2,3}")
 _DECIMAL = re.compile(r"[0-9]+")
 _LONG_NUMBER = re.compile(r"[0-9]{21,}+")
+_EIGHT_BITS = {f"{code:08b}": code for code in range(256)}
+_THREE_DIGITS = {f"{code:03}": code for code in range(256)}
 _UU = re.compile(r"(?m)^begin [0-7]{3,4} [^\n]*\n((?:[ -`]{1,62}\r?\n)+)")
 _Y_HEAD = re.compile(r"(?m)^=ybegin [^\n]*\n(?:=ypart [^\n]*\n)?")
 _Y_END = "\n=yend"
@@ -70,7 +72,8 @@ def _base64(text: str) -> Iterator[list[bytes]]:
 
 def _base32(text: str) -> Iterator[list[bytes]]:
     words = _LONG_WORD.findall(text)
-    yield [base64.b32decode(_padded(each)) for each in words if _BASE32.fullmatch(each)]
+    lettered = [each for each in words if not each.isdigit()]  # digits alone are no text's: all above 0xD0
+    yield [base64.b32decode(_padded(each)) for each in lettered if _BASE32.fullmatch(each)]
     yield [base64.b32hexdecode(_padded(each)) for each in words if _BASE32_HEX.fullmatch(each)]
 
 
@@ -98,13 +101,13 @@ def _codes(text: str) -> Iterator[list[bytes]]:
 def _digits(text: str) -> Iterator[list[bytes]]:
     """Numbers of characters with nothing between: eight bits each, or three decimal digits."""
     runs = _LONG_NUMBER.findall(text)
-    for size, base in ((8, 2), (3, 10)) if runs else ():
-        yield [_in_groups(each, size, base) for each in runs]
+    for size, codes in ((8, _EIGHT_BITS), (3, _THREE_DIGITS)) if runs else ():
+        yield [_in_groups(each, size, codes) for each in runs]
 
 
-def _in_groups(run: str, size: int, base: int) -> bytes:
-    codes = (_number(run[at : at + size], base) for at in range(0, len(run) - size + 1, size))
-    return bytes(code for code in codes if code is not None)
+def _in_groups(run: str, size: int, codes: dict[str, int]) -> bytes:
+    groups = (run[at : at + size] for at in range(0, len(run), size))
+    return bytes(codes[each] for each in groups if each in codes)
 
 
 def _number(digits: str, base: int) -> int | None:

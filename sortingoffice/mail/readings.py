@@ -127,14 +127,16 @@ def _embedded(text: str, budget: Budget, layer: int) -> Iterator[Reading]:
 
 
 def _read(decoded: list[bytes], how: str, budget: Budget, layer: int) -> Iterator[Reading]:
-    """Most runs are words, keys and pictures: they are read together; archives each by itself."""
+    """Most runs are words, keys and pictures: they are read together; archives each by itself, and not once
+    more with the others: what is wrapped in itself would double at each layer."""
     archives = [
         each for each in decoded if len(each) > 20 and (each.startswith(_ARCHIVES) or inside.deflated(each))
     ][:_MAX_ARCHIVES]
-    for octets in (*archives, b"\n".join(decoded)):
+    alone = frozenset(archives)
+    for octets in (*archives, b"\n".join(each for each in decoded if each not in alone)):
         if octets:
             for each in of_octets(octets, budget, layer + 1):
-                if not each.shut or each.shut == _DEEP or octets in archives:
+                if not each.shut or each.shut == _DEEP or octets in alone:
                     yield Reading(each.text, how, each.exact and not each.how, each.shut)
 
 
