@@ -30,6 +30,7 @@ class Nursery:
         self.died = asyncio.Event()
         self.status = 0
         self._read_to = 0  # octets of the log
+        self._ended: dict[int, int] = {}  # status by number
 
     async def open(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
@@ -45,10 +46,17 @@ class Nursery:
         async for line in self._process.stdout:
             word, *numbers = line.decode().split()
             if word == "born":
+                self._ended.pop(int(numbers[0]), None)  # numbers come again
                 self._born.put_nowait(int(numbers[0]))
-            elif int(numbers[0]) == self.pid:
-                self.status = int(numbers[1])
-                self.died.set()
+            else:
+                self._ended[int(numbers[0])] = int(numbers[1])
+                self._look()
+
+    def _look(self) -> None:
+        """Whether it has ended: it may have been, before we came to know its number."""
+        if self.pid in self._ended:
+            self.status = self._ended.pop(self.pid)
+            self.died.set()
 
     async def start(self, setting: str = "-", count: int = 1) -> bool:
         """Whether it accepts; False where it died on the way, as a failpoint may have it.
@@ -63,6 +71,7 @@ class Nursery:
         self._read_to = self._log.stat().st_size if self._log.exists() else 0
         self._process.stdin.write(f"start {self._log} {setting} {count}\n".encode())
         self.pid = await self._born.get()
+        self._look()
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end and not self.died.is_set():
             try:
