@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import email
 import email.policy
 import time
@@ -24,10 +23,9 @@ from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Kind, Secret, Secrets
 from sortingoffice.core.turned import Correspondent
 from sortingoffice.core.wallet import Value
-from sortingoffice.mail import mime, pages
+from sortingoffice.mail import mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message
-from sortingoffice.mail.readings import Budget
 from tests import attacks, disguises, leaks, ordinary, outsiders
 from tests.leaks import MAILBOX, REVERSE, SECOND
 from tests.test_quoting import HTML, TEXT
@@ -327,56 +325,6 @@ def test_new_prose_is_told_and_left() -> None:
         ("the text", f"your address {MAILBOX}", False)
     ]
     assert message.body == f"Write to {MAILBOX}.\r\n\r\n> and {ALIAS}\r\n".encode()
-
-
-def test_a_finding_names_the_attachment_and_the_encoding() -> None:
-    _, found = gated(
-        leaks.attached("application/zip", leaks.zipped(f"<a>{MAILBOX}</a>", "a.xml"), name="b.zip")
-    )
-    assert [each.where for each in found] == ['the attachment "b.zip" (compressed)']
-
-
-@pytest.mark.parametrize("depth", [3, 5, 9, 30])
-def test_archives_in_archives_are_looked_into_or_told(depth: int) -> None:
-    octets = f"hello {MAILBOX}".encode()
-    for level in range(depth):
-        octets = leaks.zipped(base64.b64encode(octets).decode()) if level % 3 else zlib.compress(octets)
-    _, found = gated(leaks.attached("application/octet-stream", octets))
-    assert found
-
-
-def test_encodings_in_encodings_are_undone_or_told() -> None:
-    octets = f"hello {MAILBOX}".encode()
-    for _ in range(12):
-        octets = base64.b64encode(octets)
-        assert gated(leaks.alone(leaks.part("text/plain", b"see " + octets, "8bit")))[1]
-
-
-def test_a_bomb_is_a_finding_and_ends_soon() -> None:
-    started = time.process_time()
-    bomb = leaks.zipped("0" * (1 << 28), "a.txt")
-    _, found = gated(leaks.attached("application/zip", bomb))
-    assert [each.what for each in found] == ["more than can be searched"]
-    assert time.process_time() - started < 20
-
-
-def test_a_pdf_of_many_fonts_with_a_large_picture_is_no_finding() -> None:
-    table = zlib.compress(b"1 beginbfchar <01> <0041> endbfchar")
-    fonts = b"".join(b"%d 0 obj<<>>stream\n%b\nendstream\n" % (n, table) for n in range(190))
-    picture = zlib.compress(b"\xff(Tj" * 100_000)
-    pdf = b"%PDF-1.7\n" + fonts + b"200 0 obj<</Subtype /Image>>stream\n" + picture + b"\nendstream\n"
-    assert not gated(leaks.attached("application/pdf", pdf))[1]
-
-
-def test_streams_of_a_pdf_that_never_end_are_read_once() -> None:
-    octets = b"%PDF-1.7\n" + b"stream\nBT () Tj\n" * 1000
-    assert sum(len(each) for each in pages._streams(octets, Budget(1 << 26))) <= len(octets)
-
-
-def test_a_pdf_may_escape_any_sign() -> None:
-    page = zlib.compress(b"BT (\\8 and \\9 and \\400) Tj ET")
-    raw = leaks.attached("application/pdf", b"%PDF-1.7\n1 0 obj<<>>stream\n" + page + b"\nendstream\n")
-    assert not gated(raw)[1]
 
 
 def test_two_hundred_kilobytes_with_three_hundred_values_take_a_moment() -> None:
