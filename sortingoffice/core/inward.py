@@ -25,6 +25,7 @@ from sortingoffice.mail.message import Field, Message, field
 from sortingoffice.mail.unsubscribe import ONE_CLICK
 
 MAX_PEOPLE = 50  # addresses kept in To and Cc; the rest leave the field and are counted
+MAX_ANSWERED = 50  # addresses to which a client could answer besides; each costs a reverse alias
 
 # A mail client answers to these, so each address in them becomes its reverse alias.
 _ANSWERED = (
@@ -96,27 +97,18 @@ def author(message: Message) -> Person | None:
 
 
 def people(message: Message, own: frozenset[str]) -> tuple[Person, ...]:
-    """Everyone who needs a reverse alias, each once.
+    """Everyone who needs a reverse alias, each once, the author first; as many as `MAX_ANSWERED` and
+    `MAX_PEOPLE` say.
 
     own  normal addresses that are not the vendor's: the alias, the account's other aliases, its mailboxes
     """
     found: dict[str, Person] = {}
-    for _, text in _calendars(message)[1]:
-        for organizer in calendar.organizers(text):
-            found.setdefault(organizer.normal, Person(organizer, ""))
-    for person in _mentioned(message, _ANSWERED):
-        found.setdefault(person.address.normal, person)
-    for name in _MAILTO_FIELDS:
-        for each in message.all(name):
-            for match in _MAILTO.finditer(each.value):
-                address = _mailto_address(match[1])
-                if address is not None:
-                    found.setdefault(address.normal, Person(address, ""))
-    most = len(found) + MAX_PEOPLE
-    for person in _mentioned(message, _LISTED):
-        if person.address.normal not in own and len(found) < most:
-            found.setdefault(person.address.normal, person)
-    return tuple(person for normal, person in found.items() if normal not in own)
+    for others, more in ((_answerable(message), MAX_ANSWERED), (_mentioned(message, _LISTED), MAX_PEOPLE)):
+        most = len(found) + more
+        for person in others:
+            if person.address.normal not in own and len(found) < most:
+                found.setdefault(person.address.normal, person)
+    return tuple(found.values())
 
 
 def ids(message: Message) -> tuple[str, ...]:
@@ -141,8 +133,9 @@ def rewrite(message: Message, facts: InwardFacts) -> Message:
     def change(old: Field) -> Field | None:
         nonlocal omitted
         name = old.name.decode("ascii").lower()
-        if name in _CHANGED_LISTED:
-            new, out = _listed(old, facts)
+        counted = _COUNTED.get(name)
+        if counted is not None:
+            new, out = counted(old, facts)
             omitted += out
             return new
         rule = _CHANGES.get(name)
@@ -192,7 +185,7 @@ def _invited(message: Message, facts: InwardFacts) -> Message:
     def swap(name: str, address: Address) -> Address | None:
         if name == "ATTENDEE":
             return facts.mailbox if address.normal == facts.alias.normal else None
-        return facts.reverse.get(address.normal)
+        return _reverse(address, facts)
 
     root, found = _calendars(message)
     changes = {
@@ -226,6 +219,28 @@ def _mentioned(message: Message, names: tuple[str, ...]) -> Iterator[Person]:
                     yield Person(mention.address, mention.display)
 
 
+def _answerable(message: Message) -> Iterator[Person]:
+    """Those to whom a client could answer, but for To and Cc; the author first."""
+    yield from _mentioned(message, _ANSWERED)
+    for name in _MAILTO_FIELDS:
+        for each in message.all(name):
+            for match in _MAILTO.finditer(each.value):
+                address = _mailto_address(match[1])
+                if address is not None:
+                    yield Person(address, "")
+    for _, text in _calendars(message)[1]:
+        for organizer in calendar.organizers(text):
+            yield Person(organizer, "")
+
+
+def _reverse(address: Address, facts: InwardFacts) -> Address | None:
+    """The reverse alias for an address of a link or an invitation, which can't be left out: the author's
+    where it was one too many.  None for what is the account's own."""
+    if address.normal in facts.own:
+        return None
+    return facts.reverse.get(address.normal) or next(iter(facts.reverse.values()), facts.alias)
+
+
 def _mailto_address(octets: bytes) -> Address | None:
     unquoted = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), octets)
     return parse(unquoted)
@@ -241,20 +256,20 @@ def _as_reverse(mention: Mention, facts: InwardFacts) -> bytes | None:
     return headers.mailbox(written_as(mention.display, mention.address, facts.form), reverse)
 
 
-def _answered(old: Field, facts: InwardFacts) -> Field | None:
-    """Each address becomes its reverse alias; what can't be read as an address is taken out, since a
-    client might read it more kindly than we do."""
-    mentions = headers.addresses(old.value)
+def _answered(old: Field, facts: InwardFacts) -> tuple[Field | None, int]:
+    """Each address becomes its reverse alias, and how many were too many and left the field; what can't be
+    read as an address is taken out, since a client might read it more kindly than we do."""
     kept = []
-    for mention in mentions:
+    omitted = 0
+    for mention in headers.addresses(old.value):
         new = _as_reverse(mention, facts)
-        if new is None and mention.address is not None:
-            new = headers.mailbox(mention.display, mention.address)
         if new is not None:
             kept.append(new)
-    if not kept:
-        return None
-    return _rebuilt(old, b",\r\n ".join(kept))
+        elif mention.address is not None and mention.address.normal in facts.own:
+            kept.append(headers.mailbox(mention.display, mention.address))
+        elif mention.address is not None:
+            omitted += 1
+    return (_rebuilt(old, b",\r\n ".join(kept)) if kept else None), omitted
 
 
 def _listed(old: Field, facts: InwardFacts) -> tuple[Field, int]:
@@ -298,7 +313,7 @@ def _mailto(old: Field, facts: InwardFacts) -> Field:
 
     def turned(match: re.Match[bytes]) -> bytes:
         address = _mailto_address(match[1])
-        reverse = facts.reverse.get(address.normal) if address is not None else None
+        reverse = _reverse(address, facts) if address is not None else None
         return match[0] if reverse is None else b"mailto:" + str(reverse).encode("ascii")
 
     new = _MAILTO.sub(turned, old.value)
@@ -337,9 +352,11 @@ def _rebuilt(old: Field, value: bytes) -> Field:
     return field(old.name.decode("ascii"), value)
 
 
-_CHANGED_LISTED = frozenset(name.lower() for name in _LISTED)
-_CHANGES: dict[str, Callable[[Field, InwardFacts], Field | None]] = {
+_COUNTED: dict[str, Callable[[Field, InwardFacts], tuple[Field | None, int]]] = {
     **{name.lower(): _answered for name in _ANSWERED},
+    **{name.lower(): _listed for name in _LISTED},
+}
+_CHANGES: dict[str, Callable[[Field, InwardFacts], Field]] = {
     **{name.lower(): _mailto for name in _MAILTO_FIELDS},
     **{name.lower(): _references for name in _ID_FIELDS},
     "message-id": _identified,
