@@ -144,6 +144,35 @@ async def test_a_body_that_never_ends_is_cut_off(site: Site) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.parametrize("path", ["/api/aliases/{}", "/api/v1/aliases/{}", "/api/office/held/{}", "/held/{}"])
+async def test_a_path_of_any_length_has_its_answer(site: Site, path: str) -> None:
+    """Python makes no number out of more than 4,300 digits."""
+    answer = await site.client(site.token(), headers={"Origin": "https://shop.example"}).get(
+        path.format("9" * 4301)
+    )
+    assert answer.status_code == 414
+    if path.startswith("/api"):
+        assert answer.json()["error"]
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize(
+    ("path", "member"),
+    [
+        ("/api/auth/login", "email"),
+        ("/api/auth/login", "password"),
+        ("/api/auth/login", "username"),
+        ("/api/mailboxes", "email"),
+        ("/api/v1/recipients", "email"),
+        ("/api/api_key", "device"),
+    ],
+)
+async def test_half_a_character_is_refused_with_a_sentence(site: Site, path: str, member: str) -> None:
+    answer = await site.client(site.token()).post(path, content=f'{{"{member}": "a\\ud800"}}')
+    assert answer.status_code in (400, 422)
+    assert f"{member} holds half a character" in answer.json().values()
+
+
 async def test_control_characters_are_refused_and_long_notes_too(site: Site) -> None:
     client = site.client(site.token())
     for note in ("a\x1b[2Jb", "x" * 1001, "\u202egpj"):

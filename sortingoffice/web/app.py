@@ -26,7 +26,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route, Router
+from starlette.routing import BaseRoute, Match, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sortingoffice.flows.office import Office
@@ -51,6 +51,8 @@ from sortingoffice.web import (
 from sortingoffice.web.answers import Refused, refusal
 from sortingoffice.web.auth import Desk
 from sortingoffice.web.limits import Buckets
+
+_PATH_MOST = 2000  # characters
 
 # Any page may ask, with a token that it was given and whatever headers its tools add; cookies are never
 # sent and never looked at.
@@ -83,6 +85,7 @@ def application(office: Callable[[], Office]) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Mount("/api", app=_api(desk)),
+            _Long(),
             *files.routes(),
             *signin.routes(desk),
             *leave.routes(desk),
@@ -114,10 +117,21 @@ class _Joined:
         await self.app(scope, receive, send)
 
 
+class _Long(BaseRoute):
+    """Whatever is longer than any path of ours, before a number in it is read: Python refuses long ones."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.FULL if len(scope["path"]) > _PATH_MOST else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raise HTTPException(414)
+
+
 def _api(desk: Desk) -> Starlette:
     """What programs speak to: an application of its own, so that each of its answers is JSON."""
     made = Starlette(
         routes=[
+            _Long(),
             Mount("/v1", app=Router(compat_addy.routes(desk), redirect_slashes=False)),
             Mount("/office", app=Router(operations.routes(desk, api.OPERATIONS), redirect_slashes=False)),
             *compat_simplelogin.routes(desk),
@@ -131,7 +145,11 @@ def _api(desk: Desk) -> Starlette:
 
 async def _no_such_path(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    sentence = {404: "there is nothing at this path", 405: "this path does not take that method"}
+    sentence = {
+        404: "there is nothing at this path",
+        405: "this path does not take that method",
+        414: f"a path has at most {_PATH_MOST} characters",
+    }
     told = sentence.get(error.status_code, "that is not possible")
     if not request.url.path.startswith("/api"):
         return visit.told(request, error.status_code, told, error.headers or {})

@@ -5,6 +5,7 @@ Sources: as `web.compat_simplelogin`.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from starlette.requests import Request
@@ -12,9 +13,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sortingoffice.core.access import Scope
-from sortingoffice.core.model import Account, MailboxState, RelationshipState
+from sortingoffice.core.model import Account, FromForm, MailboxState, RelationshipState
 from sortingoffice.flows import accounts as account_flows
-from sortingoffice.flows import tokens
+from sortingoffice.flows import settings, tokens
 from sortingoffice.store import accounts, domains, traffic
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction
@@ -22,7 +23,7 @@ from sortingoffice.web import mailboxes
 from sortingoffice.web.answers import Answer, Refused, said
 from sortingoffice.web.auth import Call, Desk, guarded, route
 from sortingoffice.web.compat_login import log_in, log_out
-from sortingoffice.web.typed import text
+from sortingoffice.web.typed import text, yes_or_no
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -35,11 +36,13 @@ def routes(desk: Desk) -> list[BaseRoute]:
     return [
         Route("/auth/login", logged_in, methods=["POST"]),
         route(desk, "/auth/logout", log_out, "POST", scope=None),
-        route(desk, "/user_info", _user_info, "GET", "PATCH", scope=None),
+        route(desk, "/user_info", _user_info, "GET", scope=None),
+        route(desk, "/user_info", _change_user, "PATCH", scope=account),
         route(desk, "/logout", _logout, "GET", "POST", scope=None),
         route(desk, "/api_key", _api_key, "POST", scope=None),
         route(desk, "/stats", _stats, "GET", scope=None),
-        route(desk, "/setting", _setting, "GET", "PATCH", scope=None),
+        route(desk, "/setting", _setting, "GET", scope=None),
+        route(desk, "/setting", _change_setting, "PATCH", scope=account),
         route(desk, "/setting/domains", _domains_old, "GET", scope=new),
         route(desk, "/v2/setting/domains", _domains, "GET", scope=new),
         route(desk, "/mailboxes", _mailboxes_old, "GET", scope=new),
@@ -65,6 +68,16 @@ async def _user_info(call: Call) -> Response:
             "can_create_reverse_alias": True,
         }
     )
+
+
+async def _change_user(call: Call) -> Response:
+    """A name that is another one and a picture are refused: an account has the name it was made with."""
+    given = await said(call.request)
+    if text(given, "name") not in ("", call.account.name):
+        raise Refused(400, f'an account keeps its name: this one is "{call.account.name}"')
+    if text(given, "profile_picture"):
+        raise Refused(400, "an account has no picture here")
+    return await _user_info(call)
 
 
 async def _logout(call: Call) -> Response:
@@ -96,18 +109,52 @@ def _totals(tx: Transaction, account_id: int) -> dict[str, int]:
     }
 
 
+_FORMS = {"AT": FromForm.NAME_AND_ADDRESS, "NAME_ONLY": FromForm.NAME, "AT_ONLY": FromForm.ADDRESS}
+_SENDER_FORMATS = {form: name for name, form in _FORMS.items()}
+
+
 async def _setting(call: Call) -> Response:
-    """What their settings would say of us; a PATCH changes nothing, since there is nothing to choose."""
-    hosted = await call.office.db.read(domains.every)
-    return Answer(
-        {
-            "alias_generator": "word",
-            "notification": False,
-            "random_alias_default_domain": hosted[0].name if hosted else "",
-            "random_alias_suffix": "random_string",
-            "sender_format": "AT",
-        }
-    )
+    """What their settings say of us."""
+    return Answer(await call.office.db.read(_settings, call.account))
+
+
+def _settings(tx: Transaction, account: Account) -> dict[str, Any]:
+    hosted = domains.every(tx)
+    return {
+        "alias_generator": "word",
+        "notification": False,
+        "random_alias_default_domain": hosted[0].name if hosted else "",
+        "sender_format": _SENDER_FORMATS[account.from_form],
+        "random_alias_suffix": "random_string",
+    }
+
+
+# What nobody chooses here: why each is as it is, said to whoever wants it otherwise.
+_FIXED = {
+    "alias_generator": "a random address always has two words and four digits",
+    "notification": "the office writes no newsletters; its notices about your mail can't be switched off",
+    "random_alias_default_domain": "a new address is at the office's first domain: name another at each",
+    "random_alias_suffix": "the ending of an address is always made at random",
+}
+
+
+async def _change_setting(call: Call) -> Response:
+    """The form of From is ours, too.  What is sent back as it was shown is no change; else nothing is."""
+    given = await said(call.request)
+    return Answer(await call.office.db.write(_set_up, call, given))
+
+
+def _set_up(tx: Transaction, call: Call, given: dict[str, Any]) -> dict[str, Any]:
+    shown = _settings(tx, call.account)
+    for name, reason in _FIXED.items():
+        wanted = yes_or_no(given, name) if name == "notification" else text(given, name)
+        if wanted not in (None, "", shown[name]):
+            raise Refused(400, f"{name} stays {json.dumps(shown[name])}: {reason}")
+    wanted = text(given, "sender_format") or shown["sender_format"]
+    if wanted not in _FORMS:
+        raise Refused(400, f"sender_format must be one of {', '.join(_FORMS)}")
+    changed = settings.set_from_form(tx, call.office, call.account, _FORMS[wanted], actor=call.actor)
+    return _settings(tx, changed)
 
 
 async def _domains(call: Call) -> Response:
@@ -174,7 +221,7 @@ async def _change_mailbox(call: Call) -> Response:
         raise Refused(404, "there is no such mailbox")
     if text(given, "email") not in ("", found.address):
         raise Refused(400, "a mailbox keeps its address: add the other one, and make it the default")
-    if given.get("default") is True:
+    if yes_or_no(given, "default"):
         await call.office.db.write(
             account_flows.prefer_mailbox, call.office, call.account, found.address, actor=call.actor
         )

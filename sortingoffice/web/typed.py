@@ -23,6 +23,8 @@ def text(given: Mapping[str, Any], name: str) -> str:
         raise Refused(400, f"{name} must be a text")
     if "\0" in value:
         raise Refused(400, f"{name} holds a control character")
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise Refused(400, f"{name} holds half a character")  # JSON's \\ud800 alone: no octets say it
     if len(value) > _LONGEST:
         raise Refused(400, f"{name} is longer than {_LONGEST} characters")
     return value
