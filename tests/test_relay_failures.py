@@ -108,6 +108,66 @@ async def test_a_reply_without_an_end_is_cut_off(relay: Relay) -> None:
     assert "end" in tried.reply.text
 
 
+@pytest.mark.parametrize(
+    "endless",
+    [b"250-\r\n", b"250-\n", b"250 ok\r\n"],
+    ids=["empty lines", "bare LF", "replies nobody asked for"],
+)
+async def test_a_peer_that_talks_without_an_end_takes_nobodys_time(relay: Relay, endless: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        await reader.readline()
+        while not writer.transport.is_closing():
+            writer.write(endless * 10_000)
+            await writer.drain()
+
+    began = time.thread_time()
+    async with far_end(serve) as there:
+        tried = await relay.attempt([there], parcel())
+    assert tried.reply.temporary
+    assert "no answer within" not in tried.reply.text, "it is cut off long before its time is over"
+    assert time.thread_time() - began < 0.4  # 0.6 s, all of its time, where each line moves what follows
+
+
+async def test_a_message_is_not_taken_before_it_was_sent(relay: Relay) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        for answer in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n250 2.0.0 taken\r\n"):
+            await reader.readline()
+            writer.write(answer)
+        while await reader.read(65536):
+            pass
+
+    async with far_end(serve) as there:
+        tried = await relay.attempt([there], parcel())
+    assert tried.outcome is Outcome.LATER
+    assert "too early" in tried.reply.text
+
+
+@pytest.mark.parametrize("answer", ["502 5.5.1 what?", "354 yes?", "451 later", DROP])
+@pytest.mark.parametrize("piped", [True, False], ids=["piped", "one by one"])
+async def test_a_peer_that_cannot_forget_the_last_message_is_called_anew(
+    sinks: Sinks, relay: Relay, answer: str, piped: bool
+) -> None:
+    answers: dict[str, object] = {"RCPT": ["550 5.1.1 nobody"], "RSET": answer}
+    sink = sinks(answers=answers, extensions=("PIPELINING",) if piped else ())
+    assert (await relay.attempt([host(sink)], parcel())).outcome is Outcome.NEVER
+    assert (await relay.attempt([host(sink)], parcel())).reply.accepted
+    assert sink.sessions == 2
+
+
+@pytest.mark.parametrize("size", ["\u00b2", "9" * 5000, "-1", "many"])
+async def test_a_size_that_is_no_number_is_none(sinks: Sinks, relay: Relay, size: str) -> None:
+    sink = sinks(extensions=(f"SIZE {size}",))
+    assert (await relay.attempt([host(sink)], parcel())).reply.accepted
+
+
+async def test_a_refusal_counts_by_its_first_digit(sinks: Sinks, relay: Relay) -> None:
+    tried = await relay.attempt([host(sinks(answers={"RCPT": "571 5.7.1 not wanted"}))], parcel())
+    assert tried.outcome is Outcome.NEVER
+    assert str(tried.reply) == "571 5.7.1 not wanted"
+
+
 async def test_a_large_message_leaves_the_loop_to_others(sink: Sink, relay: Relay) -> None:
     longest, last = 0.0, 0.0
 

@@ -20,7 +20,7 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 class Reply:
     """One SMTP reply.
 
-    code    three digits, 200–559
+    code    three digits, 200–599: the grammar ends at 559, but many say 571, and the first digit counts
     status  enhanced code such as "5.1.1"; its class must equal code's class; "" where
             none applies (greetings, 3xx)
     text    printable ASCII without line breaks; never contains secrets, rule
@@ -34,7 +34,7 @@ class Reply:
     text: str
 
     def __post_init__(self) -> None:
-        if not 200 <= self.code <= 559:
+        if not 200 <= self.code <= 599:
             raise ValueError(f"no SMTP reply code: {self.code}")
         if self.status:
             match = _STATUS.fullmatch(self.status)
@@ -71,7 +71,7 @@ def heard(code: int, text: str | bytes) -> Reply:
     """
     if isinstance(text, bytes):
         text = text.decode("ascii", "replace")
-    if not 200 <= code <= 559:
+    if not 200 <= code <= 599:
         return Reply(451, "4.5.0", _UNPRINTABLE.sub(" ", f"peer answered {code} {text}")[:500].strip())
     lines = text.splitlines() or [""]
     match = _LEADING_STATUS.match(lines[0])

@@ -27,6 +27,9 @@ from sortingoffice.mail import address
 from sortingoffice.mail.reply import Reply, heard
 
 _MAX_PENDING = 32 * 1024  # octets of a reply that doesn't end
+_MOST_REPLIES = 16  # that nobody has read yet; four answer what was sent in one write
+_RSET, _DATA = b"RSET\r\n", b"DATA\r\n"
+_SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 §4
 _PIECE = 64 * 1024
 _BARE = re.compile(rb"\r\n|\r|\n")
 
@@ -104,7 +107,8 @@ class Conversation(asyncio.Protocol):
         self._timeouts = timeouts
         self._loop = asyncio.get_running_loop()
         self._pending = b""
-        self._lines: list[bytes] = []
+        self._lines: list[bytes] = []  # of a reply that hasn't ended
+        self._octets = 0  # of those, their codes and ends with them
         self._replies: deque[Reply] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -116,17 +120,24 @@ class Conversation(asyncio.Protocol):
     # ---- asyncio's side ----
 
     def data_received(self, data: bytes) -> None:
-        self._pending += data
-        while (end := self._pending.find(b"\n")) >= 0:
-            line, self._pending = self._pending[:end].rstrip(b"\r"), self._pending[end + 1 :]
+        lines = (self._pending + data).split(b"\n")
+        self._pending = lines.pop()
+        for raw in lines:
+            line = raw.rstrip(b"\r")
             code, mark = line[:3], line[3:4]
             if len(code) < 3 or not code.isdigit() or mark not in (b" ", b"-", b""):
                 return self._end("the peer answered something that is no SMTP reply")
             self._lines.append(line[4:])
+            self._octets += len(raw) + 1
+            if self._octets > _MAX_PENDING:
+                return self._end("the peer's reply doesn't end")
             if mark != b"-":
+                if len(self._replies) >= _MOST_REPLIES:
+                    return self._end("the peer answers what it wasn't asked")
                 self._replies.append(heard(int(code), b"\n".join(self._lines)))
                 self._lines.clear()
-        if len(self._pending) + sum(map(len, self._lines)) > _MAX_PENDING:
+                self._octets = 0
+        if len(self._pending) + self._octets > _MAX_PENDING:
             return self._end("the peer's reply doesn't end")
         self._wake()
         return None
@@ -227,7 +238,7 @@ class Conversation(asyncio.Protocol):
             # RFC 6531 §3.5 and RFC 5248 X.6.7
             return Reply(550, "5.6.7", "the next host can't take internationalised addresses (SMTPUTF8)")
         size = self.extensions.get("size", "").strip()
-        if size.isdigit() and 0 < int(size) < len(parcel.octets):
+        if _SIZE.fullmatch(size) and 0 < int(size) < len(parcel.octets):
             return Reply(
                 552, "5.3.4", f"the message is larger than the {int(size)} octets the next host takes"
             )
@@ -249,8 +260,8 @@ class Conversation(asyncio.Protocol):
             for line in (mail, f"RCPT TO:<{parcel.recipient}>")
         ]
         if self._dirty:
-            commands.insert(0, (b"RSET\r\n", self._timeouts.command))
-        return [*commands, (b"DATA\r\n", self._timeouts.data)]
+            commands.insert(0, (_RSET, self._timeouts.command))
+        return [*commands, (_DATA, self._timeouts.data)]
 
     async def _envelope(self, parcel: Parcel) -> Reply | None:
         """Up to the 354; None then, else the first refusal."""
@@ -269,7 +280,9 @@ class Conversation(asyncio.Protocol):
                 if refusal is not None:
                     return refusal  # its reason came first: "421 too busy", then the end
                 raise
-            last = command == b"DATA\r\n"
+            if command == _RSET and reply.code // 100 != 2:  # it says nothing about this message
+                raise Lost(f"the peer answered {reply.code} to RSET")
+            last = command == _DATA
             if last and refusal is not None and reply.code == 354:
                 await self._nothing()
             elif refusal is None:
@@ -306,6 +319,8 @@ class Conversation(asyncio.Protocol):
                 if self._replies:
                     return self._interrupted()
             pending = piece
+        if self._replies:  # it speaks of a message that it hasn't got
+            return self._interrupted()
         self._write(pending + b".\r\n")
         return None
 
