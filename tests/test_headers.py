@@ -79,6 +79,13 @@ def test_a_display_name_survives_being_written_and_read(display: str, text: str)
     assert found[0].display == clean
 
 
+@pytest.mark.parametrize("name", ["Lamp, (the best " + "x" * 200, "Group: " + "y" * 250 + ";", '"z", ' * 90])
+def test_a_long_display_name_breaks_no_list(name: str) -> None:
+    address = Address("r", "sort.example")
+    found = headers.addresses(headers.mailbox(name, address))
+    assert [(each.display, each.address) for each in found] == [(name.strip(), address)]
+
+
 @given(st.text(max_size=200))
 def test_a_subject_survives_being_encoded_and_decoded(subject: str) -> None:
     written = headers.encode_words(subject)

@@ -270,6 +270,7 @@ def test_no_address_of_the_vendors_side_is_left_where_a_reply_all_would_find_it(
         (FromForm.NAME, "orders@lampshop.example", "orders at lampshop.example"),
         (FromForm.NAME, "Lamp <x@y.example>", "Lamp x at y.example"),
         (FromForm.ADDRESS, "Lamp Shop", "orders at lampshop.example"),
+        (FromForm.NAME_AND_ADDRESS, "x" * 999, "x" * 100 + " - orders at lampshop.example"),
     ],
 )
 def test_a_person_chooses_how_vendors_are_named(form: FromForm, display: str, wanted: str) -> None:

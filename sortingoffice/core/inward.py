@@ -50,6 +50,7 @@ _MAILTO = re.compile(rb"(?i)mailto:([^?&<>\s,]{1,400})")
 _IN_DISPLAY = re.compile(r"\s*@\s*")
 _NO_BRACKETS = str.maketrans("", "", "<>")
 _CALENDAR = b"text/calendar"
+_LONGEST_NAME = 100  # characters of a name before the address, which must not be pushed out of sight
 _STRIDE = 1 << 20  # octets that are looked through in one go: threads take turns between two
 _LEADING_COMMA = re.compile(rb"\A(\s*),\s*")
 _OMITTED = "X-Omitted-Recipients"
@@ -202,7 +203,7 @@ def written_as(display: str, address: Address, form: FromForm = FromForm.NAME_AN
     """The display name of a reverse alias: who it is, without an address: that trips spam filters, and a
     careless client takes it for the address itself.  Nobody is left without a name."""
     plain = f"{address.local} at {address.domain}"
-    name = _IN_DISPLAY.sub(" at ", display.translate(_NO_BRACKETS)).strip()
+    name = _IN_DISPLAY.sub(" at ", display.translate(_NO_BRACKETS)).strip()[:_LONGEST_NAME]
     if form is FromForm.ADDRESS or not name or name == plain:
         return plain
     return name if form is FromForm.NAME else f"{name} - {plain}"
