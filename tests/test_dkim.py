@@ -243,6 +243,32 @@ def test_a_signature_by_hand_like_those_below_does_pass() -> None:
     assert _verify(_by_hand(MESSAGE, PLAIN))[0].result is Result.PASS
 
 
+@pytest.mark.parametrize("methods", ["dns/txt", "x-web/page : dns/txt", "dns/txt:x-web"])
+def test_a_way_to_find_the_key_that_nobody_knows_is_ignored(methods: str) -> None:
+    assert _verify(_by_hand(MESSAGE, f"{PLAIN}; q={methods}"))[0].result is Result.PASS
+
+
+@pytest.mark.parametrize("names", ["from:dkim-signature", "from:dkim-signature:dkim-signature"])
+def test_a_signature_never_means_itself_among_what_it_covers(names: str) -> None:
+    """RFC 6376 §3.5; it may mean others, the lowest first."""
+    signer = f"v=1; a=rsa-sha256; d=shop.example; s=r1; h={names}"
+    assert _verify(_by_hand(MESSAGE, signer))[0].result is Result.PASS
+    second = _by_hand(_by_hand(MESSAGE, PLAIN), signer)
+    assert [each.result for each in _verify(second)] == [Result.PASS, Result.PASS]
+    assert _verify(second.replace(b"h=from:to:subject", b"h=from:to:Subject"))[0].result is Result.FAIL
+    top, _, rest = second.partition(b"\r\nDKIM")
+    turned = b"DKIM" + rest.replace(b"\r\nFrom:", b"\r\n" + top + b"\r\nFrom:", 1)
+    assert [each.result for each in _verify(turned)] == [Result.PASS, Result.PASS]
+
+
+def test_a_signature_that_ends_when_it_begins_is_no_pass() -> None:
+    """RFC 6376 §3.5: x= is greater than t=."""
+    at = int(NOW.timestamp()) + 60
+    found = _verify(_by_hand(MESSAGE, f"{PLAIN}; t={at}; x={at}"))[0]
+    assert (found.result, found.reason) == (Result.PERMERROR, "t= or x= malformed")
+    assert _verify(_by_hand(MESSAGE, f"{PLAIN}; t={at}; x={at + 1}"))[0].result is Result.PASS
+
+
 def test_l_is_no_pass_with_and_without_appended_text() -> None:
     length = len(canonical.relaxed_body(Message.parse(MESSAGE).body))
     raw = _by_hand(MESSAGE, f"{PLAIN}; l={length}")
@@ -376,6 +402,7 @@ def test_a_header_beyond_128_kb_is_not_looked_at() -> None:
         PLAIN.replace("shop.example", "[192.0.2.1]").encode() + b"; bh=AA==; b=AA==",
         PLAIN.replace("s=r1", "s=a..b").encode() + b"; bh=AA==; b=AA==",
         PLAIN.encode() + b"; c=relaxed/none; bh=AA==; b=AA==", PLAIN.encode() + b"; q=http; bh=AA==; b=AA==",
+        PLAIN.encode() + b"; c=relaxed/; bh=AA==; b=AA==",
     ],
 )  # fmt: skip
 def test_a_signature_that_breaks_the_grammar_is_permerror(value: bytes) -> None:

@@ -182,7 +182,7 @@ def _read(message: Message, own: Field, found: dict[str, str], now: datetime) ->
             raise Bad(Result.POLICY, f"a second {name} is not signed")
     if "l" in found:
         raise Bad(Result.POLICY, "l= leaves a part of the body unsigned")
-    if found.get("q", "dns/txt").replace(" ", "") != "dns/txt":
+    if "dns/txt" not in tags.words(found.get("q", "dns/txt")):  # others are ignored (§3.5)
         raise Bad(Result.PERMERROR, "unknown query method")
     _check_identity(found.get("i"), signature.signer.domain)
     _check_times(found, now)
@@ -205,9 +205,9 @@ def _below(identity: str) -> str:
 
 
 def _check_times(found: dict[str, str], now: datetime) -> None:
-    made = tags.number(found["t"]) if "t" in found else 0
+    made = tags.number(found["t"]) if "t" in found else -1
     ends = tags.number(found["x"]) if "x" in found else 10**12
-    if made is None or ends is None or ends < made:
+    if made is None or ends is None or ends <= made:  # §3.5: x= is greater than t=
         raise Bad(Result.PERMERROR, "t= or x= malformed")
     if ends < now.timestamp():
         raise Bad(Result.FAIL, "signature expired")

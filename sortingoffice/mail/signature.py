@@ -57,7 +57,10 @@ class Signature:
 
     def verified(self, message: Message, key: PublicKey) -> bool:
         """Whether the fields are what was signed; the body is checked by its hash."""
-        fields = canonical.chosen(message.fields, self.signed)
+        others = message.fields  # h= may name other signatures, never this one (RFC 6376 §3.5)
+        if self.own.name.lower() in self.signed:
+            others = tuple(field for field in others if field is not self.own)
+        fields = canonical.chosen(others, self.signed)
         octets = canonical.signed_octets(fields, self.own, relaxed=self.relaxed_header)
         return key.verifies(self.signer.octets, octets)
 
@@ -97,8 +100,8 @@ def read_signature(own: Field, found: dict[str, str], *, forms: str = "simple/si
     Raises Bad.
     """
     signer = read_signer(found)
-    header, _, body = found.get("c", forms).partition("/")
-    if header not in ("simple", "relaxed") or (body or "simple") not in ("simple", "relaxed"):
+    header, slash, body = found.get("c", forms).partition("/")
+    if header not in ("simple", "relaxed") or (slash and body not in ("simple", "relaxed")):
         raise Bad(Result.PERMERROR, "unknown canonicalisation")
     body_hash = tags.octets(found.get("bh", ""))
     if not body_hash or "h" not in found:
