@@ -117,6 +117,8 @@ def test_several_records_are_none() -> None:
         (b"v=DMARC1; p=reject; pct=0", "quarantine"),
         (b"v=DMARC1; p=quarantine; t=y", "none"),
         (b"v=DMARC1; p=nonsense; rua=mailto:a@b.example", "none"),
+        (b"v=DMARC1; p=nonsense; rua=a@b.example , mailto:a@b.example!10m", "none"),
+        (b"v=DMARC1; p=nonsense; rua=a@b.example", ""),
         (b"v=DMARC1; p=nonsense", ""),
         (b"v=DMARC1", ""),
         (b"v=dmarc1; p=reject", ""),
@@ -206,6 +208,22 @@ def test_below_a_registry_each_name_is_an_organisation() -> None:
     assert _walked("one.bank", records, [_dkim("two.bank")]).result is Result.FAIL
     fallen = _walked("new.bank", records, [])
     assert (fallen.found_at, fallen.policy) == ("bank", "reject")
+
+
+def test_a_registry_that_writes_itself_is_its_own_organisation() -> None:
+    """RFC 9989 §4.10: the walk ends at psd=y, also where it began."""
+    records = {"gov.land": b"v=DMARC1; p=reject; psd=y", "land": b"v=DMARC1; p=none"}
+    assert _walked("gov.land", records, [_dkim("land")]).result is Result.FAIL
+    assert _walked("gov.land", records, [_dkim("tax.gov.land")]).result is Result.FAIL
+    assert _walked("gov.land", records, [_dkim("gov.land")]).result is Result.PASS
+
+
+def test_a_record_without_p_asks_for_nothing_and_still_says_where_an_organisation_ends() -> None:
+    """RFC 9989 §4.7; by the suffix list it is none."""
+    records = {"uni.example": POLICY, "dept.uni.example": b"v=DMARC1; psd=n"}
+    found = _walked("x.dept.uni.example", records, [_dkim("uni.example")])
+    assert (found.result, found.policy, found.found_at) == (Result.FAIL, "none", "dept.uni.example")
+    assert _walked("dept.uni.example", {"dept.uni.example": b"v=DMARC1; sp=reject"}, []).policy == "none"
 
 
 def test_a_subdomain_that_does_not_exist_is_asked_for_by_np() -> None:

@@ -7,9 +7,9 @@ pct is not sampled, for the same message must meet the same fate at each try: pc
 one step, as t=y of DMARC's successor does; any other value counts as 100.
 
 The organizational domain is found by the public suffix list (RFC 7489) or, behind a setting, by walking up
-the tree of names, as the successor does (draft-ietf-dmarc-dmarcbis-41 §4.10).
+the tree of names, as the successor does (RFC 9989 §4.10).
 
-Sources: RFC 7489 §3.1 (alignment), §6.3, §6.4 (records), §6.6.3 (discovery); dmarcbis-41 §4.7 (np, psd, t).
+Sources: RFC 7489 §3.1 (alignment), §6.3, §6.4 (records), §6.6.3 (discovery); RFC 9989 §4.7 (np, psd, t).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sortingoffice.mail.publicsuffix import organizational, registrable
 __all__ = ["Discovery", "aligned", "author_domain", "evaluate", "organizational", "registrable"]
 
 MAX_RECORD = 16_384
+_URI = re.compile(r"[a-z][a-z0-9+.-]*:[^ \t]+")
 _VERSION = re.compile(rb"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _POLICIES = ("none", "quarantine", "reject")
 _LOWER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
@@ -172,7 +173,7 @@ def _by_list(author: str) -> Program[_Found]:
 
 
 def _by_walk(author: str) -> Program[_Found]:
-    """dmarcbis §4.10.1: the author's own record, else its organisation's, else the registry's above."""
+    """RFC 9989 §4.10.1: the author's own record, else its organisation's, else the registry's above."""
     policies = yield from _walk(author)
     organisation = _top(author, policies)
     for place in (author, organisation, organisation.partition(".")[2]):
@@ -182,14 +183,14 @@ def _by_walk(author: str) -> Program[_Found]:
 
 
 def _walk(domain: str) -> Program[dict[str, Policy]]:
-    """dmarcbis §4.10: the policies from a domain upwards, at most eight look-ups, to the first boundary."""
+    """RFC 9989 §4.10: the policies from a domain upwards, at most eight look-ups, to the first boundary."""
     found: dict[str, Policy] = {}
     for place in _upwards(domain):
         records = yield from _records(place)
-        read = policy(records[0]) if len(records) == 1 else None
+        read = policy(records[0], Discovery.TREE_WALK) if len(records) == 1 else None
         if read is not None:
             found[place] = read
-            if read.boundary == "n" or (read.boundary == "y" and place != domain):
+            if read.boundary in ("n", "y"):
                 break
     return found
 
@@ -204,7 +205,7 @@ def _upwards(domain: str) -> Iterator[str]:
 
 
 def _top(domain: str, policies: Mapping[str, Policy]) -> str:
-    """dmarcbis §4.10.2: the organizational domain that a walk found; "" where there was no policy at all."""
+    """RFC 9989 §4.10.2: the organizational domain that a walk found; "" where there was no policy at all."""
     for place, read in policies.items():
         if read.boundary == "n":
             return place
@@ -224,18 +225,21 @@ def _records(place: str) -> Program[list[bytes]]:
     ]
 
 
-def policy(record: bytes) -> Policy | None:
-    """A record's policy; None where it asks for nothing that can be read (RFC 7489 §6.6.3, step 6)."""
+def policy(record: bytes, discovery: Discovery = Discovery.SUFFIX_LIST) -> Policy | None:
+    """A record's policy; None where it asks for nothing that can be read (RFC 7489 §6.6.3, step 6).
+
+    For the tree walk a record without p= asks for "none" (RFC 9989 §4.7): it may only say psd=.
+    """
     found: dict[str, str] = {}
     for part in record.decode("ascii", "replace").split(";"):
         name, equals, value = part.partition("=")
         if equals:
             found.setdefault(name.strip().lower(), value.strip().lower())
-    own = found.get("p", "")
+    own = found.get("p", "none" if discovery is Discovery.TREE_WALK else "")
     below = found.get("sp", own)
     absent = found.get("np", below)
     if own not in _POLICIES or below not in _POLICIES or absent not in _POLICIES:
-        if not found.get("rua"):
+        if not any(_URI.fullmatch(uri.strip()) for uri in found.get("rua", "").split(",")):
             return None
         own = below = absent = "none"
     if found.get("pct", "").strip("0") == "" < found.get("pct", "") or found.get("t") == "y":
@@ -261,7 +265,7 @@ def _alignment(facts: _Facts, found: _Found) -> Program[tuple[bool, bool]]:
 
 
 def _walked(domain: str, author: str, organisation: str, *, strict: bool) -> Program[bool]:
-    """dmarcbis §4.10.2: both have one organizational domain, each found by its own walk."""
+    """RFC 9989 §4.10.2: both have one organizational domain, each found by its own walk."""
     if domain == author or strict:
         return domain == author
     if domain != organisation and not domain.endswith(f".{organisation}"):  # then no walk can meet it
