@@ -160,6 +160,7 @@ def test_folding_adds_folds_between_words_and_nothing_else(words: list[str]) -> 
         "mx.sort.example", '"mx.sort.example"; none', '"mx.sort.\\example" 1; none',
         "(hi) mx.sort.example (x) 1; none",
         "(a (b) \\) c)\r\n mx.sort.example; none", "\r\n\tmx.sort.example;\r\n\tdkim=pass",
+        "mx.\uff53ort\u3002exam\u00adple; none", "\uff4d\uff58\uff0esort.example 1; none",
         "mx.sort.example(x); none", "=?utf-8?q?mx=2Esort=2Eexample?=; none",
         "=?us-ascii?b?bXguc29ydC5leGFtcGxl?= 1; none",
         "=?utf-8?q?mx=2Esort?=\r\n =?utf-8?q?=2Eexample;_dkim?= =pass",
@@ -170,6 +171,12 @@ def test_results_that_claim_to_be_ours_are_removed(value: str) -> None:
         f"Authentication-Results: {value}\r\nauthentication-results : {value}\r\nA: b\r\n\r\n".encode()
     )
     assert [f.name for f in trace.without_forged(message, "mx.sort.example").fields] == [b"A"]
+
+
+@pytest.mark.parametrize("name", ["mx.bücher.example", "MX.BÜCHER.example.", "mx.xn--bcher-kva.example"])
+def test_results_that_write_our_international_name_as_people_do_are_removed(name: str) -> None:
+    message = Message.parse(f"Authentication-Results: {name}; dkim=pass\r\n\r\n".encode())
+    assert trace.without_forged(message, "mx.xn--bcher-kva.example").fields == ()
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,17 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
+
+import idna
 
 from sortingoffice.mail import headers
 from sortingoffice.mail.message import Field, Message, field
 
 _WIDTH = 76
+_LONGEST_NAME = 255
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _HELO = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:-]{0,253}[A-Za-z0-9_])?")
@@ -163,18 +167,28 @@ def _wrapped(words: list[str], used: int) -> str:
 
 def without_forged(message: Message, authserv_id: str) -> Message:
     """The message without the results that claim to be ours (RFC 8601 §5), however the id is written."""
-    ours = authserv_id.casefold().rstrip(".")
+    ours = _forms(authserv_id)
 
     def kept(each: Field) -> Field | None:
-        if each.is_named("Authentication-Results") and _claimed(each.value) == ours:
+        if each.is_named("Authentication-Results") and ours & _forms(_claimed(each.value)):
             return None
         return each
 
     return message.edit(kept)
 
 
+def _forms(claimed: str) -> set[str]:
+    """What readers may take a host's name for: without its case and its last dot, and where it holds more
+    than ASCII, its A-labels (RFC 8601 §2.2) as browsers map them."""
+    forms = {claimed.casefold().rstrip(".")}
+    if not claimed.isascii() and len(claimed) <= _LONGEST_NAME:
+        with suppress(idna.IDNAError, UnicodeError):
+            forms.add(idna.encode(claimed.rstrip("."), uts46=True).decode("ascii"))
+    return forms
+
+
 def _claimed(value: bytes) -> str:
-    """The authserv-id of a field's value, lower case; "" where none can be read.
+    """The authserv-id of a field's value; "" where none can be read.
 
     Encoded words have no place in it, but readers decode a field before they look what it says.
     """
@@ -186,7 +200,7 @@ def _claimed(value: bytes) -> str:
     if found is None:
         return ""
     octets = re.sub(rb"\\(.)", rb"\1", quoted[1], flags=re.DOTALL) if quoted else found[0]
-    return octets.decode("utf-8", "replace").strip().casefold().rstrip(".")
+    return octets.decode("utf-8", "replace").strip()
 
 
 def _after_blanks(value: bytes, at: int) -> int:
