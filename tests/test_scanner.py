@@ -135,7 +135,7 @@ def test_who_comes_again_after_some_minutes_is_taken() -> None:
 ENVELOPE = Envelope(Address("a", "b.example"), (Address("c", "d.example"),))
 
 
-async def _scanned(answer: bytes | None, *, helo: str = "x") -> tuple[Scan, bytes]:
+async def _scanned(answer: bytes | None, *, helo: str = "x", deadline: float = 0.5) -> tuple[Scan, bytes]:
     """The outcome against a server that says this (None: nothing), and what it was asked."""
     asked = bytearray()
 
@@ -155,11 +155,17 @@ async def _scanned(answer: bytes | None, *, helo: str = "x") -> tuple[Scan, byte
     url = f"http://127.0.0.1:{await server.listen('127.0.0.1', 0)}"
     try:
         raw = b"From: a\r\n\r\nhello\r\n"
-        found = await scanner.scan(url, Peer("192.0.2.1", helo), ENVELOPE, raw, deadline=0.5)
+        found = await scanner.scan(url, Peer("192.0.2.1", helo), ENVELOPE, raw, deadline=deadline)
         await asyncio.wait_for(gone.wait(), 5)
     finally:
         await server.close()
     return found, bytes(asked)
+
+
+@pytest.mark.parametrize(("action", "means"), [("discard", Scan.REJECT), ("quarantine", Scan.SPAM)])
+async def test_what_rspamd_would_lose_in_silence_is_refused_or_marked(action: str, means: Scan) -> None:
+    found, _ = await _scanned(b'HTTP/1.0 200 OK\r\n\r\n{"action": "%s"}' % action.encode(), deadline=30)
+    assert found is means
 
 
 @pytest.mark.parametrize(

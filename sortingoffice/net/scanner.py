@@ -26,7 +26,9 @@ _MEANS = {
     "add header": Scan.SPAM,
     "greylist": Scan.GREYLIST,
     "soft reject": Scan.LATER,
+    "quarantine": Scan.SPAM,
     "reject": Scan.REJECT,
+    "discard": Scan.REJECT,  # in silence: nothing is lost in silence here
 }
 
 
