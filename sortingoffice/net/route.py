@@ -89,11 +89,11 @@ def find(
         if not ours and (name == here.hostname or any(here.own(h.address, h.port) for h in found)):
             # RFC 5321 §5.1: ourselves, and whoever is not preferred to us, are left out.
             hosts = [(other, host) for other, host in hosts if other < preference]
-            return _allowed([host for _, host in hosts], here, destination)
+            return _allowed([host for _, host in hosts], here, destination, unknown=unknown)
         hosts += [(preference, host) for host in found]
     if not hosts:
         return _none(destination, unknown=unknown)
-    return _allowed([host for _, host in hosts], here, destination)
+    return _allowed([host for _, host in hosts], here, destination, unknown=unknown)
 
 
 def listening(endpoints: Iterable[Endpoint]) -> Callable[[str, int], bool]:
@@ -186,8 +186,13 @@ def _none(destination: str, *, unknown: bool) -> Reply:
     return Reply(550, "5.4.4", f"{destination} has no mail host")
 
 
-def _allowed(hosts: Sequence[Host], here: Here, destination: str) -> tuple[Host, ...] | Reply:
+def _allowed(
+    hosts: Sequence[Host], here: Here, destination: str, *, unknown: bool = False
+) -> tuple[Host, ...] | Reply:
+    """Those that may be called.  `unknown`: there may be more, which couldn't be looked up."""
     fit = [host for host in hosts if _callable(ipaddress.ip_address(host.address), here)]
+    if not fit and unknown:
+        return _none(destination, unknown=True)
     if not fit:
         return Reply(550, "5.4.6", f"the mail hosts of {destination} lead back to this machine or to nowhere")
     return tuple(fit[:MAX_HOSTS])

@@ -138,6 +138,19 @@ def test_a_stranger_cannot_send_us_to_our_own_machine() -> None:
         assert refusal({("shop.example", "AAAA"): [address]}) == "550 5.4.6"
 
 
+@pytest.mark.parametrize(
+    "second",
+    [{("b.example", "A"): ["198.51.100.1"]}, {("b.example", "A"): ["127.0.0.1"]}],
+    ids=["ours", "here"],
+)
+def test_what_may_have_a_better_host_that_dns_could_not_tell_is_no_loop(second: Zone) -> None:
+    first: Zone = {
+        ("shop.example", "MX"): [(1, "a.example"), (2, "b.example")],
+        ("a.example", "A"): TEMPORARY,
+    }
+    assert refusal({**first, **second}) == "451 4.4.3"
+
+
 def test_address_literals_need_no_question() -> None:
     assert hosts({}, "[192.0.2.1]") == ["[192.0.2.1] 192.0.2.1"]
     assert hosts({}, "[IPv6:2001:db8::1]") == ["[IPv6:2001:db8::1] 2001:db8::1"]
