@@ -139,6 +139,15 @@ def test_the_same_fingerprint_is_found_only_within_its_window(db: Database) -> N
     assert db.view(spool.same, b"g", NOW - SECOND) is None
 
 
+def test_a_fingerprint_of_what_came_to_nothing_is_not_found(db: Database) -> None:
+    puts = [db.call(spool.put, message(fingerprint=b"f"), (to("a.example"),)) for _ in range(2)]
+    for each in puts:
+        assert db.view(spool.same, b"f", NOW - SECOND) in puts
+        (delivery,) = db.view(spool.deliveries, each.id)
+        db.call(spool.settle, delivery, None, DeliveryState.RETURNED, "refused", NOW, "550 no", NOW)
+    assert db.view(spool.same, b"f", NOW - SECOND) is None
+
+
 def test_the_queue_shows_what_waits_without_its_octets(db: Database) -> None:
     stored = db.call(
         spool.put,

@@ -140,7 +140,10 @@ def accept(
         return Decision(Verdict.ACCEPT, "signature_used", ACCEPTED)
     found = left
     fingerprint = arrival.fingerprint(f"account {account.id}", *(each.address.normal for each in found))
-    if fingerprint is not None and spool.same(tx, fingerprint, arrival.now - inward.REPEAT_WINDOW):
+    since = arrival.now - inward.REPEAT_WINDOW
+    first = None if fingerprint is None else spool.same(tx, fingerprint, since)
+    if first is not None:
+        _repeated(tx, arrival, account, first)
         return Decision(Verdict.ACCEPT, "repeated_message", ACCEPTED)
     proof.use(tx, arrival, account, found)
     learn_proof(tx, arrival, account)
@@ -371,6 +374,17 @@ def _too_complex(error: mime.TooComplex) -> Problem:
     )
 
 
+def _repeated(tx: Transaction, arrival: Arrival, account: Account, first: SpooledMessage) -> None:
+    """Told of both, so that `trace` of either says why nothing was sent a second time."""
+    number = first.relationship_id
+    relationship = None if number is None else relationships.by_id(tx, number)
+    for message, detail in (
+        (first.token, f"sent again, as {arrival.token}"),
+        (arrival.token, f"it first came as {first.token}"),
+    ):
+        _noted(tx, arrival, account, "repeated", "repeated_message", detail, relationship, message=message)
+
+
 def _noted(
     tx: Transaction,
     arrival: Arrival,
@@ -379,15 +393,18 @@ def _noted(
     rule: str,
     detail: str,
     relationship: Relationship | None = None,
+    *,
+    message: str = "",
 ) -> None:
-    """An event of the account's, whether or not it is about a relationship."""
+    """An event of the account's, whether or not it is about a relationship; `message`: the id of another
+    one than what arrived."""
     events.add(
         tx,
         at=arrival.now,
         actor=arrival.actor(),
         account_id=account.id,
         relationship_id=None if relationship is None else relationship.id,
-        message=arrival.token,
+        message=message or arrival.token,
         what=what,
         rule=rule,
         detail=detail,

@@ -247,7 +247,8 @@ def by_id(tx: Transaction, message_id: int) -> SpooledMessage | None:
 
 
 def same(tx: Transaction, fingerprint: bytes, since: datetime) -> SpooledMessage | None:
-    """A message with this idempotency key that was accepted since then."""
+    """A message with this idempotency key that was accepted since then, unless it came to nothing: who was
+    told so, and sends it again, means it."""
     return schema.one(SpooledMessage, run(tx, _SAME, {"fingerprint": fingerprint, "since": since}))
 
 
@@ -331,6 +332,11 @@ _SAME = (
     sa.select(_message)
     .where(
         _message.c.fingerprint == sa.bindparam("fingerprint"), _message.c.accepted >= sa.bindparam("since")
+    )
+    .where(
+        sa.exists().where(
+            _delivery.c.message_id == _message.c.id, _delivery.c.state != sa.literal_column("'returned'")
+        )
     )
     .limit(1)
 )
