@@ -55,6 +55,14 @@ def test_the_card_stands_below_what_the_person_wrote(desk: Desk, text: str, expe
     assert parts(desk, text) == [expected]
 
 
+def test_nothing_is_put_into_what_is_signed(desk: Desk) -> None:
+    message = (
+        "MIME-Version: 1.0\nContent-Type: multipart/signed; boundary=b; protocol=application/pgp-signature\n"
+        "\n--b\nContent-Type: text/plain\n\nHi\n--b\nContent-Type: application/pgp-signature\n\nabc\n--b--\n"
+    )
+    assert "would break the signature" in refusal(desk.ask(message, contacts=("phone",)))
+
+
 def test_text_and_html_both_get_it(desk: Desk) -> None:
     message = (
         "MIME-Version: 1.0\nContent-Type: multipart/alternative; boundary=b\n\n--b\n"

@@ -191,6 +191,15 @@ def test_a_signed_message_is_not_changed(desk: Desk) -> None:
     assert bytes(outcome.message) == message.format("Hi").replace("\n", "\r\n").encode()
 
 
+def test_what_is_signed_within_the_text_is_not_changed(desk: Desk) -> None:
+    armor = "-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----\n"
+    signed = f"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{{}}\n{armor}"
+    said = refusal(desk.ask(signed.format("#card shipping city")))
+    assert "would break the signature" in said
+    [text] = parts(desk, "#card shipping city\n\n" + signed.format("Hi"))
+    assert text == "City: Berlin\n\n" + signed.format("Hi")
+
+
 def test_a_third_alternative_that_still_asks_is_refused(desk: Desk) -> None:
     message = both("#card shipping city", "<p>#card shipping city</p>").replace(
         "--b\nContent-Type: text/html",

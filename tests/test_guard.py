@@ -416,6 +416,15 @@ def test_an_ordinary_reply_that_quotes_the_mailbox_passes_turned_round(subtype: 
         assert REVERSE not in text
 
 
+def test_what_is_signed_within_the_text_is_told_and_left() -> None:
+    signed = (
+        "-----BEGIN PGP SIGNED MESSAGE-----\n\n> to Anna\u200b@HOME.example\n-----END PGP SIGNATURE-----\n"
+    )
+    message, found = gated(leaks.alone(leaks.text_part("plain", signed, "utf-8", "8bit")))
+    assert [each.where for each in found] == ["the text, which is signed"]
+    assert message.body.decode().replace("\r\n", "\n") == signed
+
+
 HOSTILE: dict[str, bytes] = {
     "addresses": b"anna@home.example,",
     "return paths": b"home.example=anna ",

@@ -338,6 +338,16 @@ def test_what_is_signed_is_not_touched() -> None:
     assert body_of(header, "\n" + body) == body
 
 
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_what_is_signed_within_the_text_is_not_touched(kind: str) -> None:
+    end = "\n" if kind == "plain" else "<br>\n"
+    text = ["Hash: SHA256", "", "Yes.", f"On Monday {REVERSE} wrote:", f"&gt; {MAILBOX}"]
+    armor = ["-----BEGIN PGP SIGNATURE-----", "", "iQEz", "-----END PGP SIGNATURE-----", ""]
+    signed = end.join(["-----BEGIN PGP SIGNED MESSAGE-----", *text, *armor])
+    header = f"From: {MAILBOX}\nTo: {REVERSE}\nContent-Type: text/{kind}\n"
+    assert body_of(header, f"\n{signed}{REVERSE}\n") == f"{signed}orders@lampshop.example\n"
+
+
 RECEIPT = f"""\
 --r
 Content-Type: text/plain

@@ -2,7 +2,7 @@
 """Reply layouts as mail clients write them: which lines are the person's own.
 
 In each layout the letter before the bar says what the line is: P prose, A attribution, Q quote,
-S signature, F forwarded header.
+S signature, F forwarded header, C covered by a signature within the text.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sortingoffice.mail import html, quoting
 from sortingoffice.mail.quoting import Kind
 
 LETTERS = {Kind.PROSE: "P", Kind.ATTRIBUTION: "A", Kind.QUOTE: "Q", Kind.SIGNATURE: "S", Kind.FORWARD: "F"}
+LETTERS[Kind.SIGNED] = "C"
 
 TEXT = {
     "Gmail": """\
@@ -259,6 +260,63 @@ A|Anna Private <anna@home.example> ezt írta (időpont: 2026. nov. 5., Cs,
 A|9:12):
 P|
 Q|> Kedves
+""",
+    "NetEase": """\
+P|Yes.
+P|
+A|At 2026-11-05 09:12:00, "Lamp Shop" <orders@sort.example> wrote:
+Q|
+Q|Dear Anna,
+""",
+    "The Bat!": """\
+P|Hello Lamp,
+P|
+A|Thursday, November 5, 2026, 9:12:00 AM, you wrote:
+P|
+Q|LS> Dear Anna,
+Q|LS>> and before
+P|
+P|To> be is no quote.
+""",
+    "GroupWise": """\
+P|Ja.
+P|
+Q|>>> Lamp Shop <orders@sort.example> 05.11.2026 09:12 >>>
+Q|Liebe Anna,
+Q|die Lampe ist da.
+""",
+    "signed within the text": """\
+P|Below.
+P|
+C|-----BEGIN PGP SIGNED MESSAGE-----
+C|Hash: SHA512
+C|
+C|Yes.
+C|
+C|On Thu, Nov 5, 2026 at 9:12 AM Lamp Shop <orders@lampshop.example> wrote:
+C|> Hello,
+C|- --
+C|Anna
+C|-----BEGIN PGP SIGNATURE-----
+C|
+C|iQEz
+C|-----END PGP SIGNATURE-----
+P|Bye.
+""",
+    "an answer to what the other side signed within the text": """\
+P|Yes.
+P|
+F|From: Lamp Shop
+F|Sent: Thursday
+F|To: Anna
+F|Subject: Lamp
+Q|
+Q|-----BEGIN PGP SIGNED MESSAGE-----
+Q|Hash: SHA512
+Q|
+Q|Dear Anna,
+Q|-----BEGIN PGP SIGNATURE-----
+Q|-----END PGP SIGNATURE-----
 """,
     "a person's own list": """\
 P|Please note:

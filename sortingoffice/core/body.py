@@ -69,12 +69,14 @@ class Line(NamedTuple):
     start   where it begins in the part's text, for text/plain
     html    the visual line, for text/html
     quoted  in quoted text, or where nobody sees it
+    signed  a signature within the text covers it
     """
 
     text: str
     start: int
     html: html.Line | None
     quoted: bool
+    signed: bool
 
     def source(self, first: int, last: int) -> tuple[Span, ...]:
         """Where text[first:last] stands in the part's source."""
@@ -133,7 +135,7 @@ def read(root: Entity, vocabulary: Vocabulary) -> Reading:
             continue
         if text.strip():
             kinds.add(kind)
-        before = len(places)
+        before, signed = len(places), _signed(root, leaf.path)
         for number, line in enumerate(_hinted(lines(leaf, text))):
             if number >= MAX_HASHES or len(places) >= MAX_MARKS:
                 places.append(Place(_TOO_MANY, leaf.path, kind, False, ()))
@@ -141,7 +143,8 @@ def read(root: Entity, vocabulary: Vocabulary) -> Reading:
             for mark in directive.read(line.text, vocabulary):
                 spans = line.source(mark.start, mark.end)
                 places.append(Place(mark, leaf.path, kind, line.quoted, spans))
-        if any(not place.quoted for place in places[before:]) and _signed(root, leaf.path):
+                signed = signed or line.signed
+        if signed and any(not place.quoted for place in places[before:]):
             places.append(Place(_IN_SIGNED, leaf.path, kind, False, ()))
     return Reading(tuple(places), frozenset(kinds), tuple(unread))
 
@@ -201,7 +204,8 @@ def with_contacts(root: Entity, reading: Reading, names: tuple[str, ...]) -> Rea
             places.append(Place(_NO_TEXT, (), "text", False, ()))
         for kind, (leaf, text) in found.items():
             at = _below_prose(leaf, text)
-            places.append(Place(ask, leaf.path, kind, False, ((at, at),)))
+            mark = _IN_SIGNED if _signed(root, leaf.path) else ask
+            places.append(Place(mark, leaf.path, kind, False, ((at, at),)))
     return replace(reading, places=tuple(places), kinds=reading.kinds or frozenset(found))
 
 
@@ -260,8 +264,7 @@ def _guessed(leaf: Entity, vocabulary: Vocabulary) -> bool:
 
 
 def _signed(root: Entity, path: mime.Path) -> bool:
-    above = [entity for entity in root.walk() if entity.path == path[: len(entity.path)]]
-    return any(entity.content_type == "multipart/signed" for entity in above)
+    return any(e.content_type == "multipart/signed" and e.path == path[: len(e.path)] for e in root.walk())
 
 
 def heard(message: Message, root: Entity) -> tuple[str, ...]:
@@ -327,9 +330,8 @@ def _every_line(leaf: Entity, text: str) -> Iterator[Line]:
 
 def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
     """Lines of text/plain; soft-broken ones joined (RFC 3676 §4.2)."""
-    quoted = _Quoted(quoting.of_text(text))
-    at = 0
-    start = -1
+    stretches = _Stretches(quoting.of_text(text))
+    at, start = 0, -1
     for match in [*_BREAK.finditer(text), None]:
         end = match.start() if match else len(text)
         line = text[at:end]
@@ -339,7 +341,8 @@ def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
             start = begin
         else:
             whole = text[begin:end]
-            yield _unmarked(Line(whole, begin, None, quoted.at(begin)))
+            of = stretches.at(begin)
+            yield _unmarked(Line(whole, begin, None, of in _OTHERS_WORDS, of is quoting.Kind.SIGNED))
             start = -1
         at = match.end() if match else end
 
@@ -347,20 +350,21 @@ def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
 def _visual(source: str) -> Iterator[Line]:
     seen = html.visual_lines(source)
     for line, kind in zip(seen, quoting.of_html(seen), strict=True):
-        yield _unmarked(Line(line.text, 0, line, line.quoted or line.hidden or kind in _OTHERS_WORDS))
+        quoted = line.quoted or line.hidden or kind in _OTHERS_WORDS
+        yield _unmarked(Line(line.text, 0, line, quoted, kind is quoting.Kind.SIGNED))
 
 
-class _Quoted:
-    """Whether an offset stands in somebody else's words; asked in ascending order."""
+class _Stretches:
+    """Of which kind the words at an offset are; asked in ascending order."""
 
     def __init__(self, stretches: tuple[quoting.Stretch, ...]) -> None:
-        self._ends = [(each.end, each.kind in _OTHERS_WORDS) for each in stretches]
+        self._all = stretches
         self._next = 0
 
-    def at(self, offset: int) -> bool:
-        while self._next < len(self._ends) and self._ends[self._next][0] <= offset:
+    def at(self, offset: int) -> quoting.Kind:
+        while self._next < len(self._all) and self._all[self._next].end <= offset:
             self._next += 1
-        return self._next < len(self._ends) and self._ends[self._next][1]
+        return self._all[self._next].kind if self._next < len(self._all) else quoting.Kind.PROSE
 
 
 def _unmarked(line: Line) -> Line:

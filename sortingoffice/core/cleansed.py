@@ -23,7 +23,6 @@ from sortingoffice.mail import headers, html, mime, parameters, quoting
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Field, Message
 from sortingoffice.mail.mime import Entity
-from sortingoffice.mail.quoting import Kind
 
 REPORTS = frozenset(
     {
@@ -149,7 +148,7 @@ class _Clean:
         kept = []
         for change in changes:
             stretch = stretches[bisect_right(starts, change.start) - 1]
-            if stretch.kind is not Kind.PROSE and change.end <= stretch.end:
+            if stretch.kind not in quoting.UNTOUCHED and change.end <= stretch.end:
                 kept.append(change)
         return turned.applied(text, kept)
 
@@ -159,7 +158,7 @@ class _Clean:
         changes = [*self.tags(source)]
         lines = html.visual_lines(source)
         for line, kind in zip(lines, quoting.of_html(lines), strict=True):
-            if kind is not Kind.PROSE:
+            if kind not in quoting.UNTOUCHED:
                 for change in self.changes(line.text):
                     changes += turned.in_source(line, change)
         return turned.applied(source, sorted(changes, key=lambda change: change.start))

@@ -48,6 +48,7 @@ _INNER = re.compile(r"\s*([^\W_][\w-]*)\.([^\W_][\w-]*)\s*")
 _LOOSE = re.compile(r"\s*([^\W_][\w-]*)(?:[\s.:/]|$)")  # begins like an inline ask
 _WORD = re.compile(r"[^\W_][\w-]*")
 _BULLET = re.compile(r"(?:[-*+o·•‣▪◦–—]|\d{1,3}[.)]) (?=#)")  # as mail clients write a list in plain text
+_SIGNS = re.compile(r"[^\w#]{1,12}(?=#)")  # quotes around it, a client's signs for bold, an arrow, a box
 _HASH_WORD = re.compile(f"(?<![\\w/&])[{_HASH}](?=[{_HIDDEN}]*\\w)")
 _BLANKS = re.compile(r"\s+")
 _TRAILING = ".,;:!?…"
@@ -204,12 +205,11 @@ def _prefixes(window: str) -> Iterator[str]:
 def _whole(line: str, vocabulary: Vocabulary) -> Mark | None:
     """The line as a directive, an escape or a doubt; None if it is ordinary."""
     folded = fold(line[:_MAX_LINE])
-    if (bullet := _BULLET.match(folded)) is not None:
-        asked = _reading(folded[bullet.end() :], vocabulary, 0, len(line))
-        what = f"{fields.shown(folded)} doesn't stand alone on its line"
-        return Doubt(what, vocabulary.usage, folded, 0, len(line)) if isinstance(asked, Ask) else None
     if not folded.startswith("#"):
-        return None
+        if not _framed(folded, vocabulary):
+            return None
+        what = f"{fields.shown(folded)} doesn't stand alone on its line"
+        return Doubt(what, vocabulary.usage, folded, 0, len(line))
     start = len(line) - len(line.lstrip())
     end = len(line.rstrip())
     if len(line) > _MAX_LINE:
@@ -221,6 +221,22 @@ def _whole(line: str, vocabulary: Vocabulary) -> Mark | None:
         at = next((i for i, c in enumerate(line) if c in _HASH), start)
         return Escape(folded, at, at + 1) if meant is not None else None
     return _reading(folded, vocabulary, start, end)
+
+
+def _framed(folded: str, vocabulary: Vocabulary) -> bool:
+    """Whether it would be a directive but for a bullet before it, or signs around it."""
+    if (bullet := _BULLET.match(folded)) is not None:
+        return isinstance(_reading(folded[bullet.end() :], vocabulary, 0, 0), Ask)
+    if (signs := _SIGNS.match(folded)) is None:
+        return False
+    end = len(folded)
+    while not (folded[end - 1].isalnum() or folded[end - 1] == "#"):
+        end -= 1
+    inner = folded[signs.end() : end]
+    asked = _reading(inner, vocabulary, 0, 0)
+    if not isinstance(asked, Ask) or asked.name not in vocabulary.names:
+        return False
+    return not asked.fields or inner.startswith(f"#{vocabulary.trigger} ")  # "(#shipping is late!)"
 
 
 def _reading(folded: str, vocabulary: Vocabulary, start: int, end: int) -> Ask | Doubt | None:
@@ -270,6 +286,10 @@ def _slip(words: list[str], folded: str, vocabulary: Vocabulary, start: int, end
     """What was almost a directive: told to the person rather than sent as it stands."""
     names = tuple(sorted(vocabulary.names))
     first, rest = words[0], words[1:]
+    glued = first.removeprefix(vocabulary.trigger).strip("-_.:")
+    if len(glued) > 2 and first != glued and glued in vocabulary.names:  # "#cardshipping", as a hashtag
+        hint = f"Did you mean  #{vocabulary.trigger} {glued} ?"
+        return Doubt(f"{fields.shown(folded)} can't be read", hint, folded, start, end)
     # "# card shipping", "#crad shipping", "#card: shipping"
     trigger, name = (
         (first or (rest[0] if rest else "")).rstrip(_TRAILING),

@@ -349,20 +349,22 @@ _STRETCHES: Mapping[Kind, str] = {
     Kind.QUOTE: ", quoted",
     Kind.SIGNATURE: ", the signature",
     Kind.FORWARD: ", the forwarded header",
+    Kind.SIGNED: ", which is signed",
 }
 
 
 def _plain_text(text: str, where: str, path: mime.Path) -> Iterator[_Place]:
     for each in quoting.of_text(text):
         stretch = text[each.start : each.end]
-        yield _Place(where + _STRETCHES[each.kind], stretch, each.kind is not Kind.PROSE, path)
+        safe = each.kind not in quoting.UNTOUCHED
+        yield _Place(where + _STRETCHES[each.kind], stretch, safe, path)
 
 
 def _markup(source: str, where: str, path: mime.Path, *, safe: bool) -> Iterator[_Place]:
     """What is shown, line by line; and what stands in tags, comments and style."""
     lines = html.visual_lines(source)
     for line, kind in zip(lines, quoting.of_html(lines), strict=True):
-        yield _Place(where + _STRETCHES[kind], line.text, safe and kind is not Kind.PROSE, path)
+        yield _Place(where + _STRETCHES[kind], line.text, safe and kind not in quoting.UNTOUCHED, path)
     for token in html.tokens(source):
         octets = source[token.start : token.end]
         if token.kind is html.Kind.COMMENT:

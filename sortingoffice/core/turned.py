@@ -166,14 +166,21 @@ def applied(text: str, changes: Iterator[Change] | list[Change]) -> str:
 
 
 def plain(text: str, turn: Turn) -> str:
-    """Plain text: mailboxes only outside the person's own new prose."""
+    """Plain text: mailboxes only outside the person's own new prose, nothing within what is signed there."""
     changes = list(turn.changes(text))
-    if not turn.automatic and any(change.own for change in changes):
+    signed = quoting.CLEARSIGNED in text
+    if (changes and signed) or (not turn.automatic and any(change.own for change in changes)):
         stretches = quoting.of_text(text)
         starts = [stretch.start for stretch in stretches]
         kinds = [stretches[bisect_right(starts, change.start) - 1].kind for change in changes]
-        changes = [c for c, kind in zip(changes, kinds, strict=True) if not c.own or kind is not Kind.PROSE]
+        changes = [c for c, kind in zip(changes, kinds, strict=True) if _may_change(c, kind, turn)]
     return applied(text, changes)
+
+
+def _may_change(change: Change, kind: Kind, turn: Turn) -> bool:
+    if kind is Kind.SIGNED:
+        return False
+    return turn.automatic or not change.own or kind is not Kind.PROSE
 
 
 def markup(source: str, turn: Turn) -> str:
@@ -189,11 +196,12 @@ def markup(source: str, turn: Turn) -> str:
     changes = [*_in_attributes(source, turn)]
     lines = html.visual_lines(source)
     kinds: list[Kind] | None = None
+    signed = any(quoting.CLEARSIGNED in line.text for line in lines)
     for number, line in enumerate(lines):
         for change in turn.changes(line.text):
-            if change.own and not turn.automatic:
+            if signed or (change.own and not turn.automatic):
                 kinds = kinds or quoting.of_html(lines)
-                if kinds[number] is Kind.PROSE:
+                if not _may_change(change, kinds[number], turn):
                     continue
             changes += in_source(line, change)
     return applied(source, sorted(changes, key=lambda change: change.start)) if changes else source

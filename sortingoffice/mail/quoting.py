@@ -1,6 +1,6 @@
 """Which lines of a reply are the person's new words, and which their mail client put there.
 
-    new prose · attribution line · quoted text · signature · forwarded-header block
+    new prose · attribution line · quoted text · signature · forwarded-header block · what OpenPGP signed
 
 Reads the layouts of Gmail, Apple Mail, Outlook, Thunderbird and phones, in plain text and HTML, in
 the languages that their users have.  A convenience, never a security boundary: what is taken for a
@@ -8,7 +8,8 @@ quote is only ever *turned round* there, and the leak guard reads everything.
 
 Promise: `kinds` gives one kind for each line, in linear time; what is not recognised is prose.
 
-Sources: RFC 3676 §4.3 (signature), §4.5 (quoting); layouts as the clients write them (tests).
+Sources: RFC 3676 §4.3 (signature), §4.5 (quoting); RFC 9580 §7 (cleartext signatures); layouts as the
+clients write them (tests).
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class Kind(StrEnum):
     QUOTE = "quote"
     SIGNATURE = "signature"
     FORWARD = "forward"  # a separator, or the header block of the message that follows
+    SIGNED = "signed"  # a signature within the text covers it, whoever wrote it
+
+
+UNTOUCHED = frozenset({Kind.PROSE, Kind.SIGNED})  # where no address is rewritten, only told
 
 
 class Seen(NamedTuple):
@@ -57,8 +62,8 @@ class Stretch:
 
 # "On … wrote:" in the languages of the clients: how it begins, and how it ends.
 _BEGINS = re.compile(
-    r"(?:On|Am|Le|El|Il|Op|Em|No dia|Den|Dne|Dňa|Dnia|W dniu|Pe|La|Az?|Kl\.?|På|Sunt|Na|Data|Il giorno|V|Vào|"
-    r"Sun|Mon|Tue|Wed|Thu|Fri|Sat|Tarihinde|Pada|[Вв]|[Пп]н|[Вв]т|[Сс]р|[Чч]т|[Пп]т|[Сс]б|[Вв]с|Στις|ב|في|"
+    r"(?:On|At|Am|Le|El|Il|Op|Em|No dia|Den|Dne|Dňa|Dnia|W dniu|Pe|La|Az?|Kl\.?|På|Sunt|Na|Data|Il giorno|V|"
+    r"Vào|Sun|Mon|Tue|Wed|Thu|Fri|Sat|Tarihinde|Pada|[Вв]|[Пп]н|[Вв]т|[Сс]р|[Чч]т|[Пп]т|[Сс]б|[Вв]с|Στις|ב|في|"
     r"ในวันที่)[\s,.־-]|\d{1,4}[./ 年-]",
     re.IGNORECASE,
 )
@@ -103,6 +108,8 @@ _NAMED_SEPARATOR = re.compile(
     re.IGNORECASE,
 )
 _SIGNED = re.compile(r"--[ \t\xa0]?")
+CLEARSIGNED = "-----BEGIN PGP SIGNED MESSAGE-----"
+_CLEARSIGNED_ENDS = "-----END PGP SIGNATURE-----"
 _PHONE = re.compile(
     r"(?:Sent (?:from|via|with)|Get Outlook for|Von meinem|Gesendet (?:von|mit)|"
     r"Diese Nachricht wurde von meinem|Envoyé (?:de(?:puis)?|à partir)|Enviado (?:desde|do|de|a partir)|"
@@ -111,7 +118,10 @@ _PHONE = re.compile(
     r"나의 iPhone)",
     re.IGNORECASE,
 )
-_QUOTE_SIGN = re.compile(r"[ \t]{0,3}(?:[>»›]|\|[ \t])")
+# The Bat! puts the author's initials before each line.
+_QUOTE_SIGN = re.compile(r"[ \t]{0,3}(?:[>»›]|\|[ \t]|[A-ZА-ЯЁ]{1,3}>(?=[ \t>]|\Z))")
+# GroupWise: ">>> Lamp Shop <orders@lampshop.example> 22.11.2026 10:00 >>>", and the message below, unmarked.
+_BETWEEN_SIGNS = re.compile(r">>> [^\n]{1,160} \d{1,2}[:.]\d{2}(?::\d{2})?(?: [AP]M)? >>>")
 
 _BY_MARK = (
     (Kind.SIGNATURE, ("signature", "k9mail")),
@@ -126,6 +136,7 @@ def kinds(lines: Sequence[Seen]) -> list[Kind]:
     """One kind per line."""
     found = [_marked(line) for line in lines]
     _whole_rest(lines, found)
+    _clearsigned(lines, found)
     _attributions(lines, found)
     _signatures(lines, found)
     return [kind or Kind.PROSE for kind in found]
@@ -178,10 +189,11 @@ def _marked(line: Seen) -> Kind | None:
 def _whole_rest(lines: Sequence[Seen], found: list[Kind | None]) -> None:
     """A forwarded-header block, and the unmarked message below it."""
     for number, line in enumerate(lines):
-        if found[number] is Kind.QUOTE or not line.text:
+        announced = _BETWEEN_SIGNS.fullmatch(line.text) is not None
+        if not announced and (found[number] is Kind.QUOTE or not line.text):
             continue
-        block = _header_block(lines, number)
-        if not block and _separates(line.text):
+        block = 1 if announced else _header_block(lines, number)
+        if not block and _separates(line.text) and line.text.strip() != CLEARSIGNED:
             following = _next_text(lines, number + 1)
             block = _header_block(lines, following) if following < len(lines) else 0
             if block or _NAMED_SEPARATOR.search(line.text) or _ENDS.search(line.text.strip("-=—– ")[-400:]):
@@ -238,6 +250,16 @@ def _unknown_block(lines: Sequence[Seen], at: int) -> int:
 def _role(text: str) -> str:
     match = _LABEL.match(text)
     return _LABEL_OF.get(match[1].casefold().replace(" ", ""), "") if match else ""
+
+
+def _clearsigned(lines: Sequence[Seen], found: list[Kind | None]) -> None:
+    """What the person signed within the text, its quoted lines included; not what stands in a quote."""
+    inside = False
+    for number, line in enumerate(lines):
+        inside = inside or (found[number] is None and line.text.strip() == CLEARSIGNED)
+        if inside:
+            found[number] = Kind.SIGNED
+            inside = line.text.strip() != _CLEARSIGNED_ENDS
 
 
 # ---- attribution lines ---------------------------------------------------------------------------
