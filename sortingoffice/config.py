@@ -29,6 +29,7 @@ __all__ = ["Config", "Endpoint", "check_files", "defaults", "duration", "endpoin
 
 FILE_NAME = "sortingoffice.toml"
 ENVIRONMENT = "SORTINGOFFICE_CONFIG"
+_MOST = 1 << 20  # octets of a config file
 
 
 class Key(NamedTuple):
@@ -258,7 +259,11 @@ def check_files(config: Config) -> None:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            octets = file.read(_MOST + 1)
+        if len(octets) > _MOST:
+            raise OfficeError(f"{path} is no config file: it is larger than {_MOST >> 10} KiB")
+        return tomllib.loads(octets.decode("utf-8").replace("\r\n", "\n"))
     except FileNotFoundError:
         raise OfficeError(f"{path}: there is no such config file; `sortingoffice init` writes one") from None
     except OSError as error:

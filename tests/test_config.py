@@ -158,6 +158,11 @@ def test_a_folder_and_binary_are_no_config(tmp_path: Path) -> None:
         config.load(tmp_path / "x.toml")
 
 
+def test_a_file_without_end_is_no_config() -> None:
+    with pytest.raises(OfficeError, match="larger than 1024 KiB"):
+        config.load(Path("/dev/zero"))
+
+
 def test_a_secret_file_that_cannot_be_read_is_named_with_its_key(tmp_path: Path) -> None:
     read = _load(tmp_path, '[smtp]\ntls_certificate = "c.pem"\ntls_key = "k.pem"')
     (tmp_path / "c.pem").write_text("x")

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sortingoffice.cli import clipboard
+from sortingoffice.cli import clipboard, moving
 from sortingoffice.cli.main import sortingoffice as front
 from tests.person import Person, said_outside
 
@@ -111,6 +111,11 @@ def test_what_is_nobody_s_export_is_refused_with_a_sentence(
     file.write_bytes(octets)
     person.refused("import", file, "--yes")
     assert person.json("list") == []
+
+
+def test_a_file_without_end_is_nobody_s_export(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "_MOST", 1 << 20)
+    assert "larger than 1 MiB" in person.refused("import", "/dev/zero", "--yes")
 
 
 def test_an_export_is_readable_by_its_owner_alone_and_complete(person: Person, tmp_path: Path) -> None:

@@ -388,8 +388,17 @@ def test_under_a_passphrase_nothing_can_be_read_and_all_comes_back(full: Person,
     assert "not the passphrase" in other.refused("import", locked, "--yes", "--passphrase-file", wrong)
     other.out("import", locked, "--yes", "--passphrase-file", phrase)
     assert other.json("card", "show", "phone", "--reveal")[0]["value"] == "+493012345"
-    phrase.write_text("short\n")
-    assert "at least 8" in full.refused("export", tmp_path / "b.json", "--passphrase-file", phrase)
+    assert "longer than any" in other.refused("import", locked, "--yes", "--passphrase-file", "/dev/zero")
+
+
+@pytest.mark.parametrize("held", ["short\n", "", "\nthe passphrase, a line too low\n"])
+def test_where_a_passphrase_was_wanted_no_open_export_is_written(
+    full: Person, tmp_path: Path, held: str
+) -> None:
+    phrase, file = tmp_path / "phrase", tmp_path / "b.json"
+    phrase.write_text(held)
+    assert "at least 8" in full.refused("export", file, "--passphrase-file", phrase)
+    assert not file.exists()
 
 
 def test_an_export_warns_of_what_it_holds(full: Person, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.flows import importing, moving, restoring
 
 _ACTOR = "cli"
+_MOST = 512 << 20  # octets of an export; whatever has more, such as a device, is none
+_LONGEST = 4096  # characters of a passphrase
 _PHRASE = click.option("--passphrase", is_flag=True, help="Ask for a passphrase that closes the file.")
 _PHRASE_FILE = click.option(
     "--passphrase-file",
@@ -44,17 +46,18 @@ def export(terminal: Terminal, file: Path, passphrase: bool, passphrase_file: Pa
     if kind not in (".json", ".zip", ".csv"):
         raise click.UsageError("FILE must end in .json or .zip (everything), or .csv (addresses).")
     files.may_stand(file)
+    closed = passphrase or passphrase_file is not None
     phrase = _phrase(passphrase, passphrase_file, confirm=True)
-    if phrase and kind != ".json":
+    if closed and kind != ".json":
         raise click.UsageError("A passphrase closes a .json only.")
     octets = _octets(terminal, kind)
-    if phrase:
+    if closed:
         octets = moving.locked(octets, phrase, terminal.office.random)
     files.write(file, octets)
     sentence = f"{file} written, {len(octets)} octets."
-    if kind != ".csv" and not phrase:
+    if kind != ".csv" and not closed:
         sentence += " Your card values stand in it, readable: keep it as you keep the keys."
-    terminal.done(sentence, {"file": str(file), "octets": len(octets), "locked": bool(phrase)})
+    terminal.done(sentence, {"file": str(file), "octets": len(octets), "locked": closed})
 
 
 def _octets(terminal: Terminal, kind: str) -> bytes:
@@ -100,9 +103,12 @@ def import_(terminal: Terminal, file: Path, dry_run: bool, yes: bool, passphrase
     The plan is shown first.  Addresses on a domain that is hosted here stay what they were.
     """
     try:
-        octets = file.read_bytes()
+        with file.open("rb") as opened:
+            octets = opened.read(_MOST + 1)
     except OSError as error:
         raise OfficeError(f"{file} can't be read ({error.strerror})") from None
+    if len(octets) > _MOST:
+        raise OfficeError(f"{file} is nobody's export: it is larger than {_MOST >> 20} MiB")
     move = _own(terminal, octets, passphrase_file) if restoring.ours(octets) else _others(terminal, octets)
     number = move.number(move.planned)
     if dry_run or not number:
@@ -150,9 +156,13 @@ def _phrase(asked: bool, file: Path | None, *, confirm: bool) -> str:
     """The passphrase, "" where none was asked for."""
     if file is not None:
         try:
-            return file.read_text().split("\n")[0]
+            with file.open(encoding="utf-8") as opened:
+                line = opened.readline(_LONGEST + 1).removesuffix("\n")
         except (OSError, UnicodeDecodeError):
             raise OfficeError(f"{file} can't be read as text") from None
+        if len(line) > _LONGEST:
+            raise OfficeError(f"{file}: its first line is longer than any passphrase")
+        return line
     if not asked:
         return ""
     if not interactive():
