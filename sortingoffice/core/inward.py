@@ -16,10 +16,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sortingoffice.core import calendar
+from sortingoffice.core import calendar, mailto
 from sortingoffice.core.model import FromForm
 from sortingoffice.mail import headers, mime
-from sortingoffice.mail.address import Address, parse
+from sortingoffice.mail.address import Address
 from sortingoffice.mail.headers import Mention
 from sortingoffice.mail.message import Field, Message, field
 from sortingoffice.mail.unsubscribe import ONE_CLICK
@@ -46,7 +46,6 @@ _LED = re.compile(
     + "|".join((*_ANSWERED, *_LISTED, *_MAILTO_FIELDS, "Authentication-Results")).encode("ascii")
     + rb")[ \t]*:"
 )
-_MAILTO = re.compile(rb"(?i)mailto:([^?&<>\s,]{1,400})")
 _IN_DISPLAY = re.compile(r"\s*@\s*")
 _NO_BRACKETS = str.maketrans("", "", "<>")
 _CALENDAR = b"text/calendar"
@@ -225,26 +224,20 @@ def _answerable(message: Message) -> Iterator[Person]:
     yield from _mentioned(message, _ANSWERED)
     for name in _MAILTO_FIELDS:
         for each in message.all(name):
-            for match in _MAILTO.finditer(each.value):
-                address = _mailto_address(match[1])
-                if address is not None:
-                    yield Person(address, "")
+            for address in mailto.addresses(each.value):
+                yield Person(address, "")
     for _, text in _calendars(message)[1]:
         for organizer in calendar.organizers(text):
             yield Person(organizer, "")
 
 
-def _reverse(address: Address, facts: InwardFacts) -> Address | None:
+def _reverse(address: Address | None, facts: InwardFacts) -> Address | None:
     """The reverse alias for an address of a link or an invitation, which can't be left out: the author's
-    where it was one too many.  None for what is the account's own."""
-    if address.normal in facts.own:
+    where it was one too many, or can't be read.  None for what is the account's own."""
+    if address is not None and address.normal in facts.own:
         return None
-    return facts.reverse.get(address.normal) or next(iter(facts.reverse.values()), facts.alias)
-
-
-def _mailto_address(octets: bytes) -> Address | None:
-    unquoted = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), octets)
-    return parse(unquoted)
+    known = None if address is None else facts.reverse.get(address.normal)
+    return known or next(iter(facts.reverse.values()), facts.alias)
 
 
 def _as_reverse(mention: Mention, facts: InwardFacts) -> bytes | None:
@@ -312,12 +305,7 @@ def _taken_out(value: bytes, mention: Mention) -> tuple[int, int, bytes]:
 def _mailto(old: Field, facts: InwardFacts) -> Field:
     """mailto: leads to the reverse alias; https and one-click stay (RFC 8058)."""
 
-    def turned(match: re.Match[bytes]) -> bytes:
-        address = _mailto_address(match[1])
-        reverse = _reverse(address, facts) if address is not None else None
-        return match[0] if reverse is None else b"mailto:" + str(reverse).encode("ascii")
-
-    new = _MAILTO.sub(turned, old.value)
+    new = mailto.turned(old.value, lambda address: _reverse(address, facts))
     return old if new == old.value else Field(old.name, old.raw[: -len(old.value)] + new)
 
 
