@@ -345,6 +345,20 @@ def test_a_key_below_1024_bits_verifies_nothing() -> None:
     assert (found.result, found.reason) == (Result.PERMERROR, "key of 512 bits")
 
 
+@pytest.mark.parametrize(("bits", "usable"), [(17, True), (64, True), (65, False), (2047, False)])
+def test_a_key_whose_exponent_makes_us_work_verifies_nothing(bits: int, usable: bool) -> None:
+    """A stranger's chain of fifty forwarders with such a key took the interpreter for half a second."""
+    numbers = serialization.load_pem_private_key(RSA_PEM, None).public_key().public_numbers()  # type: ignore[union-attr]
+    public = rsa.RSAPublicNumbers((1 << bits - 1) + 1, numbers.n).public_key()  # type: ignore[union-attr]
+    der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    record = b"v=DKIM1; p=" + base64.b64encode(der)
+    if usable:
+        assert keys.public_key(record, "rsa-sha256").bits == 2048
+    else:
+        with pytest.raises(keys.Unusable, match="large exponent"):
+            keys.public_key(record, "rsa-sha256")
+
+
 @pytest.mark.parametrize("algorithm", ["rsa-sha512", "RSA-SHA256", "none", ""])
 def test_an_unknown_algorithm_is_told(algorithm: str) -> None:
     raw = _by_hand(MESSAGE, PLAIN.replace("rsa-sha256", algorithm))

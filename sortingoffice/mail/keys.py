@@ -22,6 +22,7 @@ from sortingoffice.mail import tags
 
 LEAST_RSA_BITS = 1024  # RFC 8301 §3.2
 MOST_RSA_BITS = 8192  # what a stranger may make us compute with
+MOST_EXPONENT_BITS = 64  # one as long as the key costs thirty times the work; OpenSSL asks it of larger keys
 MAX_RECORD = 16_384  # octets of a key record
 
 _PKCS1 = padding.PKCS1v15()
@@ -162,4 +163,6 @@ def _load(kind: str, octets: bytes | None) -> tuple[rsa.RSAPublicKey | Ed25519Pu
         raise Unusable("key of another algorithm")
     if not LEAST_RSA_BITS <= public.key_size <= MOST_RSA_BITS:
         raise Unusable(f"key of {public.key_size} bits")
+    if public.public_numbers().e.bit_length() > MOST_EXPONENT_BITS:
+        raise Unusable("key with a large exponent")
     return public, public.key_size
