@@ -25,6 +25,11 @@ from sortingoffice.mail.address import Address, parse
         (b"A\r\n <a@x.example>,\r\n\tb@x.example", [("A", "a@x.example"), ("", "b@x.example")]),
         (b'"a b"@x.example', [("", '"a b"@x.example')]),
         (b"a@x.example.", [("", "a@x.example")]),
+        (b"Lamp Shop a@x.example", [("Lamp Shop", "a@x.example")]),
+        (b'"Lamp, Shop" a@x.example (x)', [("Lamp, Shop", "a@x.example")]),
+        (b"a @ x . example", [("", "a@x.example")]),
+        (b"a. b@x.example", [("", "a.b@x.example")]),
+        (b"b@x.example a@x.example", [("", "None")]),
     ],
 )  # fmt: skip
 def test_an_address_list_is_read(value: bytes, expected: list[tuple[str, str]]) -> None:

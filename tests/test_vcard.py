@@ -209,6 +209,44 @@ def test_a_vcard_becomes_cards_and_what_is_left_out_is_said(desk: Desk) -> None:
     assert "ADR;TYPE=home:;;Lange Straße 1\\, Hof;Berlin;;10115;DE".encode() in again
 
 
+TWICE = b"""BEGIN:VCARD
+VERSION:3.0
+FN:Ben Beispiel
+N:Beispiel;Ben;Maria;Dr.;
+ORG:Lamp Works;Switches
+TEL;TYPE=CELL:+49 170 1234567
+TEL;TYPE=CELL:+49 171 7654321
+TEL;TYPE=CELL:+49 170 1234567
+ADR;TYPE=HOME:;;Lange Strasse 1;Berlin;;10115;DE
+ADR;TYPE=HOME:7;;Kurze Strasse 2;Basel;BS;4051;CH
+ADR;TYPE=WORK:;;;;;;
+BDAY;X-APPLE-OMIT-YEAR=1604:1604-02-29
+END:VCARD
+"""
+
+
+def test_of_two_addresses_or_numbers_one_is_taken_whole_and_the_other_is_said(desk: Desk) -> None:
+    rows, left_out = desk.db.call(exchange.import_vcard, desk.office, desk.account, TWICE, actor="test")
+    stored = {f"{row['card']}.{row['field']}" for row in rows}
+    assert "contact.mobile" in stored
+    assert {each for each in stored if each.startswith("home.")} == {
+        *("home.street", "home.city", "home.postcode", "home.country"),
+    }
+    assert {each.partition(":")[0] for each in left_out} == {
+        "the rest of N",
+        "the rest of ORG",
+        "another TEL (contact.mobile)",
+        "another ADR (home)",
+        "BDAY",
+    }
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_vcard_of_an_old_address_book_keeps_its_letters(codec: str) -> None:
+    octets = "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Jürgen Groß\r\nEND:VCARD\r\n".encode(codec)
+    assert vcard.parse(octets) == ((Property("FN", ("Jürgen Groß",)),),)
+
+
 @pytest.mark.parametrize(
     ("octets", "said"),
     [

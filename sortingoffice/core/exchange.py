@@ -51,6 +51,8 @@ _JS_KIND = {
     "postcode": "postcode",
     "country": "country",
 }
+_TAKEN = {"N": 2, "ORG": 1, "ADR": len(_ADDRESS)}  # components that have a field
+_NO_YEAR = "1604"  # as Apple's address book writes a birthday without its year
 _PHONE_TYPES = {"mobile": "cell", "fax": "fax", "work-phone": "work", "home-phone": "home"}
 
 
@@ -216,16 +218,27 @@ class Found:
 
 
 def read(properties: Sequence[Property]) -> tuple[tuple[Found, ...], tuple[str, ...]]:
-    """The fields of a vCard, and the names of the properties that have no place here."""
+    """The fields of a vCard, and what of its properties has no place here.
+
+    Of two addresses for one card the first is taken whole: their parts are never mixed.
+    """
     found: dict[tuple[str, str], Found] = {}
     left_out: list[str] = []
+    addresses: set[str] = set()
     for each in properties:
-        taken = _fields(each)
-        if not taken:
+        taken = [one for one in _fields(each) if one.value.strip()]
+        if each.name == "ADR" and taken:
+            if taken[0].card in addresses:
+                left_out.append(f"another ADR ({taken[0].card})")
+                continue
+            addresses.add(taken[0].card)
+        if not taken and any(part.strip() for part in each.components):
             left_out.append(each.name)
         for one in taken:
-            if one.value.strip():
-                found.setdefault((one.card, one.key), one)
+            if found.setdefault((one.card, one.key), one).value != one.value:
+                left_out.append(f"another {each.name} ({one.card}.{one.key})")
+        if any(part.strip() for part in each.components[_TAKEN.get(each.name, len(each.components)) :]):
+            left_out.append(f"the rest of {each.name}")
     return tuple(found.values()), tuple(dict.fromkeys(left_out))
 
 
@@ -240,6 +253,8 @@ def _fields(each: Property) -> list[Found]:
             return [Found("work", "org", padded[0])]
         case "TITLE":
             return [Found("work", "title", each.text)]
+        case "BDAY" if each.text.startswith(_NO_YEAR):
+            return []
         case "BDAY":
             return [Found("name", "birthday", each.text[:10].replace("-", ""))]
         case "ADR":

@@ -152,6 +152,10 @@ def _mention(segment: list[_Token]) -> Mention | None:
     start, end = visible[0].start, visible[-1].end
     opening = next((i for i, t in enumerate(solid) if t.kind == "special" and t.octets == b"<"), None)
     if opening is None:
+        if _unbracketed(segment):
+            return Mention(
+                _phrase(segment[: segment.index(solid[-1])]), _address(solid[-1].octets), start, end
+            )
         spec = b"".join(token.octets for token in solid)
         comments = [token.octets[1:-1] for token in segment if token.kind == "comment"]
         return Mention(decode(b" ".join(comments)), _address(spec), start, end)
@@ -164,6 +168,21 @@ def _mention(segment: list[_Token]) -> Mention | None:
         inside = inside.partition(b":")[2]
     before = [token for token in segment if token.start < solid[opening].start]
     return Mention(_phrase(before), _address(inside), start, end)
+
+
+def _unbracketed(segment: list[_Token]) -> bool:
+    """Whether a name stands before an address without "<": "Lamp Shop orders@lampshop.example"."""
+    tokens = [token for token in segment if token.kind != "comment"]
+    while tokens and tokens[-1].kind == "blank":
+        tokens.pop()
+    before = [token.octets for token in tokens[:-1] if token.kind != "blank"]
+    return (
+        bool(before)
+        and tokens[-2].kind == "blank"
+        and b"@" in tokens[-1].octets[1:]
+        and not any(b"@" in each for each in before)
+        and before[-1][-1:] != b"."
+    )
 
 
 def _address(spec: bytes) -> Address | None:

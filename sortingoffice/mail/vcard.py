@@ -10,6 +10,7 @@ Sources: RFC 6350 (4.0), RFC 2426 (3.0), RFC 6868 (^ in parameters).
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def parse(octets: bytes) -> tuple[tuple[Property, ...], ...]:
     """
     if len(octets) > MAX_OCTETS:
         raise ValueError(f"it is larger than {MAX_OCTETS // 1024} KiB")
-    text = octets.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+    text = _decoded(octets)
     lines = [line for line in re.split(r"\r\n|\n|\r", _UNFOLD.sub("", text)) if line.strip()]
     if len(lines) > MAX_LINES:
         raise ValueError(f"it has more than {MAX_LINES} lines")
@@ -86,6 +87,16 @@ def serialize(properties: Iterable[Property], version: str) -> bytes:
     """One vCard, "3.0" or "4.0"; FN and, in 3.0, N are the caller's to give."""
     lines = ["BEGIN:VCARD", f"VERSION:{version}", *(_written(each) for each in properties), "END:VCARD"]
     return b"".join(_folded(line) for line in lines)
+
+
+def _decoded(octets: bytes) -> str:
+    """UTF-8 (RFC 6350 §3.1); by its mark UTF-16, and else windows-1252, as address books of old wrote it."""
+    if octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return octets.decode("utf-16", "replace")
+    try:
+        return octets.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return octets.decode("cp1252", "replace")
 
 
 def _line(line: str) -> Property | None:
