@@ -61,7 +61,7 @@ class Submission:
 @dataclass(frozen=True, slots=True)
 class Http:
     listen: Annotated[Endpoint | None, Key("127.0.0.1:8080", values.endpoint_or_none)]
-    base_url: Annotated[str, Key("", values.url)]
+    base_url: Annotated[str, Key("", values.site)]
 
 
 @dataclass(frozen=True, slots=True)

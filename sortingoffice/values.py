@@ -16,7 +16,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 Network = IPv4Network | IPv6Network
 
@@ -198,13 +198,30 @@ def hostname(value: Any, folder: Path) -> str:
 def url(value: Any, folder: Path) -> str:
     if value == "":
         return ""
+    if _web(value) is None:
+        raise Unfit('must be empty or a URL such as "http://127.0.0.1:11333"')
+    return str(value).rstrip("/")
+
+
+def site(value: Any, folder: Path) -> str:
+    """Where the pages are: the beginning of each link, so nothing may follow the host."""
+    if value == "":
+        return ""
+    parts = _web(value)
+    if parts is None or "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
+        raise Unfit('must be empty or a URL that ends with its host, such as "https://sort.example"')
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _web(value: Any) -> SplitResult | None:
+    """The parts of a URL of the web; None for what is none."""
+    if not isinstance(value, str) or not value.isprintable() or " " in value:
+        return None
     try:
         parts = urlsplit(value)
-        if isinstance(value, str) and parts.scheme in ("http", "https") and parts.hostname:
-            return value.rstrip("/")
-    except (ValueError, TypeError, AttributeError):
-        pass
-    raise Unfit('must be empty or a URL such as "https://sort.example"')
+        return parts if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 else None
+    except ValueError:  # of a port or a bracket
+        return None
 
 
 # A URL's own driver is ours to choose; both spellings of the scheme are in use.

@@ -294,3 +294,19 @@ def test_a_narrow_charset_gets_what_it_can_write(person: Person, monkeypatch: py
             assert json.loads(told)[0]["name"] == "\N{GRINNING FACE}"
         else:
             assert "\\U0001f600" in told
+
+
+@pytest.mark.parametrize("words", ["card import", "explain --reply", "import", "new --kind"])
+def test_what_click_says_back_steers_no_terminal(person: Person, words: str) -> None:
+    """A script hands over the name of a file that a vendor sent."""
+    answer = person.says(*words.split(), "\x1b]0;x\x07\u202egpj")
+    assert answer.status == 2
+    assert answer.err.startswith("Usage: sortingoffice")
+    assert answer.err.count("\n") > 2
+    assert not set(answer.err) & set("\x1b\x07\u202e")
+
+
+def test_a_database_s_url_with_half_a_bracket_is_a_sentence(person: Person) -> None:
+    text = person.config.read_text()
+    person.config.write_text(f'database = "postgresql://[::1/office"\n{text}')
+    assert "database is not a URL" in person.refused("list")

@@ -76,6 +76,13 @@ def test_a_database_url_gets_our_driver(tmp_path: Path, written: str, meant: str
     assert _load(tmp_path, f'database = "{written}"').database == meant
 
 
+@pytest.mark.parametrize(
+    "written", ["https://sort.example", "https://sort.example/", "HTTPS://sort.example//"]
+)
+def test_links_begin_at_the_host(tmp_path: Path, written: str) -> None:
+    assert _load(tmp_path, f'[http]\nbase_url = "{written}"').http.base_url == "https://sort.example"
+
+
 def test_addresses_of_both_families_are_read(tmp_path: Path) -> None:
     read = _load(
         tmp_path,
@@ -117,6 +124,13 @@ def test_addresses_of_both_families_are_read(tmp_path: Path) -> None:
         ('[submission]\ntls = "yes"', "submission.tls", "true or false, without quotes"),
         ('[http]\nbase_url = "sort.example"', "http.base_url", "https://sort.example"),
         ('[http]\nbase_url = "http://["', "http.base_url", "https://sort.example"),
+        ('[http]\nbase_url = "https://sort.example/office"', "http.base_url", "ends with its host"),
+        ('[http]\nbase_url = "https://sort.example?a=b"', "http.base_url", "ends with its host"),
+        ('[http]\nbase_url = "https://sort.example#top"', "http.base_url", "ends with its host"),
+        ('[http]\nbase_url = "https://anna:pass@sort.example"', "http.base_url", "ends with its host"),
+        ('[http]\nbase_url = "https://sort.example:99999"', "http.base_url", "ends with its host"),
+        ('[http]\nbase_url = "https://sort.example\\nX: y"', "http.base_url", "ends with its host"),
+        ('[scanner]\nrspamd_url = "http://127.0.0.1:x"', "scanner.rspamd_url", "http://127.0.0.1:11333"),
         ('[delivery]\nsmarthost = "relay.example"', "delivery.smarthost", "host:port"),
         ('[delivery]\nsmarthost = "relay.example:0"', "delivery.smarthost", "needs a port"),
         ('[delivery]\nsmarthost_username = "a"', "delivery.smarthost_username", "smarthost_password_file"),

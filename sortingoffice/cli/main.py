@@ -211,7 +211,10 @@ def main(arguments: list[str] | None = None) -> None:
         say("stopped")
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        for line in told.getvalue().splitlines():  # what was typed stands in it: a file's name, too
+            say(line)
         sys.exit(error.exit_code)
     except OfficeError as error:
         say(str(error))

@@ -67,7 +67,7 @@ def open(text: str) -> Engines:
     """
     try:
         url = sa.make_url(text)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: of a port or a bracket
         raise OfficeError(
             "database is not a URL; write postgresql://user@host/name or leave it empty"
         ) from None
