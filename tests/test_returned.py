@@ -29,7 +29,7 @@ from sortingoffice.store import accounts, events, leases, spool
 from sortingoffice.store.database import Database
 from tests import spooled
 from tests.spooled import ALIAS, MAILBOX, NOW, OUTWARD, VENDOR, Spooled
-from tests.unit.test_dsn import COMPLAINT, EXIM, POSTFIX, TICKET, VACATION
+from tests.unit.test_dsn import BARE, COMPLAINT, EXIM, POSTFIX, TICKET, VACATION
 
 GONE = Reply(550, "5.1.1", f"<{MAILBOX}> no such user at home.example")
 LATER = Reply(451, "4.7.1", f"<{MAILBOX}> greylisted by home.example")
@@ -252,6 +252,11 @@ def test_the_remotes_words_are_told_once_and_by_the_code_that_says_most(two: Spo
         ("5.2.2", "smtp; 552 it is full", "552 5.2.2 it is full"),
         ("5.4.1", "smtp; 550 5.1.10 unknown", "550 5.4.1 550 5.1.10 unknown"),
         ("4.4.7", "smtp; 451 wait", "451 4.4.7 wait"),
+        (
+            "5.1.1",
+            "smtp; 550-5.1.1 not here. Try\n 550-5.1.1 another\n 550 5.1.1 one",
+            "550 5.1.1 not here. Try another one",
+        ),
         ("5.1.1", "x400; unable-to-transfer", "550 5.1.1 unable-to-transfer"),
     ):
         delivery = two.put(Direction.OUTWARD)
@@ -308,6 +313,37 @@ def test_what_is_no_bounce_goes_its_own_way(made: Spooled, text: str) -> None:
     assert not comes_back(made, delivery, text)
     assert made.db.view(returned.towards_vendor, delivery)
     assert not made.db.view(returned.towards_vendor, made.put())
+
+
+# As Exchange answers for who is away, and as a shop's machine does: with a null sender, too.
+AWAY = """From: Anna <anna@home.example>
+Subject: Automatic reply: {subject}
+Auto-Submitted: auto-generated
+X-Auto-Response-Suppress: All
+
+I am away until Monday.
+"""
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Delivery status of your order",
+        "Returned mail",
+        "Re: Undeliverable parcel",
+        "It could not be delivered",
+    ],
+)
+@pytest.mark.parametrize("direction", [Direction.INWARD, Direction.OUTWARD])
+def test_an_answering_machine_that_repeats_a_subject_is_no_bounce(
+    two: Spooled, direction: Direction, subject: str
+) -> None:
+    delivery = two.put(direction, subject=subject)
+    attempt(two, delivery, Reply(250, "2.0.0", "taken"))
+    assert not comes_back(two, delivery, AWAY.format(subject=subject.removeprefix("Re: ")))
+    assert two.now(delivery).state is DeliveryState.DELIVERED
+    assert comes_back(two, delivery, BARE.replace("Returned mail", f"Undeliverable: {subject}"))
+    assert two.now(delivery).reason == "bounced"
 
 
 def test_a_complaint_is_an_event_and_nothing_more(made: Spooled) -> None:

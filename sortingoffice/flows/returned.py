@@ -85,7 +85,7 @@ def bounce(tx: Transaction, office: Office, arrival: Arrival, delivery: Delivery
     if complaint is not None:
         _note(tx, message, delivery, "complained", f"feedback_{complaint.kind}"[:60], None, arrival.now)
         return True
-    report = arrival.computed(_report, arrival.message, arrival.envelope.sender is None)
+    report = arrival.computed(_report, arrival.message, arrival.envelope.sender is None, message.subject)
     if report is None:
         return False
     reply = _said(report)
@@ -101,8 +101,8 @@ def bounce(tx: Transaction, office: Office, arrival: Arrival, delivery: Delivery
     return True
 
 
-def _report(message: Message, null_sender: bool) -> dsn.Report | None:
-    return dsn.read(message, null_sender=null_sender)
+def _report(message: Message, null_sender: bool, about: str) -> dsn.Report | None:
+    return dsn.read(message, null_sender=null_sender, about=about)
 
 
 def towards_vendor(tx: Transaction, delivery: Delivery) -> bool:
@@ -125,6 +125,9 @@ def _said(report: dsn.Report) -> Reply:
     own = _REPLY.match(report.diagnostic)
     if own is not None and own[1] == str(code)[0]:
         reply = heard(int(own[0]), report.diagnostic[4:])
+        # Of several lines each began with the code: Google's are five.
+        again = re.compile(rf"(?<= ){own[0]}[ -]{re.escape(reply.status)} ?")
+        reply = replace(reply, text=again.sub("", reply.text))
         if reply.status in ("", known):
             return heard(reply.code, f"{known} {reply.text}".strip())
         if known[1:] in ("", ".0.0"):

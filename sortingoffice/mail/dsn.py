@@ -21,7 +21,7 @@ from enum import StrEnum
 
 from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address
-from sortingoffice.mail.classify import report_type
+from sortingoffice.mail.classify import auto_submitted, report_type
 from sortingoffice.mail.message import Field, Message
 
 _MAX_DEPTH = 10
@@ -146,11 +146,12 @@ def _status(failure: Failure, reporting: str, *, utf8: bool, now: datetime) -> b
 # ---- what came back --------------------------------------------------------------------------------
 
 
-def read(message: Message, *, null_sender: bool) -> Report | None:
+def read(message: Message, *, null_sender: bool, about: str = "") -> Report | None:
     """The report in a message that came to a return path; None where it is no bounce.
 
     null_sender  its envelope sender was `<>`: without it only a well-formed report counts, for anybody
                  can write "delivery failed" in a Subject
+    about        the Subject of what was sent: answering machines repeat it, and it says nothing
     """
     reported = report_type(message)
     if reported and reported not in ("delivery-status", "global-delivery-status"):
@@ -161,13 +162,13 @@ def read(message: Message, *, null_sender: bool) -> Report | None:
         tree = mime.parse(message, _MAX_DEPTH, _MAX_PARTS)
     except mime.TooComplex:
         text = message.body[:_MAX_STATUS].decode("utf-8", "replace")
-        return _human(message, text) if null_sender and _says_so(message) else None
+        return _prose(message, text, about) if null_sender else None
     for entity in tree.walk():
         if entity.content_type in _STATUS_TYPES:
             found = _machine(entity.octets()[:_MAX_STATUS])
             if found is not None:
                 return found
-    return _human(message, _first_text(tree)) if null_sender and _says_so(message) else None
+    return _prose(message, _first_text(tree), about) if null_sender else None
 
 
 def _machine(octets: bytes) -> Report | None:
@@ -222,20 +223,32 @@ _ENDED = re.compile(
 )
 _OPEN = re.compile(r"delivery (?:status|problem)", re.IGNORECASE)  # says neither failed nor late
 _DAEMON = re.compile(rb"(?i)\b(?:mailer-?daemon|mail-daemon|postmaster|mail delivery (?:sub)?system)\b")
+_ANSWERED = re.compile(r"(?:[A-Za-z]{2,3} ?: ?)*")  # "Re:", "AW:", "Fwd:"
 _WARNING = re.compile(r"warning|delay|still being retried", re.IGNORECASE)
 
 
-def _says_so(message: Message) -> bool:
+def _prose(message: Message, text: str, about: str) -> Report | None:
+    subject = _subject(message, about)
+    return _human(subject, text) if _says_so(message, subject) else None
+
+
+def _says_so(message: Message, subject: str) -> bool:
     """A bounce by its author or subject, and no automatic answer (which RFC 3834 §5 marks)."""
     auto = (message.value("Auto-Submitted") or b"").lower().startswith(b"auto-replied")
     daemon = bool(_DAEMON.search((message.value("From") or b"")[:_MAX_WORDS]))
     answer = auto and message.first("In-Reply-To") is not None
-    subject = _subject(message)
-    return (daemon and not answer) or (bool(_ENDED.search(subject) or _OPEN.search(subject)) and not auto)
+    status = bool(_OPEN.search(subject)) and not auto_submitted(message)  # a shop's, of a parcel
+    return (daemon and not answer) or ((bool(_ENDED.search(subject)) or status) and not auto)
 
 
-def _subject(message: Message) -> str:
-    return headers.decode((message.value("Subject") or b"")[: 2 * _MAX_WORDS])[:_MAX_WORDS]
+def _subject(message: Message, about: str) -> str:
+    """Its own words: of what it is about, only what could be taken for them has to leave."""
+    said = headers.decode((message.value("Subject") or b"")[: 2 * _MAX_WORDS])[:_MAX_WORDS]
+    said, about = " ".join(said.split()), _ANSWERED.sub("", " ".join(about.split()))
+    if not (_ENDED.search(about) or _OPEN.search(about) or _WARNING.search(about)):
+        return said
+    before, _, after = said.rpartition(about)
+    return f"{before} {after}"
 
 
 def _first_text(tree: mime.Entity) -> str:
@@ -245,7 +258,7 @@ def _first_text(tree: mime.Entity) -> str:
     return ""
 
 
-def _human(message: Message, text: str) -> Report:
+def _human(subject: str, text: str) -> Report:
     """A bounce in prose: its code, if there is one, and the line where that stands; else its first words."""
     status, code = "", ""
     words = "" if text.lstrip().startswith("<") else text[:_MAX_WORDS]
@@ -256,7 +269,7 @@ def _human(message: Message, text: str) -> Report:
             code = replied[1] if replied else status
             words = line
             break
-    failed = code.startswith("5") or _over(_subject(message), otherwise=not code)
+    failed = code.startswith("5") or _over(subject, otherwise=not code)
     return Report(
         Action.FAILED if failed else Action.DELAYED,
         "" if status.startswith("2") else status,

@@ -259,7 +259,17 @@ Disposition: manual-action/MDN-sent-manually; displayed
 """
 
 
-@pytest.mark.parametrize("raw", [VACATION, TICKET, RECEIPT], ids=["vacation", "ticket", "read receipt"])
+SHIPPED = """From: Support <support@shop.example>
+Subject: Delivery status of parcel 4711
+Auto-Submitted: auto-generated
+
+It is on its way.
+"""
+
+
+@pytest.mark.parametrize(
+    "raw", [VACATION, TICKET, RECEIPT, SHIPPED], ids=["vacation", "ticket", "read receipt", "shipped"]
+)
 @pytest.mark.parametrize("null_sender", [True, False])
 def test_what_is_no_bounce_is_left_to_others(raw: str, null_sender: bool) -> None:
     assert read(raw, null_sender=null_sender) is None
