@@ -8,10 +8,11 @@ Sources: the cards document of the design, "Held, and errors".
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from enum import StrEnum
 
-from sortingoffice.core import body
+from sortingoffice.core import body, directive
+from sortingoffice.mail import quoting
 from sortingoffice.mail.mime import Entity
 
 
@@ -29,6 +30,8 @@ _ALWAYS = frozenset(
 )
 _NO = frozenset("no|n|nein|non|nope|no thanks|no, thanks|nein danke|nein, danke".split("|"))
 _MOST = 40  # characters of a line that can be a word
+_AROUND = " .!¡*_-–—\"'“”„‘’«»"  # signs that change nothing; a question mark does
+_ARMOR = re.compile(rf"{quoting.CLEARSIGNED}|Hash: [\w, -]{{1,80}}")
 
 
 def said(root: Entity) -> Word | None:
@@ -39,13 +42,14 @@ def said(root: Entity) -> Word | None:
 
 def first_line(root: Entity) -> str | None:
     """The first line of the person's own; None where the reply is empty, or only quotes."""
-    return next((line.strip() for line in body.prose(root) if line.strip()), None)
+    lines = (line.strip() for line in body.prose(root))
+    return next((line for line in lines if line and not _ARMOR.fullmatch(line)), None)
 
 
 def _word(line: str) -> Word | None:
     if len(line) > _MOST:
         return None
-    folded = " ".join(unicodedata.normalize("NFKC", line).casefold().split()).strip(" .!*_-–—")
+    folded = directive.fold(line).strip(_AROUND)
     for word, known in ((Word.ALWAYS, _ALWAYS), (Word.YES, _YES), (Word.NO, _NO)):
         if folded in known:
             return word

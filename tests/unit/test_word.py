@@ -19,6 +19,10 @@ from sortingoffice.mail.message import Message
         ("yes", "no\r\n", Word.NO),
         ("yes", "> yes\r\n", None),
         ("yes", "yes, but without the phone\r\n", None),
+        ("", "\ufeff\u201cYes\u201d\u200b\r\n", Word.YES),
+        ("", "\u00a1S\u00ed!\r\n", Word.YES),
+        ("", "yes?\r\n", None),
+        ("", "-----BEGIN PGP SIGNED MESSAGE-----\r\nHash: SHA256\r\n\r\nyes\r\n", Word.YES),
         ("yes", "", None),
     ],
 )
