@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sortingoffice.core import naming
 from sortingoffice.core.delivery import Tried
 from sortingoffice.core.model import DeliveryState, Direction, Envelope, Peer
 from sortingoffice.flows import history, receive, settle
@@ -13,7 +15,7 @@ from sortingoffice.flows.arrival import Arrival
 from sortingoffice.mail.address import parse
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply
-from sortingoffice.store import events, spool
+from sortingoffice.store import events, relationships, spool
 from sortingoffice.store.database import Database
 from sortingoffice.store.spool import Claimed
 from tests import spooled
@@ -31,14 +33,13 @@ def made(sqlite_db: Database, tmp_path: Path) -> Spooled:
     return spooled.make(sqlite_db, tmp_path)
 
 
-def came(made: Spooled, name: str) -> str:
+def came(made: Spooled, name: str, *to: str) -> str:
     """By which rule it was judged."""
-    author, recipient = parse(VENDOR), parse(ALIAS)
+    author, recipients = parse(VENDOR), tuple(map(parse, to or (ALIAS,)))
     assert author is not None
-    assert recipient is not None
     arrival = Arrival(
         Peer("192.0.2.1"),
-        Envelope(author, (recipient,)),
+        Envelope(author, tuple(each for each in recipients if each is not None)),
         Message.parse(RAW),
         len(RAW),
         receive.proved(author),
@@ -65,6 +66,15 @@ def test_what_came_to_nothing_is_taken_when_the_vendor_sends_it_again(made: Spoo
     (waiting,) = made.db.view(spool.queue, address=spooled.MAILBOX)
     assert waiting.message.token == "third"
     assert came(made, "fourth") == "repeated_message"
+
+
+def test_one_relationship_in_several_spellings_gets_one_copy(made: Spooled) -> None:
+    rotated = "new.address1234@sort.example"
+    known = made.db.view(relationships.aliases, made.relationship.id)[0]
+    again = replace(known, id=0, address=rotated, canonical=naming.canonical(rotated))
+    made.db.call(relationships.add_alias, again)
+    came(made, "first", ALIAS, ALIAS.upper(), rotated)
+    assert len(made.queued(Direction.INWARD)) == 1
 
 
 def test_trace_says_why_the_persons_mail_was_not_sent_twice(desk: Desk) -> None:

@@ -301,7 +301,8 @@ def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> _
 def _act(
     tx: Transaction, office: Office, arrival: Arrival, judged: tuple[_Judged, ...], answer: Decision
 ) -> Decision:
-    names = _names(arrival.token)
+    names = _Names(arrival.token)
+    reached: set[int] = set()
     own: dict[int, tuple[Account, list[Found]]] = {}
     blind: list[Found] = []
     for each in judged:
@@ -317,7 +318,8 @@ def _act(
         elif found.target in _PERSONAL or (decision.verdict is Verdict.REFUSE and _gone(decision)):
             _note(tx, arrival, each, decision)  # a stranger at a reverse alias, or an alias that has ended
             blind += [found] if decision.rule == "unproven" and found.target in _WRITTEN_TO else []
-        elif found.relationship is not None:
+        elif found.relationship is not None and found.relationship.id not in reached:
+            reached.add(found.relationship.id)  # one copy, though its old alias stands beside the new one
             alias = _addressed(tx, found, found.relationship)
             known = each.known or inward.known(tx, office, arrival, found.relationship, found.account)
             inward.put(tx, office, arrival, known, alias, decision, next(names))
@@ -381,10 +383,6 @@ def _addressed(tx: Transaction, found: Found, relationship: Relationship) -> Add
         address = parse(relationships.current_alias(tx, relationship).address)
     assert address is not None, "we issued it"
     return address
-
-
-def _names(first: str) -> _Names:
-    return _Names(first)
 
 
 class _Names:
