@@ -242,6 +242,26 @@ def _is_nobody_elses(got: bytes) -> None:
             assert address.endswith(f"@{OFFICE}"), (name, values)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "<VICTIM>, <VICTIM>",
+        "Lamp, Shop <VICTIM>",
+        f"@{EVIL}:VICTIM",
+        "<VICTIM> <>",
+        "a;VICTIM",
+        "x@@y, <VICTIM>",
+    ],
+)
+def test_what_stands_beside_the_author_spares_nobody_the_authors_policy(
+    office: Office, shop: Relationship, written: str
+) -> None:
+    """The vendor's domain asks to refuse what it doesn't prove; the reader would see its address."""
+    case = Case(f"From: {written}")
+    code, text = _answer(office, case, ORDERS, shop.alias, f"beside: {written}")
+    assert (code, text) == (550, "5.7.1 the author's domain asks to refuse unauthenticated mail")
+
+
 def test_none_of_it_became_the_vendor_or_reached_anybody(office: Office, shop: Relationship) -> None:
     """Runs in any order: whatever was tried until now."""
     strangers = office.stage.json("strangers", shop.slug)

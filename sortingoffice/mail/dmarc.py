@@ -15,14 +15,15 @@ Sources: RFC 7489 §3.1 (alignment), §6.3, §6.4 (records), §6.6.3 (discovery)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sortingoffice.mail import headers
+from sortingoffice.mail.address import Address
 from sortingoffice.mail.asking import Outcome, Program, Question
 from sortingoffice.mail.authentication import DkimResult, DmarcResult, Result, SpfResult
-from sortingoffice.mail.message import Message
+from sortingoffice.mail.message import Field, Message
 from sortingoffice.mail.publicsuffix import organizational, registrable
 
 __all__ = ["Discovery", "aligned", "author_domain", "evaluate", "organizational", "registrable"]
@@ -61,32 +62,36 @@ class Policy:
 
 
 def author_domain(message: Message) -> str:
-    """The domain of the one author: "" unless there is exactly one From with exactly one address.
+    """The domain of the one author: "" unless there is exactly one From that names exactly one.
 
-    Two angle addresses in one mailbox count as two authors: clients differ in which they show.
+    What can't be read beside it is nobody: a name with a comma, or the same address once more, must not
+    spare a forger the policy of the domain that readers will see.
     """
     fields = list(message.all("From"))
-    if len(fields) != 1:
+    found = _authors(fields)
+    if len(fields) != 1 or len(found) != 1 or found[0] is None:
         return ""
-    mentions = headers.addresses(fields[0].value)
-    if len(mentions) != 1 or mentions[0].address is None:
-        return ""
-    if _QUOTED.sub(b"", fields[0].value).count(b"<") > 1:
-        return ""
-    domain = mentions[0].address.domain
-    return "" if domain.startswith("[") else domain
+    return "" if found[0].domain.startswith("[") else found[0].domain
 
 
 def authors(message: Message) -> int:
-    """How many a reader might take for its author: the addresses of From, each once.
+    """How many a reader might take for its author: the addresses of From, each once."""
+    return len(_authors(list(message.all("From"))))
 
-    Two in angle brackets in one mailbox are two, also where the grammar reads only one.
+
+def _authors(fields: Sequence[Field]) -> tuple[Address | None, ...]:
+    """The addresses of From fields, each once.
+
+    Two in angle brackets in one mailbox are two authors, also where the grammar reads only one or none:
+    clients differ in which they show.
     """
-    value = b",".join(field.value for field in message.all("From"))
+    value = b",".join(field.value for field in fields)
     mentions = headers.addresses(value)
     if len(mentions) == 1 and _QUOTED.sub(b"", value).count(b"<") > 1:
-        return 2
-    return len({each.address.normal for each in mentions if each.address is not None})
+        return mentions[0].address, None
+    return tuple(
+        {each.address.normal: each.address for each in mentions if each.address is not None}.values()
+    )
 
 
 def aligned(domain: str, author: str, *, strict: bool = False) -> bool:
