@@ -326,6 +326,15 @@ def test_names_are_marked_at_the_command_line(person: Person) -> None:
     assert "is not marked" in person.refused("names", "remove", "Somebody")
 
 
+def test_several_names_are_one_array_and_none_is_marked_where_one_is_wrong(person: Person) -> None:
+    person.refused("names", "add", "Bertha", "Al", "--json")
+    assert person.json("names", "list") == []
+    added = person.json("names", "add", "Bertha", "Clara", "--login")
+    assert added == person.json("names", "list")
+    person.refused("names", "remove", "Bertha", "Somebody")
+    assert [row["name"] for row in person.json("names", "remove", "Bertha")] == ["Bertha"]
+
+
 def test_marked_names_are_kept_by_either_database(db: Database, tmp_path: Path) -> None:
     desk = open_desk(db, tmp_path)
     mark(desk, "Anna Beispiel")

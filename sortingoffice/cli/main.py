@@ -220,6 +220,9 @@ def main(arguments: list[str] | None = None) -> None:
         say(str(error))
         sys.exit(1)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            say("the name of the file is longer than this machine allows: take a shorter one")
+            sys.exit(1)
         if error.errno not in _UNWRITTEN or error.filename is not None:
             raise
         say(f"the output can't be written: {error.strerror}")

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from sortingoffice.cli.terminal import Terminal
+from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core.names import Mark
 from sortingoffice.flows import names as flow
+from sortingoffice.store.database import Transaction
 
 _COLUMNS = ("mark", "name", "looked_for")
 ACTOR = "cli"
@@ -47,10 +48,18 @@ def _named(written: tuple[str, ...], login: bool, display: bool) -> list[tuple[M
 def _each(
     terminal: Terminal, act: Callable[..., dict[str, Any]], said: str, marks: list[tuple[Mark, str]]
 ) -> None:
-    office = terminal.office
-    for mark, name in marks:
-        done = office.db.call(act, office, terminal.account, mark, name, actor=ACTOR)
-        terminal.done(f"{said}: {done['name'] or done['mark']}.", done)
+    """All of them, or none where one is wrong."""
+    office, account = terminal.office, terminal.account
+
+    def acted(tx: Transaction) -> list[dict[str, Any]]:
+        return [act(tx, office, account, mark, name, actor=ACTOR) for mark, name in marks]
+
+    done = office.db.call(acted)
+    if terminal.json:
+        terminal.data(done)
+        return
+    for each in done:
+        say(f"{said}: {each['name'] or each['mark']}.")
 
 
 @names.command("list")
