@@ -324,6 +324,11 @@ def test_a_content_id_of_the_mailbox_s_domain_gets_the_alias_s() -> None:
         assert body_of(header, "\n" + written) == RELATED.replace("ABC@home.example", "ABC@sort.example")
 
 
+def test_a_content_id_of_the_message_itself_gets_the_alias_s_domain_too() -> None:
+    header = f"From: {MAILBOX}\nTo: {REVERSE}\nContent-Type: text/plain\nContent-ID: <ABC@mx.home.example>\n"
+    assert "\nContent-ID: <ABC@sort.example>\n" in sent(header, "\nhi\n")
+
+
 def test_an_attached_message_of_the_person_s_own_loses_its_id() -> None:
     attached = "From: x@y.example\nMessage-ID: <1@home.example>\nReferences: <1@home.example> <2@y.example>\n"
     header = f"From: {MAILBOX}\nTo: {REVERSE}\nContent-Type: message/rfc822\n"

@@ -84,7 +84,7 @@ def rewrite(
             changed[entity.path] = new
     tree = mime.replaced(root, changed)
     fields = tuple(_top(message, facts))
-    content = tuple(_with_line_end(f) for f in tree.message.fields if _describes(f))
+    content = tuple(_with_line_end(_identified(f, turn)) for f in tree.message.fields if _describes(f))
     separator = message.separator or b"\r\n"
     head = Message((*fields, *content), separator, b"")
     return Message.parse(bytes(replace(tree, message=replace(head, body=tree.message.body))))
@@ -235,7 +235,7 @@ def _content_ids(root: Entity, facts: OutwardFacts) -> dict[str, str]:
     found: dict[str, str] = {}
     turn = facts.turn
     for entity in _open(root):
-        value = entity.message.value("Content-ID") if entity.path else None
+        value = entity.message.value("Content-ID")
         for each in headers.message_ids(value) if value is not None else ():
             if turn.at_home(each, below=True):
                 left = each.strip("<>").rpartition("@")[0]
