@@ -18,15 +18,23 @@ from enum import StrEnum
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.publicsuffix import organizational
 
-# Domains at which a mailbox proves nothing about its neighbours.
-PUBLIC_PROVIDERS = frozenset(
-    """aol.com bluewin.ch fastmail.com fastmail.fm free.fr gmail.com gmx.at gmx.ch gmx.com gmx.de
-    gmx.net googlemail.com hey.com hotmail.co.uk hotmail.com hotmail.fr hotmail.it icloud.com laposte.net
-    libero.it live.com mac.com mail.com mail.ru mailbox.org me.com msn.com naver.com orange.fr outlook.com
-    outlook.de pm.me posteo.de proton.me protonmail.com qq.com rambler.ru rocketmail.com seznam.cz sfr.fr
-    t-online.de tuta.com tutanota.com wanadoo.fr web.de wp.pl yahoo.co.jp yahoo.co.uk yahoo.com yahoo.de
-    yahoo.fr yandex.com yandex.ru ymail.com zoho.com 126.com 163.com""".split()
+# Domains at which a mailbox proves nothing about its neighbours; those of forwarders among them.
+_PROVIDERS = frozenset(
+    """126.com 139.com 163.com 189.cn 8alias.com aim.com aleeas.com alice.it anonaddy.com anonaddy.me
+    aol.com arcor.de atlas.cz azet.sk bk.ru bluewin.ch bol.com.br centrum.cz daum.net disroot.org
+    duck.com email.cz email.de fastmail.com fastmail.fm foxmail.com free.fr freenet.de gazeta.pl
+    gmail.com googlemail.com hanmail.net hey.com hushmail.com icloud.com ig.com.br inbox.lv inbox.ru
+    interia.pl internet.ru inwind.it iol.it juno.com keemail.me laposte.net libero.it list.ru mac.com
+    mail.bg mail.com mail.de mail.ee mail.fr mail.ru mailbox.org mailfence.com mailo.com me.com
+    mozmail.com msn.com nate.com naver.com o2.pl onet.pl op.pl orange.fr passinbox.com passmail.net
+    pm.me poczta.fm post.cz posteo.de proton.ch proton.me protonmail.ch protonmail.com qq.com rambler.ru
+    rediffmail.com riseup.net rocketmail.com runbox.com sapo.pt seznam.cz sfr.fr simplelogin.com sina.cn
+    sina.com slmail.me slmails.com sohu.com startmail.com t-online.de terra.com.br tin.it tlen.pl
+    tuta.com tuta.io tutamail.com tutanota.com tutanota.de ukr.net uol.com.br virgilio.it volny.cz
+    wanadoo.fr web.de wp.pl ya.ru yeah.net zoho.com zohomail.com zohomail.eu""".split()
 )
+# Providers that have a domain in many countries: whatever stands behind the first dot.
+_EVERYWHERE = frozenset("gmx hotmail live outlook windowslive yahoo yandex ymail".split())
 
 
 class Stranger(StrEnum):
@@ -53,10 +61,15 @@ class Identities:
     signers: frozenset[str]
 
 
+def public(organisation: str) -> bool:
+    """Whether it is a mailbox provider's domain, which is everybody's."""
+    return organisation in _PROVIDERS or organisation.partition(".")[0] in _EVERYWHERE
+
+
 def identity(author: Address) -> str:
     """What binds for this author: the organizational domain, or the address at a public provider."""
     domain = organizational(author.domain) or author.domain
-    return author.normal if domain in PUBLIC_PROVIDERS else domain
+    return author.normal if public(domain) else domain
 
 
 def proven(identities: Identities) -> str:

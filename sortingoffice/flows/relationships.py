@@ -208,7 +208,7 @@ def _identity(sender: str) -> str:
     if not domain or "." not in domain or domain.startswith("["):
         raise OfficeError(f'"{sender}" is no sender: write an address or a domain')
     organisation = organizational(domain) or domain
-    if organisation in binding.PUBLIC_PROVIDERS:
+    if binding.public(organisation):
         raise OfficeError(f"{organisation} is everybody's: name the full address of the one you mean")
     return organisation
 
@@ -227,7 +227,7 @@ def bind_site(tx: Transaction, office: Office, of: Relationship) -> None:
     from sortingoffice.core import binding
 
     organisation = organizational(of.site) or of.site
-    if organisation in binding.PUBLIC_PROVIDERS:
+    if binding.public(organisation):
         return
     if all(each.identity != organisation for each in rows.bindings(tx, of.id)):
         rows.bind(tx, Binding(0, of.id, organisation, "site", office.clock()))
