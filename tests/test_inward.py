@@ -191,6 +191,38 @@ def test_an_invitation_asks_the_mailbox_and_answers_through_the_reverse_alias() 
     assert b"\r\norganizer:boss@x.example\r\n" in body
 
 
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("ORGANIZER:boss@x.example", "ORGANIZER:r1@sort.example"),
+        ("ORGANIZER:mailto:boss%40x.example", "ORGANIZER:mailto:r1@sort.example"),
+        ("ORGANIZER;CN=B:MAILTO: <boss@x.example>", "ORGANIZER;CN=B:MAILTO: <r1@sort.example>"),
+        ("ORGANIZER;EMAIL=boss@x.example:/aMTA/", "ORGANIZER;EMAIL=r1@sort.example:/aMTA/"),
+        (
+            'ORGANIZER;SENT-BY="mailto:boss@x.example":mailto:boss@x.example',
+            'ORGANIZER;SENT-BY="mailto:r1@sort.example":mailto:r1@sort.example',
+        ),
+        ("ORGANIZER;CN=\"B:mailto:boss@x.example", "ORGANIZER;CN=\"B:mailto:r1@sort.example"),
+        ("ATTENDEE;EMAIL=Lunar-Otter4821@sort.example:/b/", "ATTENDEE;EMAIL=anna@home.example:/b/"),
+        ("ATTENDEE;DIR=\"CID:a@x.example\":mailto:bob@other.example",) * 2,
+        ("ORGANIZER:invalid:nomail",) * 2,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["text/calendar", "application/ics"])
+def test_whatever_a_client_answers_to_in_an_invitation_is_turned(kind: str, line: str, wanted: str) -> None:
+    calendar = f"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\n{line}\r\nEND:VCALENDAR\r\n"
+    head = f"From: Shop <a@x.example>\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n\r\n"
+    assert rewritten((head + calendar).encode()).body.decode() == calendar.replace(line, wanted)
+
+
+def test_a_published_calendar_that_is_attached_arrives_octet_for_octet() -> None:
+    raw = (
+        b"From: Shop <a@x.example>\r\nContent-Type: application/ics\r\n\r\nBEGIN:VCALENDAR\r\n"
+        b"METHOD:PUBLISH\r\nORGANIZER:mailto:boss@x.example\r\nEND:VCALENDAR\r\n"
+    )
+    assert rewritten(raw).body == Message.parse(raw).body
+
+
 _FIELD = st.builds(
     lambda name, text: f"{name}: {text}\r\n".encode(),
     st.sampled_from(

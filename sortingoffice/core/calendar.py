@@ -3,18 +3,26 @@
 The one exception to "the body is not touched": without it no mail client offers an answer, or
 it sends the answer to the organizer directly.  Lines that name nobody of these stay octet for octet.
 
-Sources: RFC 5545 §3.1 (folding), §3.2.18 (SENT-BY), §3.8.4.1 (ATTENDEE), §3.8.4.3 (ORGANIZER); RFC 6047.
+An address is read where clients read one: as mailto:, bare, in percent, and in the parameter EMAIL, to which
+Apple's calendar answers.
+
+Sources: RFC 5545 §3.1 (folding), §3.2.18 (SENT-BY), §3.8.4.1 (ATTENDEE), §3.8.4.3 (ORGANIZER); RFC 6047;
+RFC 7986 §6.2 (EMAIL); RFC 6068 (percent).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from urllib.parse import unquote
 
 from sortingoffice.mail.address import Address, parse
 
 _PROPERTY = re.compile(r"(ORGANIZER|ATTENDEE)[;:]", re.IGNORECASE)
-_MAILTO = re.compile(r'(?i)(mailto:)([^;:,"\s]{1,320})')
+_PARAMETERS = re.compile(r'(?:[^":]++|"[^"]*+")*+')  # up to the colon before the value
+_ADDRESS = r'([^;:,"\s<>?]{1,320})'
+_IN_PARAMETERS = re.compile(r'(?:mailto:|;EMAIL="?)' + _ADDRESS, re.IGNORECASE)
+_IN_VALUE = re.compile(r":(?:mailto:)?\s{0,3}<?" + _ADDRESS, re.IGNORECASE)
 _FOLD = re.compile(r"\r?\n[ \t]")
 _WIDTH = 73  # octets a line; 75 with the blank of the fold
 
@@ -27,8 +35,7 @@ def organizers(text: str) -> tuple[Address, ...]:
         address
         for name, line in _lines(text)
         if name == "ORGANIZER"
-        for match in _MAILTO.finditer(_FOLD.sub("", line))
-        if (address := parse(match[2])) is not None
+        for _, _, address in _addresses(_FOLD.sub("", line.rstrip("\r\n")))
     )
 
 
@@ -61,14 +68,25 @@ def _named(line: str) -> tuple[str, str]:
 def _rewritten(name: str, line: str, swap: Swap) -> str:
     ending = line[len(line.rstrip("\r\n")) :]
     flat = _FOLD.sub("", line.rstrip("\r\n"))
+    pieces: list[str] = []
+    at = 0
+    for start, end, address in _addresses(flat):
+        new = swap(name, address)
+        if new is not None:
+            pieces += (flat[at:start], str(new))
+            at = end
+    return _folded("".join((*pieces, flat[at:]))) + ending if pieces else line
 
-    def turned(match: re.Match[str]) -> str:
-        address = parse(match[2])
-        new = swap(name, address) if address is not None else None
-        return match[0] if new is None else match[1] + str(new)
 
-    new = _MAILTO.sub(turned, flat)
-    return line if new == flat else _folded(new) + ending
+def _addresses(line: str) -> Iterator[tuple[int, int, Address]]:
+    """Where the addresses of an unfolded line stand."""
+    parameters = _PARAMETERS.match(line)
+    end = parameters.end() if parameters is not None else 0
+    if line[end : end + 1] != ":":  # a quote that nothing closes
+        end = len(line)
+    for match in (*_IN_PARAMETERS.finditer(line, 0, end), _IN_VALUE.match(line, end)):
+        if match is not None and (address := parse(unquote(match[1]))) is not None:
+            yield *match.span(1), address
 
 
 def _folded(line: str) -> str:

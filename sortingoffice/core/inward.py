@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sortingoffice.core import calendar, mailto
+from sortingoffice.core import calendar, mailto, naming
 from sortingoffice.core.model import FromForm
 from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address
@@ -48,7 +48,9 @@ _LED = re.compile(
 )
 _IN_DISPLAY = re.compile(r"\s*@\s*")
 _NO_BRACKETS = str.maketrans("", "", "<>")
-_CALENDAR = b"text/calendar"
+_CALENDARS = (b"text/calendar", b"application/ics")
+# Of two copies a phone opens the attached one; what is only published asks for no answer.
+_ASKS = re.compile(r"^METHOD:(?!PUBLISH\b)\w", re.IGNORECASE | re.MULTILINE)
 _LONGEST_NAME = 100  # characters of a name before the address, which must not be pushed out of sight
 _STRIDE = 1 << 20  # octets that are looked through in one go: threads take turns between two
 _LEADING_COMMA = re.compile(rb"\A(\s*),\s*")
@@ -159,32 +161,41 @@ def _parted(message: Message) -> Message:
 
 
 def _calendars(message: Message) -> tuple[mime.Entity | None, list[tuple[mime.Entity, str]]]:
-    """The tree and its text/calendar leaves with their text; nothing where there is none to see, or
-    where the tree is too much to look at."""
+    """The tree and its calendars with their text; nothing where there is none to see, or where the tree is
+    too much to look at."""
     if not _speaks_of_calendars(message):
         return None, []
     try:
         root = mime.parse(message)
     except mime.TooComplex:
         return None, []
-    found = [(leaf, leaf.text()) for leaf in root.leaves() if leaf.content_type == "text/calendar"]
-    return root, [(leaf, text) for leaf, text in found if text is not None]
+    found = [(leaf, leaf.text()) for leaf in root.leaves() if leaf.content_type.encode() in _CALENDARS]
+    return root, [(leaf, text) for leaf, text in found if text is not None and _asks(leaf, text)]
+
+
+def _asks(leaf: mime.Entity, text: str) -> bool:
+    return leaf.content_type == "text/calendar" or _ASKS.search(text) is not None
 
 
 def _speaks_of_calendars(message: Message) -> bool:
     """Whether the octets name a calendar anywhere: a quick no for most mail."""
-    if _CALENDAR in (message.value("Content-Type") or b"").lower():
+    kind = (message.value("Content-Type") or b"").lower()
+    if any(name in kind for name in _CALENDARS):
         return True
-    strides = range(0, len(message.body), _STRIDE)
-    return any(_CALENDAR in message.body[at : at + _STRIDE + len(_CALENDAR)].lower() for at in strides)
+    for at in range(0, len(message.body), _STRIDE):
+        octets = message.body[at : at + _STRIDE + len(_CALENDARS[-1])].lower()
+        if any(name in octets for name in _CALENDARS):
+            return True
+    return False
 
 
 def _invited(message: Message, facts: InwardFacts) -> Message:
     """ORGANIZER becomes its reverse alias, the alias's ATTENDEE the mailbox."""
+    invited = naming.canonical(str(facts.alias))
 
     def swap(name: str, address: Address) -> Address | None:
         if name == "ATTENDEE":
-            return facts.mailbox if address.normal == facts.alias.normal else None
+            return facts.mailbox if naming.canonical(str(address)) == invited else None
         return _reverse(address, facts)
 
     root, found = _calendars(message)
