@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from sortingoffice.cli import queue as commands
 from sortingoffice.cli.main import main
 from sortingoffice.core.model import Attempt, DeliveryState
 from sortingoffice.flows import queue as queues
 from sortingoffice.store import events, leases, spool
 from sortingoffice.store.database import Database
-from tests import spooled
+from tests import screen, spooled
+from tests.person import Person
 from tests.spooled import NOW, Spooled
 
 
@@ -77,6 +79,35 @@ def test_filters_choose(made: Spooled, run: Any) -> None:
     assert [row["id"] for row in run("list", "--state", "returned", "--json")] == [ended]
     assert len(run("list", "--address", "support@shop.example", "--json")) == 2
     assert len(run("list", "--most", "1", "--json")) == 1
+
+
+def test_a_long_list_comes_a_page_at_a_time_and_is_whole(
+    made: Spooled, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "_PAGE", 2)
+    numbers = [made.put().id for _ in range(5)][::-1]
+    pages = list(queues.pages(made.office))
+    assert [len(page) for page in pages] == [2, 2, 1]
+    assert [row["id"] for page in pages for row in page] == numbers
+    assert [row["id"] for row in run("list", "--json")] == numbers
+    for most in (0, 1, 2, 3, 4, 9):
+        got = [row["id"] for page in queues.pages(made.office, most=most) for row in page]
+        assert got == numbers[:most]
+
+
+def test_a_terminal_shows_the_latest_and_says_that_there_is_more(
+    made: Spooled, tmp_path: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "_AT_A_TERMINAL", 2)
+    for _ in range(3):
+        made.put()
+    drawn = screen.drawn(Person(tmp_path), "queue", "list", width=120)
+    assert "There is more: these are the latest 2." in drawn.text
+    assert drawn.text.count(" queued ") == 2
+    assert (
+        "There is more" not in screen.drawn(Person(tmp_path), "queue", "list", "--most", "3", width=120).text
+    )
+    assert run("list").count(" queued ") == 3, "a pipe gets all"
 
 
 def test_show_tells_each_attempt(made: Spooled, run: Any) -> None:

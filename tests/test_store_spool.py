@@ -19,13 +19,14 @@ from sortingoffice.core.model import (
     Delivery,
     DeliveryState,
     Direction,
+    Event,
     Relationship,
     RelationshipState,
     SpooledMessage,
     Strangers,
     VendorKind,
 )
-from sortingoffice.store import accounts, claim, leases, relationships, schema, spool
+from sortingoffice.store import accounts, claim, events, leases, relationships, schema, spool
 from sortingoffice.store.database import Database, Transaction
 from tests.spooled import looked_through
 
@@ -427,6 +428,29 @@ def test_a_retry_is_due_at_once(db: Database) -> None:
     assert db.call(spool.retry, only(db).id, NOW)
     delivery = claim_one(db)
     assert not db.call(spool.retry, delivery.id, NOW), "somebody is at it"
+
+
+def test_all_that_waits_is_due_at_once_but_for_what_somebody_is_at(db: Database) -> None:
+    later = NOW + timedelta(hours=4)
+    held = to("a.example", state=DeliveryState.HELD)
+    stored = db.call(
+        spool.put, message(), (to("a.example"), to("a.example", due=later), to("b.example", due=later), held)
+    )
+    claimed, second, third, _ = (each.id for each in db.view(spool.deliveries, stored.id))
+    assert claim_one(db).id == claimed
+    assert db.view(spool.untried) == (second, third)
+    assert db.view(spool.untried, "b.example") == (third,)
+    assert db.call(spool.retry_all, (claimed, second, third), NOW) == {second, third}
+    found = db.view(spool.numbered, (second, third))
+    assert [(each.delivery.id, each.delivery.due, each.message.raw) for each in found] == [
+        (third, NOW, b""),
+        (second, NOW, b""),
+    ]
+    db.call(
+        events.add_all, [Event(0, NOW, "cli", None, None, f"m{n}", "retried", "operator", "") for n in (1, 2)]
+    )
+    db.call(events.add_all, [])
+    assert [each.message for each in db.view(events.every)][-2:] == ["m1", "m2"]
 
 
 def test_dropping_the_last_delivery_erases_the_octets(db: Database) -> None:

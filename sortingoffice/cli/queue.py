@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from sortingoffice.cli.counted import COUNT, NUMBER
@@ -10,6 +12,7 @@ from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.flows import queue as queues
 
+_AT_A_TERMINAL = 1000  # rows that anybody may want to scroll through; a pipe gets all
 _COLUMNS = ("id", "from", "to", "state", "attempts", "next_attempt", "last_reply")
 
 
@@ -26,14 +29,22 @@ def queue() -> None:
 @click.pass_obj
 def list_(terminal: Terminal, state: str | None, destination: str, address: str, most: int | None) -> None:
     """List what waits, queued or held; with --state also what has ended."""
-    rows = terminal.office.db.view(
-        queues.every,
+    limit = _AT_A_TERMINAL if most is None and not terminal.json and sys.stdout.isatty() else None
+    pages = queues.pages(
+        terminal.office,
         state=None if state is None else DeliveryState(state),
         destination=destination,
         address=address,
-        most=most,
+        most=most if limit is None else limit + 1,
     )
-    terminal.rows(rows, _COLUMNS, empty="Nothing waits.", spare=("from", "attempts", "next_attempt"))
+    if terminal.json:
+        terminal.stream(pages)
+        return
+    rows = [row for page in pages for row in page]
+    shown = rows[:limit]
+    terminal.rows(shown, _COLUMNS, empty="Nothing waits.", spare=("from", "attempts", "next_attempt"))
+    if len(rows) > len(shown):
+        say(f"There is more: these are the latest {limit}.  --most N shows N; --to and --address choose.")
 
 
 @queue.command("show")

@@ -86,8 +86,16 @@ class Terminal:
 
     def data(self, value: Any) -> None:
         """Print one value as JSON."""
-        plain = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
-        click.echo(json.dumps(value, ensure_ascii=plain, indent=2, default=_plain))
+        click.echo(_json(value, indent=2))
+
+    def stream(self, pages: Iterable[Sequence[Mapping[str, Any]]]) -> None:
+        """Print a long list as a JSON array, each page as it comes, a row on each line."""
+        begun = False
+        for page in pages:
+            text = ",\n".join("  " + _json(row) for row in page)
+            click.echo((",\n" if begun else "[\n") + text, nl=False)
+            begun = True
+        click.echo("\n]" if begun else "[]")
 
     def sheet(self, value: Mapping[str, Any]) -> None:
         """Print one thing, a line for each of its parts, for a person."""
@@ -121,6 +129,11 @@ def say(sentence: str) -> None:
 def interactive() -> bool:
     """Whether somebody sits there to be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    plain = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") != "utf8"
+    return json.dumps(value, ensure_ascii=plain, indent=indent, default=_plain)
 
 
 def _plain(value: Any) -> Any:

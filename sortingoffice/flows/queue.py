@@ -5,17 +5,18 @@ Promise: `retry` and `drop` change only what still waits, and write down who did
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from sortingoffice.core.model import DeliveryState
+from sortingoffice.core.model import DeliveryState, Event
 from sortingoffice.core.progress import Watcher, unwatched
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows.office import Office
 from sortingoffice.store import events, spool
 from sortingoffice.store.database import Transaction
 from sortingoffice.store.spool import Claimed
+
+_PAGE = 1000
 
 
 def every(
@@ -25,10 +26,28 @@ def every(
     destination: str = "",
     address: str = "",
     most: int | None = None,
+    before: int | None = None,
 ) -> list[dict[str, Any]]:
     """Deliveries, the latest first.  None for `state`: what waits, queued or held."""
-    found = spool.queue(tx, state=state, destination=destination.lower(), address=address.lower(), most=most)
+    found = spool.queue(
+        tx, state=state, destination=destination.lower(), address=address.lower(), most=most, before=before
+    )
     return [_row(each) for each in found]
+
+
+def pages(office: Office, *, most: int | None = None, **filters: Any) -> Iterator[list[dict[str, Any]]]:
+    """The same, so many at a time: who reads slowly keeps no transaction open, and 100,000 need no more
+    memory than a thousand."""
+    before: int | None = None
+    while most is None or most > 0:
+        wanted = _PAGE if most is None else min(most, _PAGE)
+        page = office.db.view(every, most=wanted, before=before, **filters)
+        if page:
+            yield page
+        if len(page) < wanted:
+            return
+        before = page[-1]["id"]
+        most = None if most is None else most - wanted
 
 
 def one(tx: Transaction, number: int) -> dict[str, Any]:
@@ -76,7 +95,7 @@ def retry_all(
 
     together  how many in one transaction, for which everybody else's mail waits
     """
-    found = office.db.view(_queued, destination)
+    found = office.db.view(spool.untried, destination.lower())
     if not found and destination:
         raise OfficeError(f"nothing waits for {destination}; `sortingoffice queue list` shows what waits")
     done: list[dict[str, Any]] = []
@@ -87,20 +106,12 @@ def retry_all(
     return done
 
 
-def _queued(tx: Transaction, destination: str) -> list[Claimed]:
-    found = spool.queue(tx, state=DeliveryState.QUEUED, destination=destination.lower())
-    return [each for each in reversed(found) if not each.delivery.lease_node]
-
-
-def _retried(tx: Transaction, office: Office, found: Sequence[Claimed], actor: str) -> list[dict[str, Any]]:
+def _retried(tx: Transaction, office: Office, numbers: Collection[int], actor: str) -> list[dict[str, Any]]:
     """Those that still wait: what has ended since, or is being tried, needs no word."""
-    done = []
-    for each in found:
-        now = office.clock()
-        if spool.retry(tx, each.delivery.id, now):
-            _event(tx, office, each, actor, "retried")
-            done.append(_row(replace(each, delivery=replace(each.delivery, due=now))))
-    return done
+    due = spool.retry_all(tx, numbers, office.clock())
+    found = spool.numbered(tx, due)[::-1]
+    events.add_all(tx, [_happened(office, each, actor, "retried") for each in found])
+    return [_row(each) for each in found]
 
 
 def drop(tx: Transaction, office: Office, numbers: Iterable[int], *, actor: str) -> list[dict[str, Any]]:
@@ -152,13 +163,19 @@ def _row(each: Claimed) -> dict[str, Any]:
 
 
 def _event(tx: Transaction, office: Office, found: Claimed, actor: str, what: str) -> None:
-    events.add(
-        tx,
+    events.add_all(tx, [_happened(office, found, actor, what)])
+
+
+def _happened(office: Office, found: Claimed, actor: str, what: str) -> Event:
+    delivery = found.delivery
+    return Event(
+        id=0,
         at=office.clock(),
         actor=actor,
+        account_id=delivery.account_id,
+        relationship_id=delivery.relationship_id,
+        message=found.message.token,
         what=what,
         rule="operator",
-        account_id=found.delivery.account_id,
-        relationship_id=found.delivery.relationship_id,
-        message=found.message.token,
+        detail="",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -34,6 +35,12 @@ def add(
 ) -> Event:
     """See `Event` for what stands in each; `detail` holds no mailbox address."""
     return schema.insert(tx, Event(0, at, actor, account_id, relationship_id, message, what, rule, detail))
+
+
+def add_all(tx: Transaction, every: Collection[Event]) -> None:
+    """Many at once; their ids are the database's."""
+    if every:
+        tx.execute(_event.insert(), [schema.values(each) for each in every])
 
 
 def of_relationship(tx: Transaction, relationship_id: int) -> tuple[Event, ...]:

@@ -9,7 +9,7 @@ Sources: RFC 5321 §4.5.4 (queueing); sqlite.org/lang_returning.html.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -171,6 +171,11 @@ def retry(tx: Transaction, delivery_id: int, now: datetime) -> bool:
     return bool(tx.execute(_RETRY, {"of": delivery_id, "now": now}).rowcount)
 
 
+def retry_all(tx: Transaction, delivery_ids: Collection[int], now: datetime) -> frozenset[int]:
+    """The same for many; those that are due now."""
+    return frozenset(tx.execute(_RETRY_ALL, {"ids": list(delivery_ids), "now": now}).scalars())
+
+
 def drop(tx: Transaction, delivery_id: int, reason: str, now: datetime) -> bool:
     """Queued or held → dropped; whether it was."""
     found = tx.execute(_DROP, {"of": delivery_id, "new_reason": reason, "now": now}).scalar()
@@ -219,7 +224,9 @@ _RELEASE = (
         + _NOW,
     )
 )
-_RETRY = _delivery.update().where(_OF, _QUEUED, _UNLEASED).values(due=_NOW)
+_RETRYING = _delivery.update().where(_QUEUED, _UNLEASED).values(due=_NOW)
+_RETRY = _RETRYING.where(_OF)
+_RETRY_ALL = _RETRYING.where(_delivery.c.id.in_(_IDS)).returning(_delivery.c.id)
 _ENDING = _delivery.update().values(state=DeliveryState.DROPPED, reason=_REASON, ended=_NOW)
 _DROP = _ENDING.where(_OF, _WAITING).returning(_delivery.c.message_id)
 _CANCEL = tuple(
@@ -278,13 +285,17 @@ def queue(
     destination: str = "",
     address: str = "",
     most: int | None = None,
+    before: int | None = None,
 ) -> tuple[Claimed, ...]:
     """Deliveries, the latest first, with their messages but without the octets.
 
     state    None: what waits, queued or held
     address  sender or recipient, normal form; "" for all
+    before   only those with a smaller id
     """
     statement = _LISTING.where(_WAITING if state is None else _delivery.c.state == state).limit(most)
+    if before is not None:
+        statement = statement.where(_delivery.c.id < before)
     if account_id is not None:
         statement = statement.where(_delivery.c.account_id == account_id)
     if relationship_id is not None:
@@ -293,10 +304,23 @@ def queue(
         statement = statement.where(_delivery.c.destination == destination)
     if address:
         statement = statement.where(sa.or_(_message.c.sender == address, _delivery.c.recipient == address))
+    return _claimed(tx.execute(statement))
+
+
+def numbered(tx: Transaction, delivery_ids: Collection[int]) -> tuple[Claimed, ...]:
+    """These deliveries, in the same way."""
+    return _claimed(tx.execute(_NUMBERED, {"ids": list(delivery_ids)}))
+
+
+def _claimed(rows: Iterable[sa.Row[Any]]) -> tuple[Claimed, ...]:
     width = len(_message.c)
-    return tuple(
-        Claimed(SpooledMessage(*row[:width]), Delivery(*row[width:])) for row in tx.execute(statement)
-    )
+    return tuple(Claimed(SpooledMessage(*row[:width]), Delivery(*row[width:])) for row in rows)
+
+
+def untried(tx: Transaction, destination: str = "") -> tuple[int, ...]:
+    """What is queued and under nobody's hands, of all or of one destination; the oldest first."""
+    statement = _UNTRIED if not destination else _UNTRIED.where(_delivery.c.destination == destination)
+    return tuple(tx.execute(statement).scalars())
 
 
 def messages(
@@ -361,6 +385,8 @@ _LISTING = (
     .join(_delivery, _delivery.c.message_id == _message.c.id)
     .order_by(_delivery.c.id.desc())
 )
+_NUMBERED = _LISTING.where(_delivery.c.id.in_(_IDS))
+_UNTRIED = sa.select(_delivery.c.id).where(_QUEUED, _UNLEASED).order_by(_delivery.c.id)
 _CENSUS = sa.select(
     _delivery.c.state, sa.func.count().label("number"), sa.func.min(_delivery.c.created).label("oldest")
 ).group_by(_delivery.c.state)
