@@ -26,6 +26,7 @@ NOW = datetime(2026, 11, 22, tzinfo=UTC)
 LIVE = RcptFacts(
     Target.ALIAS, submission=False, now=NOW, state=RelationshipState.ACTIVE, alias_state=AliasState.LIVE
 )
+UNSURE: dict[str, object] = {"stranger": Stranger.UNAUTHENTICATED, "temporary": True}
 VENDOR = InwardFacts(
     stranger=Stranger.VENDOR,
     dmarc=Dmarc.NONE,
@@ -97,6 +98,11 @@ def test_a_revoked_alias_answers_like_one_that_never_existed() -> None:
         ({"in_your_name": True, "stranger": Stranger.UNAUTHENTICATED}, "in_your_name", Verdict.HOLD),
         ({"in_your_name": True, "dmarc": Dmarc.REJECT}, "dmarc_reject", Verdict.REFUSE),
         ({"dmarc": Dmarc.TEMPORARY}, "dmarc_unknown", Verdict.DEFER),
+        (UNSURE | {"strangers": Strangers.LOCK}, "vendor_unknown", Verdict.DEFER),
+        (UNSURE | {"state": RelationshipState.CLOSING}, "vendor_unknown", Verdict.DEFER),
+        (UNSURE, "stranger_flagged", Verdict.ACCEPT),
+        (UNSURE | {"strangers": Strangers.LOCK, "dmarc": Dmarc.REJECT}, "dmarc_reject", Verdict.REFUSE),
+        ({"temporary": True, "strangers": Strangers.LOCK}, "welcome", Verdict.ACCEPT),
         ({"state": RelationshipState.MUTED}, "muted", Verdict.HOLD),
         ({"state": RelationshipState.REVOKED}, "revoked_meanwhile", Verdict.REFUSE),
         (

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,28 @@ def test_mail_that_is_proved_is_not_deferred_when_the_policy_cannot_be_looked_up
     finally:
         office.stage.zone.records[f"_dmarc.{VENDOR}", "TXT"] = policy
     assert office.home("proved anyway")
+
+
+def test_a_vendor_without_a_policy_whose_key_cannot_be_looked_up_is_not_turned_away_for_good(
+    office: Office,
+) -> None:
+    """At a locked address only its proof lets it in, and the look-up may succeed at the next try."""
+    domain = "simple.example"
+    office.stage.publish(domain, "127.0.0.2")
+    office.stage.zone.remove(f"_dmarc.{domain}", "TXT")
+    office.stage.zone.set(f"slow._domainkey.{domain}", "TXT", "SERVFAIL")
+    shop = office.fresh("--site", domain)
+    office.stage.command("set", shop.slug, "--strangers", "lock")
+    mail = written(f"From: a@{domain}", f"To: {shop.alias}", "Message-ID: <1@simple.example>", subject="slow")
+    for selector, code in (("slow", 451), ("gone", 550), ("mail", 250)):
+        key = replace(office.stage.keys[domain], selector=selector)
+        raw = b"".join(each.raw for each in dkim.sign(mail, key, datetime.now(UTC))) + mail
+        with office.stage.client(domain) as client:
+            client.ehlo()
+            client.mail(f"a@{domain}")
+            client.rcpt(shop.alias)
+            assert client.data(raw)[0] == code, selector
+    assert [row["class"] for row in office.stage.json("strangers", shop.slug)] == ["forged vendor"]
 
 
 def test_the_tree_walk_is_a_setting() -> None:

@@ -142,6 +142,7 @@ def judge(tx: Transaction, office: Office, arrival: Arrival, known: Known) -> De
             repeated=earlier,
             author=who.author is not None,
             in_your_name=known.in_your_name,
+            temporary=arrival.auth.temporary,
             scan=arrival.scan,
         )
     )

@@ -47,6 +47,7 @@ class InwardFacts:
     repeated      the same message was accepted for the same recipient a moment ago
     author        the From field holds an address that can be read
     in_your_name  that address is a mailbox of the account itself, and nothing proves it
+    temporary     nothing proves its author, but a look-up failed that might have
     scan          the spam filter's word; a GREYLIST that has come again is CLEAN
     """
 
@@ -62,8 +63,11 @@ class InwardFacts:
     repeated: bool = False
     author: bool = True
     in_your_name: bool = False
+    temporary: bool = False
     scan: Scan = Scan.CLEAN
 
+
+_UNCHECKED = Reply(451, "4.7.0", "the author's domain could not be checked, try again later")
 
 InwardRule = Callable[[InwardFacts], Decision | None]
 
@@ -94,8 +98,7 @@ def refused_sender(facts: InwardFacts) -> Decision | None:
 def dmarc_unknown(facts: InwardFacts) -> Decision | None:
     """A time-out of DNS is no absent policy: the sender tries again (RFC 7489 §6.6.2)."""
     if facts.dmarc is Dmarc.TEMPORARY and not facts.vouched:
-        reply = Reply(451, "4.7.0", "the author's domain could not be checked, try again later")
-        return Decision(Verdict.DEFER, "dmarc_unknown", reply)
+        return Decision(Verdict.DEFER, "dmarc_unknown", _UNCHECKED)
     return None
 
 
@@ -124,6 +127,15 @@ def scanner_greylist(facts: InwardFacts) -> Decision | None:
     if facts.scan in (Scan.GREYLIST, Scan.LATER):
         reply = Reply(451, "4.7.1", "please try again in a few minutes")
         return Decision(Verdict.DEFER, "scanner_greylist", reply)
+    return None
+
+
+def vendor_unknown(facts: InwardFacts) -> Decision | None:
+    """Where only the vendor gets in: a key or policy that could not be looked up is no absent proof, with or
+    without DMARC (RFC 6376 §6.1.2)."""
+    only_vendor = facts.strangers is Strangers.LOCK or facts.state is RelationshipState.CLOSING
+    if facts.temporary and only_vendor and facts.stranger not in (Stranger.VENDOR, Stranger.PROCESSOR):
+        return Decision(Verdict.DEFER, "vendor_unknown", _UNCHECKED)
     return None
 
 
@@ -193,6 +205,7 @@ INWARD_RULES: tuple[InwardRule, ...] = (
     refused_sender,
     dmarc_unknown,
     dmarc_reject,
+    vendor_unknown,
     locked,
     scanner_reject,
     scanner_greylist,
