@@ -208,7 +208,9 @@ def test_an_invitation_asks_the_mailbox_and_answers_through_the_reverse_alias() 
         ("ORGANIZER:invalid:nomail",) * 2,
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("kind", ["text/calendar", "application/ics"])
+@pytest.mark.parametrize(
+    "kind", ["text/calendar", "application/ics", 'application/octet-stream; name="Invite.ICS"']
+)
 def test_whatever_a_client_answers_to_in_an_invitation_is_turned(kind: str, line: str, wanted: str) -> None:
     calendar = f"BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\n{line}\r\nEND:VCALENDAR\r\n"
     head = f"From: Shop <a@x.example>\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\n\r\n"

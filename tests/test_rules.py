@@ -244,6 +244,11 @@ SWITCHES: dict[tuple[Any, str], Case] = {
     (outward, "_leaf"): (lambda leaf, facts, turn: leaf, quoted(f"Yes\n\n> {MAILBOX}\n"), rewritten),
     (turned, "plain"): (lambda text, turn: text, quoted(f"Yes\n\n> {MAILBOX}\n"), rewritten),
     (turned, "markup"): (lambda source, turn: source, quoted(TURNED, "html"), rewritten),
+    (turned, "_may_change"): (
+        lambda change, kind, turn: True,
+        quoted(f"-----BEGIN PGP SIGNED MESSAGE-----\n\n> {REVERSE}\n-----END PGP SIGNATURE-----\n"),
+        lambda raw: f"> {REVERSE}" in bytes(outward.rewrite(Message.parse(raw), FACTS)).decode(),
+    ),
     (turned, "_in_attributes"): (lambda source, turn: iter(()), quoted(TURNED, "html"), rewritten),
     (turned, "in_source"): (lambda line, change: iter(()), quoted(TURNED, "html"), rewritten),
     (turned, "invitation"): (

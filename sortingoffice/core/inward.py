@@ -48,7 +48,7 @@ _LED = re.compile(
 )
 _IN_DISPLAY = re.compile(r"\s*@\s*")
 _NO_BRACKETS = str.maketrans("", "", "<>")
-_CALENDARS = (b"text/calendar", b"application/ics")
+_CALENDARS = (b"text/calendar", b"application/ics", b".ics")  # types, and how a file's name ends
 # Of two copies a phone opens the attached one; what is only published asks for no answer.
 _ASKS = re.compile(r"^METHOD:(?!PUBLISH\b)\w", re.IGNORECASE | re.MULTILINE)
 _LONGEST_NAME = 100  # characters of a name before the address, which must not be pushed out of sight
@@ -169,7 +169,11 @@ def _calendars(message: Message) -> tuple[mime.Entity | None, list[tuple[mime.En
         root = mime.parse(message)
     except mime.TooComplex:
         return None, []
-    found = [(leaf, leaf.text()) for leaf in root.leaves() if leaf.content_type.encode() in _CALENDARS]
+    found = [
+        (leaf, leaf.text())
+        for leaf in root.leaves()
+        if leaf.content_type.encode() in _CALENDARS or leaf.filename.lower().endswith(".ics")
+    ]
     return root, [(leaf, text) for leaf, text in found if text is not None and _asks(leaf, text)]
 
 
@@ -179,11 +183,11 @@ def _asks(leaf: mime.Entity, text: str) -> bool:
 
 def _speaks_of_calendars(message: Message) -> bool:
     """Whether the octets name a calendar anywhere: a quick no for most mail."""
-    kind = (message.value("Content-Type") or b"").lower()
-    if any(name in kind for name in _CALENDARS):
+    head = b"".join(each.raw for each in message.fields if each.name.lower().startswith(b"content-")).lower()
+    if any(name in head for name in _CALENDARS):
         return True
     for at in range(0, len(message.body), _STRIDE):
-        octets = message.body[at : at + _STRIDE + len(_CALENDARS[-1])].lower()
+        octets = message.body[at : at + _STRIDE + len(_CALENDARS[1])].lower()
         if any(name in octets for name in _CALENDARS):
             return True
     return False
