@@ -112,6 +112,7 @@ def test_several_records_are_none() -> None:
     [
         (b"v=DMARC1; p=reject", "reject"),
         (b"v = DMARC1 ;p = Reject ; junk ; =x", "reject"),
+        (b"V=DMARC1; P=reject", "reject"),
         (b"v=DMARC1; p=reject; pct=100", "reject"),
         (b"v=DMARC1; p=reject; pct=10", "reject"),
         (b"v=DMARC1; p=reject; pct=0", "quarantine"),

@@ -30,7 +30,7 @@ __all__ = ["Discovery", "aligned", "author_domain", "evaluate", "organizational"
 
 MAX_RECORD = 16_384
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[^ \t]+")
-_VERSION = re.compile(rb"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
+_VERSION = re.compile(rb"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _POLICIES = ("none", "quarantine", "reject")
 _LOWER = {"reject": "quarantine", "quarantine": "none", "none": "none"}
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
