@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -29,8 +31,10 @@ from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store.database import Database
 from sortingoffice.store.spool import Claimed
 from tests import spooled
+from tests.relaying import far_end
 from tests.servers import Certificate, make_certificate
 from tests.spooled import Spooled
+from tests.waiting import until
 
 GOOD = b"version: STSv1\r\nmode: enforce\r\nmx: mx.home.example\r\nmx: *.other.example\r\nmax_age: 86400\r\n"
 
@@ -131,10 +135,13 @@ class World:
         known = Policies(office, self.relay.contexts, here, port=self.site.port)
         return Attempts(office, self.relay, known)
 
-    async def tried(self) -> Tried:
+    def put(self) -> Claimed:
         delivery = self.made.put()
         message: SpooledMessage = self.made.message(delivery)
-        return await self.fresh().make(Claimed(message, delivery), ours=False)
+        return Claimed(message, delivery)
+
+    async def tried(self) -> Tried:
+        return await self.fresh().make(self.put(), ours=False)
 
 
 @pytest.fixture
@@ -290,6 +297,46 @@ async def test_a_policy_server_that_hangs_costs_its_deadline(
         deadline=0.5,
     )
     assert found is None  # it would have come after three seconds
+
+
+async def test_attempts_that_begin_together_ask_for_a_policy_once(world: World) -> None:
+    attempts = world.fresh()
+    waiting = [world.put() for _ in range(4)]
+    tried = await asyncio.gather(*(attempts.make(claimed, ours=False) for claimed in waiting))
+    assert {each.outcome for each in tried} == {Outcome.TAKEN}
+    assert len(world.site.asked) == 1
+
+
+async def test_policy_servers_that_hang_take_nobody_elses_threads(world: World) -> None:
+    connected = 0
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        connected += 1
+        await reader.read()
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    async with far_end(hang) as there:
+        fetches = [
+            asyncio.create_task(
+                policies.fetch(
+                    "home.example",
+                    world.made.office.resolver,
+                    world.relay.contexts.verified,
+                    attempt.here(world.made.office),
+                    port=there.port,
+                    deadline=5,
+                )
+            )
+            for _ in range(4)
+        ]
+        await until(lambda: connected >= 2)
+        signature = asyncio.create_task(asyncio.to_thread(int))
+        done, _ = await asyncio.wait({*fetches, signature}, return_when=asyncio.FIRST_COMPLETED)
+        for each in fetches:
+            each.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
+    assert done == {signature}
 
 
 async def test_a_policy_server_whose_certificate_is_not_good_is_not_believed(world: World) -> None:

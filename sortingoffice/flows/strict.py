@@ -6,6 +6,7 @@ can't be found out stands in nobody's way (RFC 8461 §5.1).
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -37,6 +38,7 @@ class Policies:
         self._here = here
         self._port = port
         self._failed: dict[str, float] = {}  # domain → not before
+        self._under_way: dict[str, asyncio.Task[Kept | None]] = {}
 
     async def of(self, domain: str) -> Policy | None:
         """The policy to apply now; None where there is none."""
@@ -51,11 +53,19 @@ class Policies:
         if kept is not None and kept.expires <= now:
             kept = None
         if record and self._wanted(record, kept) and self._failed.get(domain, 0.0) <= time.monotonic():
-            kept = await self._fetched(domain, record) or kept
+            kept = await self._once(domain, record) or kept
         return None if kept is None else mtasts.parse(kept.text)
 
     def _wanted(self, record: str, kept: Kept | None) -> bool:
         return kept is None or kept.record != record or self._office.clock() - kept.fetched > _RENEW
+
+    async def _once(self, domain: str, record: str) -> Kept | None:
+        """Those who want it at the same time wait for one fetch; one who stops waiting stops no other."""
+        task = self._under_way.get(domain)
+        if task is None:
+            task = self._under_way[domain] = asyncio.create_task(self._fetched(domain, record))
+            task.add_done_callback(lambda _: self._under_way.pop(domain))
+        return await asyncio.shield(task)
 
     async def _fetched(self, domain: str, record: str) -> Kept | None:
         resolver = self._office.resolver

@@ -14,6 +14,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 PORT = 443
 DEADLINE = 15.0  # seconds, for the whole of it
+# Servers that hang would take all of those that everybody else's signatures and passwords wait for.
+_THREADS = ThreadPoolExecutor(32, "https")
 _WRONG = (OSError, TimeoutError, http.client.HTTPException, ValueError)
 
 
@@ -69,8 +72,8 @@ async def ask(
         raise Unanswered("no address")
     dialled = socket.socket(socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET, socket.SOCK_STREAM)
     dialled.settimeout(deadline)
-    work = asyncio.create_task(
-        asyncio.to_thread(_asked, question, read, addresses[0], dialled, context, deadline)
+    work = asyncio.get_running_loop().run_in_executor(
+        _THREADS, _asked, question, read, addresses[0], dialled, context, deadline
     )
     try:
         return await asyncio.wait_for(asyncio.shield(work), deadline)
@@ -83,7 +86,7 @@ async def ask(
         work.add_done_callback(_forget)
 
 
-def _forget(work: asyncio.Task[T]) -> None:
+def _forget(work: asyncio.Future[T]) -> None:
     if not work.cancelled():
         work.exception()
 
