@@ -85,11 +85,11 @@ def application(office: Callable[[], Office]) -> Starlette:
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Mount("/api", app=_api(desk)),
-            _Long(),
             *files.routes(),
             *signin.routes(desk),
             *leave.routes(desk),
             *pages.routes(desk),
+            _Long(),  # below those without numbers, which have their own answer to any length
             *pages_cards.routes(desk),
             *pages_notify.routes(desk),
             *pages_others.routes(desk),
