@@ -190,6 +190,17 @@ def test_an_ordinary_hashtag_is_ordinary_text(lite: Desk, body: str) -> None:
     assert text(lite.ask(f"Hi\n{body}\n")) == f"Hi\n{body}\n"
 
 
+def test_a_directive_that_a_client_cut_to_a_line_s_width_is_read_whole(lite: Desk) -> None:
+    keys = ("passport", "birth-place", "eye-colour", "tax-office", "blood-type", "shoe-size", "ssn", "city")
+    lite.set(*(f"person.{key}=value-{key}" for key in keys))
+    lite.grant("person")
+    asked = f"#card person except {' '.join(keys[:6])}"
+    assert len(asked) > 70
+    assert text(lite.ask(f"Hi\n{asked}\nssn\n\nBye\n")) == "Hi\nCity: value-city\n\nBye\n"
+    assert 'no value for "bye"' in refusal(lite.ask(f"{asked}\nBye\n"))
+    assert text(lite.ask("#card person city\nBye\n")) == "City: value-city\nBye\n"
+
+
 def test_a_doubled_sign_is_sent_as_one(lite: Desk) -> None:
     lite.shipping()
     assert text(lite.ask("Write\n##card shipping\n\nAnna\n")) == "Write\n#card shipping\n\nAnna\n"

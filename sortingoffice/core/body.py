@@ -324,23 +324,24 @@ def lines(leaf: Entity, text: str) -> Iterator[Line]:
 def _every_line(leaf: Entity, text: str) -> Iterator[Line]:
     if leaf.content_type == "text/html":
         return _visual(text)
-    flowed = leaf.parameters.get("format", "").lower() == "flowed"
-    return _plain(text, flowed=flowed)
+    return _plain(text, flowed=leaf.parameters.get("format", "").lower() == "flowed")
 
 
 def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
-    """Lines of text/plain; soft-broken ones joined (RFC 3676 §4.2)."""
+    """Lines of text/plain; soft-broken ones (RFC 3676 §4.2) and a directive cut to a width are joined."""
     stretches = _Stretches(quoting.of_text(text))
     at, start = 0, -1
     for match in [*_BREAK.finditer(text), None]:
         end = match.start() if match else len(text)
         line = text[at:end]
         begin = at if start < 0 else start
+        whole = text[begin:end]
         soft = flowed and line.endswith(" ") and line != "-- " and not _QUOTED.match(text, begin)
+        if match and not soft:
+            soft = directive.wrapped(whole, line, text[match.end() : match.end() + 200])
         if soft and match and end - begin < 4000:
             start = begin
         else:
-            whole = text[begin:end]
             of = stretches.at(begin)
             yield _unmarked(Line(whole, begin, None, of in _OTHERS_WORDS, of is quoting.Kind.SIGNED))
             start = -1

@@ -50,6 +50,8 @@ _WORD = re.compile(r"[^\W_][\w-]*")
 _BULLET = re.compile(r"(?:[-*+o·•‣▪◦–—]|\d{1,3}[.)]) (?=#)")  # as mail clients write a list in plain text
 _SIGNS = re.compile(r"[^\w#]{1,12}(?=#)")  # quotes around it, a client's signs for bold, an arrow, a box
 _HASH_WORD = re.compile(f"(?<![\\w/&])[{_HASH}](?=[{_HIDDEN}]*\\w)")
+_WIDTH = 70  # characters; no client cuts shorter lines
+_GOES_ON = re.compile(r"([^\W_][\w-]*)(?: [^\W_][\w-]*)*[ \t]*(?:[\r\n]|\Z)")  # a line of words alone
 _BLANKS = re.compile(r"\s+")
 _TRAILING = ".,;:!?…"
 
@@ -156,6 +158,19 @@ def read(line: str, vocabulary: Vocabulary) -> tuple[Mark, ...]:
     if whole is not None:
         return (whole,)
     return tuple(_inline(line, vocabulary))
+
+
+def wrapped(begun: str, line: str, following: str) -> bool:
+    """Whether a mail client cut a directive after its "except" to the width of a line, and it goes on in the
+    following one: what stands there would leave.
+
+    begun  from the directive's start to the end of `line`, its last so far
+    """
+    folded = fold(begun) if len(line) > _WIDTH // 2 and hinted(begun) else ""
+    if not folded.startswith("#") or "except" not in folded.split():
+        return False
+    words = _GOES_ON.match(following)
+    return words is not None and len(line) + 1 + len(words[1]) > _WIDTH
 
 
 def said(text: str, vocabulary: Vocabulary) -> Iterator[str]:
