@@ -247,6 +247,12 @@ def test_a_vcard_of_an_old_address_book_keeps_its_letters(codec: str) -> None:
     assert vcard.parse(octets) == ((Property("FN", ("Jürgen Groß",)),),)
 
 
+@pytest.mark.parametrize("parameters", ["CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE", "QUOTED-PRINTABLE"])
+def test_a_quoted_printable_name_is_read(parameters: str) -> None:
+    octets = f"BEGIN:VCARD\nVERSION:3.0\nN;{parameters}:Gro=C3=9F;J=C3=BCrgen\nEND:VCARD\n".encode()
+    assert vcard.parse(octets) == ((Property("N", ("Groß", "Jürgen")),),)
+
+
 @pytest.mark.parametrize(
     ("octets", "said"),
     [

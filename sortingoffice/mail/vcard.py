@@ -10,6 +10,7 @@ Sources: RFC 6350 (4.0), RFC 2426 (3.0), RFC 6868 (^ in parameters).
 
 from __future__ import annotations
 
+import binascii
 import codecs
 import re
 from collections.abc import Iterable
@@ -105,16 +106,22 @@ def _line(line: str) -> Property | None:
         return None
     at = head.end()
     types: list[str] = []
+    quoted = False  # as phones write 3.0, too, though only 2.1 knows it
     while match := _PARAMETER.match(line, at):
         at = match.end()
         name, values = match[1].upper(), f"{match[2] or ''}{match[3] or ''}"
-        if name == "TYPE":
+        if "QUOTED-PRINTABLE" in (name, values.strip('"').upper()):
+            quoted = True
+        elif name == "TYPE":
             types += [each for each in values.replace('"', "").lower().split(",") if each]
         elif match[2] is None:
             types.append(match[1].lower())  # TEL;CELL:… as 2.1 and many phones write it
     if line[at : at + 1] != ":":
         return None
-    components = tuple(_UNESCAPE.sub(_character, each) for each in _split(line[at + 1 :]))
+    value = line[at + 1 :]
+    if quoted:
+        value = _decoded(binascii.a2b_qp(value.encode("utf-8", "replace")))
+    components = tuple(_UNESCAPE.sub(_character, each) for each in _split(value))
     return Property(head[1].upper(), components, tuple(types))
 
 
