@@ -22,13 +22,14 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sortingoffice import config as configuration
-from sortingoffice import leases, listening, log, metrics
+from sortingoffice import leases, listening, log, metrics, processors
 from sortingoffice.config import Config
 from sortingoffice.core.model import Envelope, Peer
 from sortingoffice.edge.gate import Counts
@@ -285,7 +286,7 @@ def _processes(config: Config, role: str) -> int:
     """How many; the pages need no more than one."""
     if role == "web":
         return 1
-    return config.processes.count or len(os.sched_getaffinity(0))
+    return config.processes.count or len(processors.ALLOWED)
 
 
 def _steady_memory() -> None:
@@ -300,6 +301,7 @@ def _loop(config: Config, role: str, seat: Seat, at: Listening, counts: Counts) 
 
     _steady_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(initializer=processors.anywhere))
         runner.run(run(config, role, seat, at, counts))
 
 
@@ -326,6 +328,7 @@ def _several(config: Config, role: str, at: Listening, processes: int, announce:
         return True
 
     def work(seat: Seat) -> None:
+        processors.stay(seat.number, seat.processes)
         _loop(current[0], role, seat, at, counts.of(seat.number))
 
     try:

@@ -119,6 +119,27 @@ def test_the_number_of_workers_is_that_of_the_cores_unless_the_config_says_other
     assert len(_workers(_pid(stage))) == (cores if cores > 1 else 0)
 
 
+def test_each_worker_stays_on_a_processor_of_its_own_and_so_does_a_successor(stage: Stage) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    stage.config.write_text(stage.config.read_text().replace("count = 2", ""))
+    stage.start()
+    parent = _pid(stage)
+
+    def spread() -> bool:
+        with contextlib.suppress(ProcessLookupError):
+            return sorted(list(os.sched_getaffinity(pid)) for pid in _workers(parent)) == [
+                [n] for n in allowed
+            ]
+        return False
+
+    if len(allowed) > 1:  # else there is no worker
+        until(spread, "workers on every processor")
+        victim = _workers(parent)[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: _gone(victim) and spread(), "a successor on the same")
+    assert os.sched_getaffinity(parent) == set(allowed)
+
+
 def test_a_worker_killed_under_load_loses_nothing_and_has_a_successor_at_once(stage: Stage) -> None:
     alias = stage.command("new", "Shop")
     stage.configure(delivery="concurrency_per_destination = 10")

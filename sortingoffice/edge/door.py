@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sortingoffice import processors
 from sortingoffice.config import Limits
 from sortingoffice.core.limits import network
 from sortingoffice.edge.gate import Gate
@@ -111,7 +112,9 @@ class Door:
     sessions: set[Session] = field(default_factory=set)
     room: Room = field(default_factory=Room)
     logins: Semaphore = field(default_factory=lambda: Semaphore(LOGINS))
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "content"))
+    threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(2, "content", processors.anywhere)
+    )
 
     def enter(self, ip: str, now: float) -> str:
         """The rule that keeps this peer out; "": it may come in, and is counted.

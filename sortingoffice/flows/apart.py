@@ -26,6 +26,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any, ParamSpec, TypeVar
 
+from sortingoffice import processors
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -80,6 +82,7 @@ class Apart:
         self._process = subprocess.Popen(
             (sys.executable, "-m", __name__), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
+        processors.anywhere(self._process.pid)
         self._end = weakref.finalize(self, _ended, self._process)
         return self._process
 

@@ -7,13 +7,12 @@ loaded and signed only when a host is there to take it; few large ones are in me
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from dataclasses import dataclass
 from functools import partial
 
-from sortingoffice import failpoint
+from sortingoffice import failpoint, processors
 from sortingoffice.core.delivery import Tried
 from sortingoffice.core.model import Delivery, SpooledMessage
 from sortingoffice.flows import signing, strict
@@ -71,7 +70,8 @@ class Attempts:
         self._way = _way(office)
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._signing = asyncio.Lock()
-        self._cores_are_taken = (office.config.processes.count or _cores()) >= _cores()
+        cores = len(processors.ALLOWED)
+        self._cores_are_taken = (office.config.processes.count or cores) >= cores
         self._routes: dict[str, tuple[float, _Route]] = {}  # destination → until when, where
 
     async def make(self, claimed: Claimed, *, ours: bool) -> Tried:
@@ -203,10 +203,6 @@ def _way(office: Office) -> _Way:
         password = config.smarthost_password_file.read_text(encoding="utf-8").strip("\r\n")
         login = Login(config.smarthost_username, password)
     return _Way(tls.Policy(config.smarthost_tls), login)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _shuffled(names: list[str]) -> list[str]:

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sortingoffice import log
+from sortingoffice import log, processors
 from sortingoffice.config import Config
 from sortingoffice.core.limits import Peers
 from sortingoffice.errors import OfficeError
@@ -67,6 +67,11 @@ class Keys:
 _TURN = 0.0005
 
 
+def _stands_back() -> None:
+    sys.setswitchinterval(_TURN)
+    processors.anywhere()
+
+
 def _nobody() -> None:
     """Nobody in this process delivers."""
 
@@ -88,7 +93,7 @@ class Office:
     apart: Apart = field(default_factory=Apart, repr=False, compare=False)
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _aside: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, "large-message", sys.setswitchinterval, (_TURN,))
+        default_factory=lambda: ThreadPoolExecutor(1, "large-message", _stands_back)
     )
 
     async def aside(self, work: Callable[[], object]) -> None:
