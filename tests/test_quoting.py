@@ -285,6 +285,10 @@ Q|>>> Lamp Shop <orders@sort.example> 05.11.2026 09:12 >>>
 Q|Liebe Anna,
 Q|die Lampe ist da.
 """,
+    "signs of the person's own": """\
+Q|>>> note to self 10:00 >>>
+P|Liebe Anna,
+""",
     "signed within the text": """\
 P|Below.
 P|

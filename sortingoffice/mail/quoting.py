@@ -121,7 +121,9 @@ _PHONE = re.compile(
 # The Bat! puts the author's initials before each line.
 _QUOTE_SIGN = re.compile(r"[ \t]{0,3}(?:[>»›]|\|[ \t]|[A-ZА-ЯЁ]{1,3}>(?=[ \t>]|\Z))")
 # GroupWise: ">>> Lamp Shop <orders@lampshop.example> 22.11.2026 10:00 >>>", and the message below, unmarked.
-_BETWEEN_SIGNS = re.compile(r">>> [^\n]{1,160} \d{1,2}[:.]\d{2}(?::\d{2})?(?: [AP]M)? >>>")
+_BETWEEN_SIGNS = re.compile(
+    r">>> [^\n]{1,160} \d{1,4}[./-]\d{1,2}[./-]\d{2,4} \d{1,2}[:.]\d{2}(?::\d{2})?(?: [AP]M)? >>>"
+)
 
 _BY_MARK = (
     (Kind.SIGNATURE, ("signature", "k9mail")),
