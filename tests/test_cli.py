@@ -283,6 +283,20 @@ def test_output_that_cannot_be_written_is_a_sentence(
     assert _printed(person, monkeypatch, None, "list") == 0, "a closed end is nobody's mistake"
 
 
+@pytest.mark.parametrize("words", ["card set", "card import -", "admin account remove anna"])
+def test_where_nothing_can_be_typed_a_command_says_so(
+    person: Person, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """A service or a script closed its standard input."""
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdin", None)
+        answer = person.says(*words.split())
+        if sys.stdin is not None:
+            sys.stdin.close()
+    assert answer.status in (1, 2)
+    assert answer.err
+
+
 def test_a_narrow_charset_gets_what_it_can_write(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     person.out("new", "\N{GRINNING FACE}")
     for arguments in (("list", "--json"), ("list",)):

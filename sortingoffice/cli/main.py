@@ -193,7 +193,9 @@ _UNWRITTEN = frozenset({errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG})
 
 
 def _open_ends() -> None:
-    """Something to write to also where an end is closed, and a way to write what its charset lacks."""
+    """Ends also where one is closed, with nothing behind it, and a way to write what a charset lacks."""
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.FileIO(os.open(os.devnull, os.O_RDONLY), "r"))
     for name in ("stdout", "stderr"):
         end = getattr(sys, name)
         if end is None:
