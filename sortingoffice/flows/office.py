@@ -67,6 +67,12 @@ class Keys:
 _TURN = 0.0005
 
 
+# Messages that are put into the spool at once.  More would be answered sooner and leave later: who sends
+# without a pause gets ahead of the deliveries, which want the same processor.  Whatever waits with its
+# sender costs nothing.
+_ACCEPTING = 10
+
+
 def _stands_back() -> None:
     sys.setswitchinterval(_TURN)
     processors.anywhere()
@@ -80,7 +86,7 @@ def _nobody() -> None:
 class Office:
     """clock() is an aware UTC datetime; random(n) is n octets fit for secrets; wake() tells whoever
     delivers in this process that something new is due; peers: what each network tried; apart: the process
-    beside this one."""
+    beside this one; accepting: how many messages are put into the spool at once."""
 
     config: Config
     db: Database
@@ -91,6 +97,9 @@ class Office:
     wake: Callable[[], None] = _nobody
     peers: Peers = field(default_factory=Peers)
     apart: Apart = field(default_factory=Apart, repr=False, compare=False)
+    accepting: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(_ACCEPTING), repr=False, compare=False
+    )
     _background: set[asyncio.Task[None]] = field(default_factory=set)
     _aside: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, "large-message", _stands_back)

@@ -157,7 +157,8 @@ async def accepted(office: Office, arrival: Arrival) -> Decision:
         _read(arrival)
     for _ in range(_RUNS):
         try:
-            return await office.db.write(accept, office, arrival)
+            async with office.accepting:
+                return await office.db.write(accept, office, arrival)
         except Elsewhere as wanted:
             wanted.with_traceback(None)  # else what it went through would hold the message, in a circle
             await office.aside(partial(wanted.work, office.apart) if wanted.apart else wanted.work)
