@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sortingoffice.core import attach, body, cards, exchange, render, typed
+from sortingoffice.core import attach, body, cards, exchange, planted, render, typed
 from sortingoffice.core.addressing import Problem
 from sortingoffice.core.attach import File
 from sortingoffice.core.body import Reading
@@ -215,7 +215,7 @@ def _left_out(filled: tuple[Filled, ...], wallet: Wallet | None) -> tuple[str, .
 def heard(message: Message) -> tuple[str, ...] | None:
     """The texts of a vendor's mail that could hold a directive; None for one too complex to read."""
     try:
-        return body.heard(message, mime.parse(message))
+        return planted.heard(message, mime.parse(message))
     except mime.TooComplex:
         return None
 
@@ -239,7 +239,9 @@ def remember_inbound(
     account = accounts.by_id(tx, relationship.account_id)
     if account is None or account.wrapped_key is None:
         return
-    said = frozenset({EVERYTHING}) if texts is None else computed(body.said, texts, _vocabulary(tx, account))
+    said = (
+        frozenset({EVERYTHING}) if texts is None else computed(planted.said, texts, _vocabulary(tx, account))
+    )
     keys = vaults.open_for(office, account)
     rows.remember_inbound(tx, relationship.id, frozenset(keys.line_macs(said)), now)
 
