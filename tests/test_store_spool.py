@@ -1,10 +1,7 @@
-"""The spool on both databases: nothing is lost, nothing is claimed twice, nobody starves another."""
+"""The spool on both databases: nothing is lost, what has ended stays ended and leaves no octets."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -26,8 +23,8 @@ from sortingoffice.core.model import (
     Strangers,
     VendorKind,
 )
-from sortingoffice.store import accounts, claim, events, leases, relationships, schema, spool
-from sortingoffice.store.database import Database, Transaction
+from sortingoffice.store import accounts, events, leases, relationships, schema, spool
+from sortingoffice.store.database import Database
 from tests.spooled import looked_through
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -82,22 +79,6 @@ def message(**changes: object) -> SpooledMessage:
 
 def to(destination: str, **changes: object) -> Delivery:
     return replace(DELIVERY, recipient=f"a@{destination}", destination=destination, **changes)  # type: ignore[arg-type]
-
-
-def fill(tx: Transaction, number: int, delivery: Delivery) -> None:
-    """Many messages at once."""
-    first = (tx.execute(sa.select(sa.func.max(schema.message.c.id))).scalar() or 0) + 1
-    rows = [{**schema.values(message()), "id": n} for n in range(first, first + number)]
-    tx.execute(schema.message.insert(), rows)
-    if tx.dialect.name == "postgresql":
-        tx.exec_driver_sql(f"SELECT setval('message_id_seq', {first + number})")
-    tx.execute(
-        schema.delivery.insert(), [{**schema.values(delivery), "message_id": row["id"]} for row in rows]
-    )
-
-
-def destinations(claimed: tuple[spool.Claimed, ...]) -> Counter[str]:
-    return Counter(each.delivery.destination for each in claimed)
 
 
 def only(db: Database) -> Delivery:
@@ -200,139 +181,6 @@ def test_outward_mail_is_counted_per_account_and_hour(db: Database) -> None:
         stored = message(direction=direction, account_id=account.id, accepted=at)
         db.call(spool.put, stored, (to("a.example"),), looked_through(stored))
     assert db.view(spool.outward_since, account.id, NOW - timedelta(hours=1)) == 1
-
-
-# ---- claiming ------------------------------------------------------------------------------------
-
-
-def test_a_claim_leases_what_is_due_and_nothing_else(db: Database) -> None:
-    stored = db.call(
-        spool.put,
-        message(),
-        (to("a.example"), to("b.example", due=NOW + SECOND), to("c.example", state=DeliveryState.HELD)),
-    )
-    (claimed,) = db.call(leases.claim, NOW, "n1", 10)
-    assert claimed.message == stored
-    assert claimed.delivery.destination == "a.example"
-    assert (claimed.delivery.lease_node, claimed.delivery.lease_until) == ("n1", NOW + leases.LEASE)
-    assert db.call(leases.claim, NOW, "n1", 10) == ()
-    assert db.call(leases.claim, NOW, "n2", 10) == ()
-
-
-def test_a_dead_node_s_lease_ends_by_itself(db: Database) -> None:
-    db.call(spool.put, message(), (to("a.example"),))
-    claim_one(db)
-    assert db.call(leases.claim, NOW + leases.LEASE - SECOND, "n2", 10) == ()
-    assert claim_one(db, NOW + leases.LEASE, "n2").lease_node == "n2"
-
-
-def test_a_node_s_own_ended_leases_take_no_share(db: Database) -> None:
-    db.call(spool.put, message(), (to("a.example"),))
-    claim_one(db)
-    again = db.call(lambda tx: leases.claim(tx, NOW + leases.LEASE, "n1", 10, each=1))
-    assert len(again) == 1
-
-
-def test_a_renewed_lease_lasts(db: Database) -> None:
-    db.call(spool.put, message(), (to("a.example"),))
-    delivery = claim_one(db)
-    assert db.call(leases.renew, (delivery.id,), "n1", NOW + 2 * leases.LEASE) == (delivery.id,)
-    assert db.call(leases.renew, (delivery.id,), "n2", NOW + 9 * leases.LEASE) == ()
-    assert db.call(leases.claim, NOW + leases.LEASE, "n2", 10) == ()
-
-
-def test_a_node_that_starts_again_takes_back_its_own_at_once(db: Database) -> None:
-    db.call(spool.put, message(), (to("a.example"), to("b.example")))
-    claim_one(db, node="n1")
-    claim_one(db, node="n2")
-    assert db.call(leases.give_back, "n1") == 1
-    assert len(db.call(leases.claim, NOW, "n3", 10)) == 1
-
-
-def test_a_claim_takes_of_each_destination_only_its_share(db: Database) -> None:
-    db.call(spool.put, message(), tuple(to("dead.example") for _ in range(8)))
-    db.call(spool.put, message(), (to("live.example", due=NOW),))
-    first = db.call(lambda tx: leases.claim(tx, NOW, "n1", 100, each=3))
-    assert destinations(first) == {"dead.example": 3, "live.example": 1}
-    again = db.call(lambda tx: leases.claim(tx, NOW, "n1", 100, each=3))
-    assert again == (), "what the node holds counts"
-    assert len(db.call(lambda tx: leases.claim(tx, NOW, "n2", 100, each=3))) == 3
-
-
-def test_who_waits_alone_comes_before_the_second_of_a_crowd(db: Database) -> None:
-    early = NOW - timedelta(hours=1)
-    db.call(spool.put, message(), tuple(to("crowd.example", due=early) for _ in range(8)))
-    db.call(spool.put, message(), (to("alone.example"),))
-    assert destinations(db.call(leases.claim, NOW, "n1", 2)) == {"crowd.example": 1, "alone.example": 1}
-
-
-def test_a_claim_stops_before_it_loads_too_much(db: Database) -> None:
-    for _ in range(5):
-        db.call(spool.put, message(size=1000), (to("a.example"),))
-    assert len(db.call(lambda tx: leases.claim(tx, NOW, "n1", 10, octets=2500))) == 3
-    assert len(db.call(lambda tx: leases.claim(tx, NOW, "n1", 10, octets=1))) == 1, "never nothing"
-
-
-@pytest.mark.parametrize("backlog", [3_000])
-def test_a_backlog_for_a_dead_host_starves_nobody(db: Database, backlog: int) -> None:
-    early = NOW - timedelta(hours=1)
-    db.call(fill, backlog, to("dead.example", due=early))
-    for name in ("a.example", "zz.example"):
-        db.call(fill, 30, to(name))
-    found = destinations(db.call(lambda tx: leases.claim(tx, NOW, "n1", 100, each=20)))
-    assert found == {"dead.example": 20, "a.example": 20, "zz.example": 20}
-    db.call(lambda tx: leases.claim(tx, NOW, "n1", 100, each=20))  # the others' last ten each
-    # The dead host hangs and holds its twenty: the next who comes still goes out.
-    db.call(spool.put, message(), (to("m.example"),))
-    (live,) = db.call(lambda tx: leases.claim(tx, NOW, "n1", 9, each=20))
-    assert live.delivery.destination == "m.example"
-
-
-def test_a_claim_reads_no_table_from_end_to_end(sqlite_db: Database) -> None:
-    def plan(tx: Transaction) -> list[str]:
-        sql = str(claim.STATEMENTS["sqlite"].compile(dialect=tx.dialect))
-        rows = tx.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple([1] * sql.count("?")))
-        return [row[3] for row in rows]
-
-    steps = sqlite_db.view(plan)
-    assert any("ix_delivery_queued" in step for step in steps)
-    assert any("ix_delivery_destination" in step for step in steps)
-    assert any("ix_delivery_leased" in step for step in steps)
-    scans = [
-        s
-        for s in steps
-        if s.startswith("SCAN") and s.split()[1] in ("delivery", "message", "d", "first", "next")
-    ]
-    assert all("USING" in scan and "INDEX ix_" in scan for scan in scans), scans
-
-
-def test_leases_that_ran_out_are_found_without_a_look_at_the_queue(sqlite_db: Database) -> None:
-    def plan(tx: Transaction) -> list[str]:
-        sql = str(leases._LAPSE.compile(dialect=tx.dialect))
-        rows = tx.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple([1] * sql.count("?")))
-        return [row[3] for row in rows]
-
-    steps = sqlite_db.view(plan)
-    assert any("ix_delivery_leased" in step for step in steps), steps
-    assert not any("ix_delivery_queued" in step for step in steps), steps
-
-
-def test_two_claimers_never_get_the_same(db: Database) -> None:
-    db.call(fill, 400, to("a.example"))
-    db.call(fill, 400, to("b.example"))
-
-    def work(node: str) -> list[int]:
-        mine: list[int] = []
-        idle = 0
-        while idle < 5:
-            claimed = db.call(lambda tx: leases.claim(tx, NOW, node, 25, each=1000))
-            mine += (each.delivery.id for each in claimed)
-            idle = 0 if claimed else idle + 1
-        return mine
-
-    with ThreadPoolExecutor(4) as nodes:
-        found = [n for mine in nodes.map(work, ["n1", "n2", "n3", "n4"]) for n in mine]
-    assert len(found) == len(set(found)) == 800
 
 
 # ---- settling ------------------------------------------------------------------------------------
@@ -483,14 +331,6 @@ def test_a_revoke_cancels_what_the_person_sent_and_keeps_what_the_vendor_was_pro
     assert (raw(db, put["sent"].id), bool(raw(db, put["came"].id))) == (b"", True)
 
 
-def test_the_next_due_is_the_earliest(db: Database) -> None:
-    assert db.view(leases.next_due) is None
-    db.call(spool.put, message(), (to("a.example", due=NOW + SECOND), to("b.example", due=NOW)))
-    assert db.view(leases.next_due) == NOW
-    claim_one(db)
-    assert db.view(leases.next_due) == NOW + SECOND
-
-
 def test_old_attempts_are_forgotten_and_young_ones_kept(db: Database) -> None:
     db.call(spool.put, message(), (to("a.example"),))
     for at in (NOW, NOW + timedelta(days=1)):
@@ -519,20 +359,3 @@ def relationship(account_id: int, slug: str) -> Relationship:
         muted_until=None,
         closing_until=None,
     )
-
-
-@pytest.mark.slow
-def test_a_claim_beside_100_000_waiting_takes_no_longer_than_a_few(db: Database) -> None:
-    def seconds(name: str) -> float:
-        started = time.monotonic()
-        for n in range(50):
-            db.call(spool.put, message(), (to(f"{name}{n}.example"),))
-            claimed = db.call(lambda tx: leases.claim(tx, NOW, "n1", 100))
-            assert [each.delivery.destination for each in claimed] == [f"{name}{n}.example"]
-        return time.monotonic() - started
-
-    before = seconds("before")
-    db.call(fill, 100_000, to("dead.example", due=NOW - timedelta(hours=1)))
-    db.call(lambda tx: leases.claim(tx, NOW, "n1", 100))
-    # A look at each of the 100,000 would take a hundred times as long.
-    assert seconds("live") < 30 * before + 2
