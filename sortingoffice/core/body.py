@@ -305,15 +305,16 @@ def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
         end = match.start() if match else len(text)
         line = text[at:end]
         begin = at if start < 0 else start
-        whole = text[begin:end]
         soft = flowed and line.endswith(" ") and line != "-- " and not _QUOTED.match(text, begin)
-        if match and not soft:
-            soft = directive.wrapped(whole, line, text[match.end() : match.end() + 200])
+        if match and not soft and len(line) >= directive.CUT:
+            soft = directive.wrapped(text[begin:end], line, text[match.end() : match.end() + 200])
         if soft and match and end - begin < 4000:
             start = begin
         else:
             of = stretches.at(begin)
-            yield _unmarked(Line(whole, begin, None, of in _OTHERS_WORDS, of is quoting.Kind.SIGNED))
+            yield _unmarked(
+                Line(text[begin:end], begin, None, of in _OTHERS_WORDS, of is quoting.Kind.SIGNED)
+            )
             start = -1
         at = match.end() if match else end
 

@@ -50,7 +50,8 @@ _WORD = re.compile(r"[^\W_][\w-]*")
 _BULLET = re.compile(r"(?:[-*+o·•‣▪◦–—]|\d{1,3}[.)]) (?=#)")  # as mail clients write a list in plain text
 _SIGNS = re.compile(r"[^\w#]{1,12}(?=#)")  # quotes around it, a client's signs for bold, an arrow, a box
 _HASH_WORD = re.compile(f"(?<![\\w/&])[{_HASH}](?=[{_HIDDEN}]*\\w)")
-_WIDTH = 70  # characters; no client cuts shorter lines
+_WIDTH = 70  # characters, to which mail clients cut lines, or to more
+CUT = 36  # the fewest of a line that was cut so, however long its next word was
 _GOES_ON = re.compile(r"([^\W_][\w-]*)(?: [^\W_][\w-]*)*[ \t]*(?:[\r\n]|\Z)")  # a line of words alone
 _BLANKS = re.compile(r"\s+")
 _TRAILING = ".,;:!?…"
@@ -166,7 +167,7 @@ def wrapped(begun: str, line: str, following: str) -> bool:
 
     begun  from the directive's start to the end of `line`, its last so far
     """
-    folded = fold(begun) if len(line) > _WIDTH // 2 and hinted(begun) else ""
+    folded = fold(begun) if len(line) >= CUT and hinted(begun) else ""
     if not folded.startswith("#") or "except" not in folded.split():
         return False
     words = _GOES_ON.match(following)
