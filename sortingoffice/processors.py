@@ -15,7 +15,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-ALLOWED = frozenset(os.sched_getaffinity(0))  # as we were started: a worker's own mask is smaller
+# As we were started: a worker's own mask is smaller.
+ALLOWED = frozenset(
+    os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+)
 
 
 def stay(number: int, workers: int) -> None:
@@ -33,5 +36,5 @@ def anywhere(pid: int = 0) -> None:
 
 
 def _keep(pid: int, processors: frozenset[int]) -> None:
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):
         os.sched_setaffinity(pid, processors)

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sortingoffice import config
 from sortingoffice.core import evidence, model, names, notification, writers
 from sortingoffice.core.model import DeliveryState, Direction
@@ -24,8 +26,10 @@ from tests.person import Person, said
 SEAL = Seal("four quiet grey owls")
 
 
-def full(furnished: Path, folder: Path) -> Person:
+@pytest.fixture(scope="module")
+def full(furnished: Path, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """A copy of the office with all that; the tests only look."""
+    folder = tmp_path_factory.mktemp("full") / "person"
     shutil.copytree(furnished, folder)
     person = Person(folder)
     person.out("new", "Lamp Shop", "--site", "lampshop.example", "--note", "=2+3")
@@ -51,6 +55,14 @@ def full(furnished: Path, folder: Path) -> Person:
     with person.office() as office:
         office.db.call(_filled, office)
     return person
+
+
+@pytest.fixture(scope="module")
+def file(full: Person, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `export` makes of it."""
+    path = tmp_path_factory.mktemp("file") / "everything.json"
+    full.out("export", path)
+    return path
 
 
 def _filled(tx: Transaction, office: Office) -> None:

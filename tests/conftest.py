@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.zone",
     "tests.servers",
     "tests.person",  # before whoever imports it
+    "tests.belonging",
     "tests.relaying",
     "tests.office",
     "tests.web",

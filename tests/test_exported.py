@@ -21,23 +21,10 @@ from sortingoffice.core import exported, model
 from sortingoffice.core.exported import KINDS, LEFT_OUT
 from sortingoffice.flows import moving
 from sortingoffice.store import schema
-from tests import belonging
 from tests.belonging import another, parsed
 from tests.person import Person
 
 _KINDS = {kind.name: kind for kind in KINDS}
-
-
-@pytest.fixture(scope="module")
-def full(furnished: Path, tmp_path_factory: pytest.TempPathFactory) -> Person:
-    return belonging.full(furnished, tmp_path_factory.mktemp("full") / "person")
-
-
-@pytest.fixture(scope="module")
-def file(full: Person, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("file") / "everything.json"
-    full.out("export", path)
-    return path
 
 
 def test_every_kind_of_row_of_an_account_is_exported_or_left_out_with_a_reason() -> None:

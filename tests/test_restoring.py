@@ -19,22 +19,9 @@ from sortingoffice.flows.office import Office
 from sortingoffice.flows.sealed import Seal
 from sortingoffice.store import accounts, belongings, relationships
 from sortingoffice.store.database import Database, Transaction
-from tests import belonging
 from tests.belonging import SEAL, another, delivery, letter, parsed
 from tests.desk import assigned, open_desk
 from tests.person import Person
-
-
-@pytest.fixture(scope="module")
-def full(furnished: Path, tmp_path_factory: pytest.TempPathFactory) -> Person:
-    return belonging.full(furnished, tmp_path_factory.mktemp("full") / "person")
-
-
-@pytest.fixture(scope="module")
-def file(full: Person, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("file") / "everything.json"
-    full.out("export", path)
-    return path
 
 
 def _exported(person: Person, path: Path) -> dict[str, Any]:

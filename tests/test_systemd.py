@@ -57,6 +57,13 @@ def test_the_service_is_hardened(installed: Path) -> None:
     assert float(match[1]) <= 2.0
 
 
+def test_a_worker_may_stay_on_its_processor_though_other_calls_of_that_kind_are_forbidden() -> None:
+    for name in ("sortingoffice.service", "sortingoffice@.service"):
+        lines = (UNITS / name).read_text().splitlines()
+        forbidden = lines.index("SystemCallFilter=~@privileged @resources")
+        assert "SystemCallFilter=sched_setaffinity" in lines[forbidden:]  # what comes later counts
+
+
 def test_each_role_is_given_its_own_secrets() -> None:
     given = {
         role: set(
