@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -131,6 +133,34 @@ def test_a_claim_reads_no_table_from_end_to_end(sqlite_db: Database) -> None:
         if s.startswith("SCAN") and s.split()[1] in ("delivery", "message", "d", "first", "next")
     ]
     assert all("USING" in scan and "INDEX ix_" in scan for scan in scans), scans
+
+
+def test_a_claim_on_postgresql_looks_up_by_key_whatever_the_statistics_say(postgresql_db: Database) -> None:
+    """Statistics of a moment ago say "a hundred", and a burst came since: the planner is at its worst."""
+    for name in (f"{n}.example" for n in range(50)):
+        postgresql_db.call(spool.put, message(), (to(name),))
+    postgresql_db.call(lambda tx: tx.exec_driver_sql("ANALYZE"))
+    postgresql_db.call(fill, 20_000, to("dead.example", due=NOW - timedelta(hours=1)))
+
+    def plan(tx: Transaction) -> dict[str, Any]:
+        sql = str(claim.STATEMENTS["postgresql"].compile(dialect=tx.dialect))
+        wanted = {"now": 1 << 60, "until": 1 << 60, "node": "n", "n": 9, "each": 9, "octets": 9, "window": 9}
+        tx.exec_driver_sql("SET LOCAL jit_above_cost = 0")
+        with claim.by_index(tx):
+            return dict(tx.exec_driver_sql("EXPLAIN (FORMAT JSON) " + sql, wanted).scalar_one()[0])
+
+    def steps(step: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield step
+        for each in step.get("Plans", ()):
+            yield from steps(each)
+
+    found = postgresql_db.call(plan)
+    assert "JIT" not in found, "compiling takes longer than the claim"
+    reads = [step for step in steps(found["Plan"]) if step.get("Relation Name") in ("delivery", "message")]
+    by_key = [step for step in reads if step.get("Index Name", "").startswith("pk_")]
+    assert {step["Relation Name"] for step in by_key} == {"delivery", "message"}
+    assert all("id =" in step.get("Index Cond", "") for step in by_key), by_key
+    assert all(step.get("Index Name") for step in reads if step["Node Type"] != "ModifyTable"), reads
 
 
 def test_leases_that_ran_out_are_found_without_a_look_at_the_queue(sqlite_db: Database) -> None:
