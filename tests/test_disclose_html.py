@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 
 import pytest
 
+from sortingoffice.core import body
 from sortingoffice.flows.disclose import Resolved
 from sortingoffice.mail import mime
+from sortingoffice.mail.message import Message
 from sortingoffice.store.database import Database
 from tests.desk import Desk, open_desk, refusal
 
@@ -159,6 +162,22 @@ def test_a_soft_broken_directive_is_one_line(desk: Desk) -> None:
     head = "Content-Type: text/plain; charset=utf-8; format=flowed\n\n"
     [text] = parts(desk, head + "Hi\n#card shipping name \ncity\nBye\n")
     assert text == "Hi\nName: Anna Example\nCity: Berlin\nBye\n"
+
+
+@pytest.mark.parametrize("below", ["> and the card?\n", "-- \nAnna\n"])
+def test_a_soft_broken_line_ends_above_a_quote_and_a_signature(desk: Desk, below: str) -> None:
+    head = "Content-Type: text/plain; charset=utf-8; format=flowed\n\n"
+    [text] = parts(desk, head + "Hi\n#card shipping city \n" + below)
+    assert text == "Hi\nCity: Berlin \n" + below
+
+
+@pytest.mark.parametrize("line", [" \n", "\t \n", "a \n", "> \n", "\n"])
+def test_soft_broken_lines_are_read_in_linear_time(line: str) -> None:
+    text = "Content-Type: text/plain; format=flowed\n\n#card x\n" + line * 60_000
+    root = mime.parse(Message.parse(text.encode()))
+    started = time.process_time()
+    assert sum(map(len, body.prose(root))) > 0
+    assert time.process_time() - started < 3
 
 
 def test_an_attached_text_is_no_body(desk: Desk) -> None:

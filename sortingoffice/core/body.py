@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from sortingoffice.core import calendar, directive, fields, render
@@ -50,6 +50,8 @@ _SUBJECT = 4000  # characters of a subject that are looked at
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
 _OTHERS_WORDS = frozenset({quoting.Kind.ATTRIBUTION, quoting.Kind.QUOTE, quoting.Kind.FORWARD})
+_PARAGRAPH_ENDS = re.compile(r">|-- (?:[\r\n]|\Z)")  # RFC 3676 §4.3 and 4.5
+_MOST_JOINED = 4000  # characters of lines that are read as one
 
 Span = tuple[int, int]
 
@@ -301,29 +303,47 @@ def _plain(text: str, *, flowed: bool) -> Iterator[Line]:
     """Lines of text/plain; soft-broken ones (RFC 3676 §4.2) and a directive cut to a width are joined."""
     stretches = _Stretches(quoting.of_text(text))
     at, start = 0, -1
-    for match in [*_BREAK.finditer(text), None]:
-        end = match.start() if match else len(text)
-        line = text[at:end]
+    for match in chain(_BREAK.finditer(text), (None,)):
+        end, following = match.span() if match else (len(text), len(text))
         begin = at if start < 0 else start
-        soft = flowed and line.endswith(" ") and line != "-- " and not _QUOTED.match(text, begin)
-        if match and not soft and len(line) >= directive.CUT:
-            soft = directive.wrapped(text[begin:end], line, text[match.end() : match.end() + 200])
-        if soft and match and end - begin < 4000:
+        if (
+            match
+            and end - begin < _MOST_JOINED
+            and _goes_on(text, begin, (at, end), following, flowed=flowed)
+        ):
             start = begin
         else:
+            marks = _QUOTED.match(text, begin, end)
             of = stretches.at(begin)
-            yield _unmarked(
-                Line(text[begin:end], begin, None, of in _OTHERS_WORDS, of is quoting.Kind.SIGNED)
+            yield Line(
+                text[marks.end() if marks else begin : end],
+                begin,
+                None,
+                marks is not None or of in _OTHERS_WORDS,
+                of is quoting.Kind.SIGNED,
             )
             start = -1
-        at = match.end() if match else end
+        at = following
+
+
+def _goes_on(text: str, begin: int, line: Span, following: int, *, flowed: bool) -> bool:
+    """Whether a line goes on in the following one.  begin  of the first of those that are one line so far"""
+    at, end = line
+    if flowed and text.endswith(" ", at, end) and text[at:end] != "-- ":
+        quoted = begin == at and _QUOTED.match(text, at, end)
+        return not quoted and not _PARAGRAPH_ENDS.match(text, following)
+    if end - at < directive.CUT:
+        return False
+    return directive.wrapped(text[begin:end], text[at:end], text[following : following + 200])
 
 
 def _visual(source: str) -> Iterator[Line]:
     seen = html.visual_lines(source)
     for line, kind in zip(seen, quoting.of_html(seen), strict=True):
-        quoted = line.quoted or line.hidden or kind in _OTHERS_WORDS
-        yield _unmarked(Line(line.text, 0, line, quoted, kind is quoting.Kind.SIGNED))
+        marks = _QUOTED.match(line.text)
+        quoted = marks is not None or line.quoted or line.hidden or kind in _OTHERS_WORDS
+        words = line.text[marks.end() :] if marks else line.text
+        yield Line(words, 0, line, quoted, kind is quoting.Kind.SIGNED)
 
 
 class _Stretches:
@@ -337,12 +357,6 @@ class _Stretches:
         while self._next < len(self._all) and self._all[self._next].end <= offset:
             self._next += 1
         return self._all[self._next].kind if self._next < len(self._all) else quoting.Kind.PROSE
-
-
-def _unmarked(line: Line) -> Line:
-    """A line with quote marks as quoted, without them; such a line is read and never written."""
-    marks = _QUOTED.match(line.text)
-    return line if marks is None else line._replace(text=line.text[marks.end() :], quoted=True)
 
 
 def _shown(entity: Entity) -> Iterator[Entity]:

@@ -18,8 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
-from typing import NamedTuple
+from itertools import accumulate
 
 from sortingoffice.mail import html
 
@@ -39,16 +38,6 @@ class Kind(StrEnum):
 
 
 UNTOUCHED = frozenset({Kind.PROSE, Kind.SIGNED})  # where no address is rewritten, only told
-
-
-class Seen(NamedTuple):
-    """One line as a reader sees it; text without its line end.
-
-    mark  what the markup says of it; None where it says nothing
-    """
-
-    text: str
-    mark: Kind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +123,16 @@ _BY_MARK = (
 )
 
 
-def kinds(lines: Sequence[Seen]) -> list[Kind]:
-    """One kind per line."""
-    found = [_marked(line) for line in lines]
+def kinds(lines: Sequence[str], marks: Sequence[Kind | None]) -> list[Kind]:
+    """One kind per line.
+
+    lines  as a reader sees them, without their ends
+    marks  what the markup says of each; None where it says nothing
+    """
+    found = [
+        mark or (Kind.QUOTE if _QUOTE_SIGN.match(line) else None)
+        for line, mark in zip(lines, marks, strict=True)
+    ]
     _whole_rest(lines, found)
     _clearsigned(lines, found)
     _attributions(lines, found)
@@ -146,28 +142,24 @@ def kinds(lines: Sequence[Seen]) -> list[Kind]:
 
 def of_text(source: str) -> tuple[Stretch, ...]:
     """The stretches of a plain text, which they cover; each is whole lines with their ends."""
-    starts = [0, *(match.end() for match in islice(re.finditer(r"\n", source), _MOST_LINES))]
-    ends = [*starts[1:], len(source)]
-    if starts[-1] == len(source):
-        starts.pop()
-        ends.pop()
-    lines = [Seen(source[start:end].rstrip("\r\n")) for start, end in zip(starts, ends, strict=True)]
-    return _joined(kinds(lines), starts, ends)
+    lines = source.split("\n", _MOST_LINES)
+    if not lines[-1]:
+        lines.pop()
+    ends = list(accumulate(len(line) + 1 for line in lines))
+    found = kinds([line.rstrip("\r\n") for line in lines], [None] * len(lines))
+    stretches: list[Stretch] = []
+    first = start = 0
+    for number in range(1, len(found) + 1):
+        if number == len(found) or found[number] is not found[first]:
+            end = min(ends[number - 1], len(source))  # the last line may have no end
+            stretches.append(Stretch(found[first], start, end))
+            first, start = number, end
+    return tuple(stretches)
 
 
 def of_html(lines: Sequence[html.Line]) -> list[Kind]:
     """One kind per visual line; what is hidden is nobody's new prose."""
-    return kinds([Seen(line.text.strip(), _html_mark(line)) for line in lines])
-
-
-def _joined(found: Sequence[Kind], starts: Sequence[int], ends: Sequence[int]) -> tuple[Stretch, ...]:
-    stretches: list[Stretch] = []
-    for kind, start, end in zip(found, starts, ends, strict=True):
-        if stretches and stretches[-1].kind is kind:
-            stretches[-1] = Stretch(kind, stretches[-1].start, end)
-        else:
-            stretches.append(Stretch(kind, start, end))
-    return tuple(stretches)
+    return kinds([line.text.strip() for line in lines], [_html_mark(line) for line in lines])
 
 
 def _html_mark(line: html.Line) -> Kind | None:
@@ -179,26 +171,21 @@ def _html_mark(line: html.Line) -> Kind | None:
     return None
 
 
-def _marked(line: Seen) -> Kind | None:
-    if line.mark is not None:
-        return line.mark
-    return Kind.QUOTE if _QUOTE_SIGN.match(line.text) else None
-
-
 # ---- what begins somewhere and goes on to the end ------------------------------------------------
 
 
-def _whole_rest(lines: Sequence[Seen], found: list[Kind | None]) -> None:
+def _whole_rest(lines: Sequence[str], found: list[Kind | None]) -> None:
     """A forwarded-header block, and the unmarked message below it."""
+    roles = [_role(line) for line in lines]
     for number, line in enumerate(lines):
-        announced = _BETWEEN_SIGNS.fullmatch(line.text) is not None
-        if not announced and (found[number] is Kind.QUOTE or not line.text):
+        announced = line.startswith(">>>") and _BETWEEN_SIGNS.fullmatch(line) is not None
+        if not announced and (found[number] is Kind.QUOTE or not line):
             continue
-        block = 1 if announced else _header_block(lines, number)
-        if not block and _separates(line.text) and line.text.strip() != CLEARSIGNED:
+        block = 1 if announced else _header_block(lines, roles, number)
+        if not block and _separates(line) and line.strip() != CLEARSIGNED:
             following = _next_text(lines, number + 1)
-            block = _header_block(lines, following) if following < len(lines) else 0
-            if block or _NAMED_SEPARATOR.search(line.text) or _ENDS.search(line.text.strip("-=—– ")[-400:]):
+            block = _header_block(lines, roles, following) if following < len(lines) else 0
+            if block or _NAMED_SEPARATOR.search(line) or _ENDS.search(line.strip("-=—– ")[-400:]):
                 block += following - number
         if block:
             for index in range(number, len(lines)):
@@ -211,42 +198,44 @@ def _separates(text: str) -> bool:
     return len(text) < 200 and _SEPARATOR.fullmatch(text) is not None
 
 
-def _next_text(lines: Sequence[Seen], at: int) -> int:
-    while at < len(lines) and not lines[at].text.strip():
+def _next_text(lines: Sequence[str], at: int) -> int:
+    while at < len(lines) and not lines[at].strip():
         at += 1
     return at
 
 
-def _header_block(lines: Sequence[Seen], at: int) -> int:
+def _header_block(lines: Sequence[str], roles: Sequence[str], at: int) -> int:
     """How many lines from here are a header block: From, and at least two of Date, To, Subject."""
-    if _role(lines[at].text) == "":
+    if not roles[at]:
         return _unknown_block(lines, at)
-    roles: set[str] = set()
+    seen: set[str] = set()
     last = at
     for index in range(at, min(len(lines), at + 14)):
-        role = _role(lines[index].text)
-        if role:
-            roles.add(role)
+        if roles[index]:
+            seen.add(roles[index])
             last = index
-        elif (not lines[index].text.strip() and len(roles) >= 3) or index - last > 3:
+        elif (not lines[index].strip() and len(seen) >= 3) or index - last > 3:
             break  # a recipient list may run over a few lines
-    if "from" in roles and len(roles & {"date", "to", "subject"}) >= 2:
+    if "from" in seen and len(seen & {"date", "to", "subject"}) >= 2:
         return last - at + 1
     return _unknown_block(lines, at)
 
 
-def _unknown_block(lines: Sequence[Seen], at: int) -> int:
+def _unknown_block(lines: Sequence[str], at: int) -> int:
     """The same in a language that the table doesn't have: labelled lines, an address in the first, and in
     others a second one and a date with its time."""
     values: list[str] = []
+    if "@" not in lines[at]:
+        return 0
     for line in lines[at : at + _MOST_FIELDS]:
-        match = _LABEL.match(line.text)
+        match = _LABEL.match(line)
         if match is None:
             break
-        values.append(line.text[match.end() : _MOST_LINE])
-    addresses = ["@" in value for value in values]
+        values.append(line[match.end() : _MOST_LINE])
+    if not values or "@" not in values[0] or not any("@" in value for value in values[1:]):
+        return 0
     dated = any(_CLOCK.search(value) and _YEAR.search(value) for value in values[1:])
-    return len(values) if dated and addresses[0] and any(addresses[1:]) else 0
+    return len(values) if dated else 0
 
 
 def _role(text: str) -> str:
@@ -254,31 +243,31 @@ def _role(text: str) -> str:
     return _LABEL_OF.get(match[1].casefold().replace(" ", ""), "") if match else ""
 
 
-def _clearsigned(lines: Sequence[Seen], found: list[Kind | None]) -> None:
+def _clearsigned(lines: Sequence[str], found: list[Kind | None]) -> None:
     """What the person signed within the text, its quoted lines included; not what stands in a quote."""
     inside = False
     for number, line in enumerate(lines):
-        inside = inside or (found[number] is None and line.text.strip() == CLEARSIGNED)
+        inside = inside or (found[number] is None and line.strip() == CLEARSIGNED)
         if inside:
             found[number] = Kind.SIGNED
-            inside = line.text.strip() != _CLEARSIGNED_ENDS
+            inside = line.strip() != _CLEARSIGNED_ENDS
 
 
 # ---- attribution lines ---------------------------------------------------------------------------
 
 
-def _attributions(lines: Sequence[Seen], found: list[Kind | None]) -> None:
+def _attributions(lines: Sequence[str], found: list[Kind | None]) -> None:
     number = 0
     while number < len(lines):
         first = number
-        while number < len(lines) and found[number] is None and lines[number].text.strip():
+        while number < len(lines) and found[number] is None and lines[number].strip():
             number += 1
         if number > first:
             _attribution(lines, found, first, number)
         number = max(number, first + 1)
 
 
-def _attribution(lines: Sequence[Seen], found: list[Kind | None], first: int, end: int) -> None:
+def _attribution(lines: Sequence[str], found: list[Kind | None], first: int, end: int) -> None:
     """The paragraph lines[first:end], where its last lines are an attribution.
 
     It counts where it stands above quoted text, or where its words leave no doubt; in that case
@@ -287,18 +276,18 @@ def _attribution(lines: Sequence[Seen], found: list[Kind | None], first: int, en
     following = _next_text(lines, end)
     above_quote = following < len(lines) and found[following] is Kind.QUOTE
     for start in range(end - 1, max(first, end - _MOST_ATTRIBUTION_LINES) - 1, -1):
-        text = " ".join(line.text.strip()[:_MOST_LINE] for line in lines[start:end])
+        text = " ".join(line.strip()[:_MOST_LINE] for line in lines[start:end])
         if _BEGINS.match(text) and _ENDS.search(text[-400:]) and (above_quote or _certain(text)):
             found[start:end] = [Kind.ATTRIBUTION] * (end - start)
             if not above_quote:
                 for index in range(end, len(lines)):
                     found[index] = found[index] or Kind.QUOTE
             return
-    last = lines[end - 1].text[-_MOST_LINE:]
+    last = lines[end - 1][-_MOST_LINE:]
     if not above_quote or not _LOOSE_END.search(last):
         return
     if end - first <= _MOST_ATTRIBUTION_LINES:  # whichever way round the language has it
-        text = " ".join(line.text.strip()[:_MOST_LINE] for line in lines[first:end])
+        text = " ".join(line.strip()[:_MOST_LINE] for line in lines[first:end])
         if "@" in text and _YEAR.search(text) and _certain(text):
             found[first:end] = [Kind.ATTRIBUTION] * (end - first)
             return
@@ -314,14 +303,14 @@ def _certain(text: str) -> bool:
 # ---- signatures ----------------------------------------------------------------------------------
 
 
-def _signatures(lines: Sequence[Seen], found: list[Kind | None]) -> None:
+def _signatures(lines: Sequence[str], found: list[Kind | None]) -> None:
     """From "-- " to what follows of another kind; and the line that a phone adds."""
     inside = False
     for number, line in enumerate(lines):
         if found[number] is not None:
             inside = False
-        elif inside or _SIGNED.fullmatch(line.text):
+        elif inside or _SIGNED.fullmatch(line):
             inside = True
             found[number] = Kind.SIGNATURE
-        elif line.text and len(line.text) < 120 and _PHONE.match(line.text.strip()):
+        elif line and len(line) < 120 and _PHONE.match(line.strip()):
             found[number] = Kind.SIGNATURE

@@ -15,7 +15,7 @@ from sortingoffice.core import evidence, report
 from sortingoffice.mail import arc, dkim, token
 from tests.fuzz import counter, dialogue, parsers, requests
 from tests.fuzz.parsers import KEY, NOW, RECORD
-from tests.fuzz.seeds import ABUSE, CARD, INVITATION, MULTI, PAGE, PLAIN, REPORT
+from tests.fuzz.seeds import ABUSE, CARD, FLOWED, INVITATION, MULTI, PAGE, PLAIN, REPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,9 @@ ENTRIES: dict[str, Entry] = {
         (b"=?utf-8?q?", b"?=", b"*0*=", b"utf-8''", b"group:", b"<", b">", b"("),
     ),
     "mime": Entry(
-        parsers.mime_parts, (MULTI, REPORT, PLAIN), (b"--b1\r\n", b"--b2--", b"boundary=", *_HEADER_WORDS)
+        parsers.mime_parts,
+        (MULTI, REPORT, PLAIN, FLOWED),
+        (b"--b1\r\n", b"--b2--", b"boundary=", b" \n", *_HEADER_WORDS),
     ),
     "html": Entry(
         parsers.markup,

@@ -58,6 +58,19 @@ data
 --b1--
 after
 """)
+FLOWED = _octets("""\
+From: a@x.example
+Content-Type: text/plain; charset=utf-8; format=flowed; delsp=yes
+
+A line that goes on and on, as\x20
+it does.
+#card shipping\x20
+city
+> quoted, and this\x20
+> goes on
+--\x20
+Anna
+""")
 PAGE = _octets("""\
 <!DOCTYPE html><html><head><style>.x{display:none}</style></head>
 <body><p class=x style='color:red'>one
