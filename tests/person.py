@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -96,6 +97,19 @@ class Person:
             yield opened
         finally:
             opened.db.close()
+
+    def damage(self, table: str) -> None:
+        """Make a table unreadable, as a failing disk does: the first page of it is other octets."""
+        path = config.load(self.config).database.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path)) as live:
+            live.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            [(size,)] = live.execute("PRAGMA page_size")
+            [(page,)] = live.execute(
+                "SELECT rootpage FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)
+            )
+        with open(path, "r+b") as file:
+            file.seek((page - 1) * size)
+            file.write(b"\xff" * size)
 
     def spooled(self, slug: str, state: DeliveryState, *, reason: str = "", outward: bool = False) -> int:
         """Put a message of a relationship into the spool; the number of its delivery."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sortingoffice import failpoint
 from sortingoffice.core.model import DeliveryState
-from sortingoffice.flows import deliver, returned, signing
+from sortingoffice.flows import deliver
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store import leases, spool
 from sortingoffice.store.database import Database
@@ -137,10 +138,7 @@ async def test_mail_that_another_process_queued_is_seen_within_a_second_or_so(ma
 
 
 async def test_a_bug_of_ours_keeps_the_mail(made: Spooled, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> bytes:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(signing, "outgoing", broken)
+    monkeypatch.setattr(failpoint, "at", failpoint.armed(failpoint.parse("before-parcel=raise")))
     delivery = made.put()
     async with delivering(made):
         await until(lambda: made.now(delivery).attempts == 1)
@@ -151,10 +149,7 @@ async def test_a_bug_of_ours_keeps_the_mail(made: Spooled, monkeypatch: pytest.M
 async def test_an_outcome_is_kept_even_where_telling_of_it_fails(
     made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(returned, "failed", broken)
+    monkeypatch.setattr(failpoint, "at", failpoint.armed(failpoint.parse("in-return=raise")))
     sink.answers["RCPT"] = "550 5.1.1 no"
     delivery = made.put()
     async with delivering(made):

@@ -10,9 +10,10 @@ import httpx
 import pytest
 from starlette.routing import Mount, Route
 
-from sortingoffice.store.database import Unavailable
 from sortingoffice.web import limits
-from tests.web import Site
+from tests.database import Cluster
+from tests.person import Person
+from tests.web import Site, opened
 
 DIALECTS = ["simplelogin", "addy"]
 NEW = {"simplelogin": "/api/alias/random/new", "addy": "/api/v1/aliases"}
@@ -296,25 +297,27 @@ async def test_nothing_is_kept_by_a_cache(site: Site) -> None:
         assert (await client.get(path)).headers["Cache-Control"] == "no-store"
 
 
-async def test_a_database_that_is_away_is_a_503_and_a_bug_of_ours_says_nothing(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+async def test_a_database_that_is_away_is_a_503_that_names_nothing_of_it(
+    postgresql: Cluster, postgresql_site: Site
 ) -> None:
-    client = site.client(site.token())
+    client = postgresql_site.client(postgresql_site.token())
+    postgresql.stop()
+    try:
+        answer = await client.get("/api/user_info")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert not {"postgres", "socket", postgresql.folder.name} & set(re.split(r"[^\w-]+", answer.text))
+    finally:
+        postgresql.start()
+    assert (await client.get("/api/user_info")).status_code == 200
 
-    async def away(*_: object) -> None:
-        raise Unavailable("the disk is full")
 
-    monkeypatch.setattr(type(site.office.db), "read", away)
-    answer = await client.get("/api/user_info")
-    assert answer.status_code == 503
-    assert int(answer.headers["Retry-After"]) > 0
-    assert "disk" not in answer.text
-
-    async def broken(*_: object) -> None:
-        raise RuntimeError("secret detail")
-
-    monkeypatch.setattr(type(site.office.db), "read", broken)
-    answer = await client.get("/api/user_info")
+async def test_what_nobody_expects_is_a_500_that_says_nothing(person: Person) -> None:
+    token = person.out("admin", "token", "new")
+    person.damage("api_token")
+    async with opened(person) as site:
+        answer = await site.client(token).get("/api/user_info")
     assert answer.status_code == 500
-    assert "secret" not in answer.text
+    assert "malformed" not in answer.text
+    assert "api_token" not in answer.text
     assert set(answer.json()) == {"error", "message"}
