@@ -9,6 +9,7 @@ import pytest
 
 from tests import test_web_api as api
 from tests import test_web_dialects as dialects
+from tests import test_web_forged as forged
 from tests import test_web_office as office
 from tests import test_web_others as others
 from tests import test_web_self as own
@@ -20,7 +21,7 @@ PROMISES: tuple[Callable[[Site], Awaitable[None]], ...] = (
     signin.test_a_link_runs_out_and_a_newer_one_ends_it,
     signin.test_a_stranger_is_told_the_same_as_the_person,
     signin.test_pending_mailboxes_and_suspended_accounts_get_no_link,
-    signin.test_another_session_s_form_token_does_nothing,
+    forged.test_another_session_s_form_token_does_nothing,
     office.test_a_relationship_lives_its_life,
     office.test_lists_are_searched_filtered_and_cut,
     office.test_cards_are_set_shown_granted_and_taken_back,

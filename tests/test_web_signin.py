@@ -107,7 +107,7 @@ async def test_a_stranger_is_told_the_same_as_the_person(site: Site) -> None:
     assert max(took) < 0.5, "nothing is looked up before the answer"
 
 
-async def test_pending_mailboxes_and_suspended_accounts_get_nolink(site: Site) -> None:
+async def test_pending_mailboxes_and_suspended_accounts_get_no_link(site: Site) -> None:
     site.person.out("admin", "mailbox", "add", "second@home.example", "--verify")
     verification = len(await _mails(site))
     await site.client().post("/signin", data={"mailbox": "second@home.example"}, headers=HERE)

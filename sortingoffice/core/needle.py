@@ -18,6 +18,7 @@ from enum import StrEnum
 from sortingoffice.core import days
 from sortingoffice.core.likeness import Likeness
 from sortingoffice.mail import toplevel
+from sortingoffice.mail.folding import Origins
 
 _MOST_HITS = 1000
 _AROUND = 40  # characters that are shown on both sides of a finding
@@ -132,7 +133,7 @@ def _line(text: str) -> str:
 # ---- what stands around --------------------------------------------------------------------------
 
 
-def standing(text: str, skeleton: str, positions: list[int], needle: Needle, *, exact: bool) -> Iterator[Hit]:
+def standing(text: str, skeleton: str, positions: Origins, needle: Needle, *, exact: bool) -> Iterator[Hit]:
     whole = exact or not needle.least
     for count, (first, last) in enumerate(needle.spans(skeleton)):
         if count == _MOST_HITS:

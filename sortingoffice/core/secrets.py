@@ -96,24 +96,18 @@ class Secrets:
         return tuple(found)
 
     def _hits(self, text: str, *, exact: bool) -> list[Hit]:
-        skeleton = text.translate(self._table)
+        skeleton, positions = folding.mapped(text, self._table)
         found: list[Hit] = []
-        positions: list[int] | None = None
         for needle in (*self._addresses, *self._words):
-            if not needle.stands_in(skeleton):
-                continue
-            if positions is None:
-                skeleton, positions = folding.mapped(text, self._table)
-            found += standing(text, skeleton, positions, needle, exact=exact)
+            if needle.stands_in(skeleton):
+                found += standing(text, skeleton, positions, needle, exact=exact)
         for number, first, last in self._gallery.windows(text, exact=exact) if self._sealed else ():
-            if positions is None:
-                skeleton, positions = folding.mapped(text, self._table)
             start, end = positions[first], positions[last - 1] + 1
             if not exact or stands_alone(text, start, end):
                 found.append(Hit(self._sealed[number], start, end))
         for needle in self._addresses:
             rest = _without(text, [hit for hit in found if hit.secret is needle.secret])
-            letters = skeleton if rest is text else rest.translate(self._table)
+            letters = skeleton if rest is text else folding.skeleton(rest, self._table)
             found += otherwise(needle, rest, letters, exact=exact)
         return found
 

@@ -85,8 +85,7 @@ def otherwise(needle: Needle, text: str, skeleton: str, *, exact: bool) -> Itera
 
 def _backwards(needle: Needle, text: str, skeleton: str, _exact: bool) -> Iterator[Hit]:
     if needle.backwards in skeleton:
-        table = Folding()
-        skeleton, positions = folding.mapped(text, table)
+        skeleton, positions = folding.mapped(text, Folding())
         at = skeleton.index(needle.backwards)
         end = positions[at + len(needle.backwards) - 1] + 1
         yield Hit(needle.secret, 0, 0, around(text, positions[at], end))
@@ -200,10 +199,9 @@ def _in_directory(needle: Needle, text: str, skeleton: str, exact: bool) -> Iter
 
 def _shown(needle: Needle, text: str, *, exact: bool) -> Iterator[Hit]:
     """The first hit in a text that isn't the one that was given."""
-    table = Folding()
-    if not needle.stands_in(text.translate(table)):
+    skeleton, positions = folding.mapped(text, Folding())
+    if not needle.stands_in(skeleton):
         return
-    skeleton, positions = folding.mapped(text, table)
     hit = next(standing(text, skeleton, positions, needle, exact=exact), None)
     if hit is not None:
         yield Hit(needle.secret, 0, 0, around(text, hit.start, hit.end))

@@ -14,7 +14,10 @@ an address can be written in.
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
+from itertools import accumulate
 
+_PIECE = 1024  # characters that are folded in one go
 KEPT = frozenset("@+")
 # Look-alikes after NFKD and casefolding, one letter each.
 _LOOK_ALIKES = {
@@ -63,14 +66,35 @@ def _letter(character: str) -> str:
 
 
 def skeleton(text: str, table: Folding | None = None) -> str:
-    return text.translate(Folding() if table is None else table)
+    return "".join(_folded(text, Folding() if table is None else table))
 
 
-def mapped(text: str, table: Folding) -> tuple[str, list[int]]:
+def _folded(text: str, table: Folding) -> list[str]:
+    """The skeleton of each piece: one that is ASCII alone costs str.translate a fraction of the others."""
+    return [text[at : at + _PIECE].translate(table) for at in range(0, len(text), _PIECE)]
+
+
+class Origins:
+    """For each character of a skeleton the index in the text; found out for a piece when it is asked for."""
+
+    def __init__(self, text: str, table: Folding, pieces: list[str]) -> None:
+        self._text, self._table = text, table
+        self._ends = list(accumulate(map(len, pieces)))
+        self._known: dict[int, list[int]] = {}
+
+    def __getitem__(self, at: int) -> int:
+        piece = bisect_right(self._ends, at)
+        if piece not in self._known:
+            self._known[piece] = self._of_piece(piece * _PIECE)
+        return self._known[piece][at - (self._ends[piece - 1] if piece else 0)]
+
+    def _of_piece(self, first: int) -> list[int]:
+        text = self._text[first : first + _PIECE]
+        # Some letters become several.
+        return [index for index, each in enumerate(text, first) for _ in self._table[ord(each)] or ""]
+
+
+def mapped(text: str, table: Folding) -> tuple[str, Origins]:
     """The skeleton, and for each of its characters the index in the text."""
-    folded = list(map(table.__getitem__, map(ord, text)))
-    letters = text.translate(table)
-    positions = [index for index, each in enumerate(folded) if each is not None]
-    if len(positions) != len(letters):  # some became several
-        positions = [index for index in positions for _ in folded[index] or ""]
-    return letters, positions
+    pieces = _folded(text, table)
+    return "".join(pieces), Origins(text, table, pieces)
