@@ -17,7 +17,7 @@ import unicodedata
 from bisect import bisect_right
 from itertools import accumulate
 
-_PIECE = 1024  # characters that are folded in one go
+_PIECE = 256  # characters that are folded in one go
 KEPT = frozenset("@+")
 # Look-alikes after NFKD and casefolding, one letter each.
 _LOOK_ALIKES = {
@@ -89,9 +89,9 @@ class Origins:
         return self._known[piece][at - (self._ends[piece - 1] if piece else 0)]
 
     def _of_piece(self, first: int) -> list[int]:
-        text = self._text[first : first + _PIECE]
+        letters = map(self._table.__getitem__, map(ord, self._text[first : first + _PIECE]))
         # Some letters become several.
-        return [index for index, each in enumerate(text, first) for _ in self._table[ord(each)] or ""]
+        return [index for index, each in enumerate(letters, first) if each for _ in each]
 
 
 def mapped(text: str, table: Folding) -> tuple[str, Origins]:
