@@ -2,7 +2,7 @@
 
     rotations("anna@homeexample")[0] == "boob@ipnffybnqmf"
 
-Promise: each spelling is a literal to look for; nothing here reads a text.
+Promise: each spelling is a literal to look for, and what is read keeps its length.
 
 Sources: Unicode, "Phonetic Extensions" and "IPA Extensions" (turned letters).
 """
@@ -17,8 +17,8 @@ from sortingoffice.mail import folding
 # What a letter looks like when the page lies upside down.
 _OVER = dict(zip(_ABC, "ɐqɔpǝɟƃɥᴉɾʞlɯuodbɹsʇnʌʍxʎz", strict=True))
 OVER_SIGNS = "[ɐɔǝɟɥɾʞɯɹʇʌʍʎ]"  # those that nobody writes otherwise
-# Digits that stand for letters; "1" is two of them.
-DIGITS = tuple(str.maketrans("0134579$", f"o{one}eastgs") for one in "li")
+_DIGITS = dict(zip("034579$", "oeastgs", strict=True))  # and the letters they stand for
+ONE = ("l", "i")  # what "1" stands for
 
 
 @lru_cache(maxsize=256)
@@ -33,3 +33,10 @@ def upside_down(letters: str) -> tuple[str, str]:
     """A skeleton as it is read over its head, and with its letters turned where they stand."""
     turned = "".join(folding.skeleton(_OVER.get(each, each)) for each in letters)
     return turned[::-1], turned
+
+
+def letters(text: str, one: str) -> str:
+    """Its digits read as letters, "1" as this one: a pass for each costs a tenth of str.translate."""
+    for digit, letter in _DIGITS.items():
+        text = text.replace(digit, letter)
+    return text.replace("1", one)

@@ -56,7 +56,13 @@ _DECOY = re.compile(
     r"[._-]?(?:no[._-]?spam|anti[._-]?spam|spam[._-]?free|(?:remove|delete)[._-]?(?:this|me|spam)?)[._-]?",
     re.IGNORECASE,
 )
-_CAPITALS = re.compile(r"(?<=[a-z0-9])(?:AT|DOT)(?=[a-z0-9])|(?<=[a-z0-9])(?:At|Dot)(?=[A-Z0-9])")
+_DECOYS = ("spam", "remove", "delete")  # one of them is in the skeleton of each
+_CAPITALS = re.compile(
+    "|".join(
+        rf"{word[0]}(?<=[a-z0-9]{word[0]})(?:{word[1:].upper()}(?=[a-z0-9])|{word[1:]}(?=[A-Z0-9]))"
+        for word in ("At", "Dot")
+    )
+)
 _BETWEEN = re.compile(r"[^\w\s@]{1,3}|_")  # what stands for "@" in return paths and links
 _TURNED = re.compile(r"[=!]|/[@~]|\\{1,2}")
 _USERINFO = re.compile(r"//([^\s/:@]{1,128}):[^\s/@]{0,128}@([^\s/:?#]{3,255})")
@@ -124,9 +130,9 @@ def _aside(needle: Needle, text: str, _skeleton: str, exact: bool) -> Iterator[H
             yield Hit(needle.secret, 0, 0, around(text, *found.span()))
 
 
-def _decoyed(needle: Needle, text: str, _skeleton: str, exact: bool) -> Iterator[Hit]:
+def _decoyed(needle: Needle, text: str, skeleton: str, exact: bool) -> Iterator[Hit]:
     """ "annaNOSPAM@home.example": what a reader is meant to take away."""
-    if exact and _DECOY.search(text):
+    if exact and any(each in skeleton for each in _DECOYS) and _DECOY.search(text):
         for instead in ("", "."):
             yield from _shown(needle, _DECOY.sub(instead, text), exact=True)
 
@@ -172,11 +178,11 @@ def _in_digits(needle: Needle, text: str, skeleton: str, exact: bool) -> Iterato
     """ "4nn4@h0me.3xample": an address that has digits of its own is looked for as it is."""
     if not exact or _DIGIT.search(needle.backwards) or not _DIGIT.search(skeleton):
         return
-    for table in exchanged.DIGITS:
+    for one in exchanged.ONE:
         # Each sign stands for one: the same places in both.
-        found = needle.near(skeleton.translate(table))
+        found = needle.near(exchanged.letters(skeleton, one))
         if any(_DIGIT.search(skeleton, first, last) for first, last in found):
-            plain = text.translate(table)
+            plain = exchanged.letters(text, one)
             yield from _shown(needle, plain, exact=True)
             yield from _spoken(needle, plain, "", True)
 

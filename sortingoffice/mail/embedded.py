@@ -71,9 +71,9 @@ def _base64(text: str) -> Iterator[list[bytes]]:
 
 
 def _base32(text: str) -> Iterator[list[bytes]]:
-    words = _LONG_WORD.findall(text)
-    lettered = [each for each in words if not each.isdigit()]  # digits alone are no text's: all above 0xD0
-    yield [base64.b32decode(_padded(each)) for each in lettered if _BASE32.fullmatch(each)]
+    # Digits alone are no text's: all above 0xD0, or no letter in each fourth place.
+    words = [each for each in _LONG_WORD.findall(text) if not each.isdigit()]
+    yield [base64.b32decode(_padded(each)) for each in words if _BASE32.fullmatch(each)]
     yield [base64.b32hexdecode(_padded(each)) for each in words if _BASE32_HEX.fullmatch(each)]
 
 

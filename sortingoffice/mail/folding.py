@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, compress, count
 
 _PIECE = 256  # characters that are folded in one go
 KEPT = frozenset("@+")
@@ -65,6 +65,9 @@ def _letter(character: str) -> str:
     return _LOOK_ALIKES.get(character, character)
 
 
+_STAYS = bytes(code < 128 and Folding()[code] is not None for code in range(256))  # ASCII, one for one
+
+
 def skeleton(text: str, table: Folding | None = None) -> str:
     return "".join(_folded(text, Folding() if table is None else table))
 
@@ -89,7 +92,10 @@ class Origins:
         return self._known[piece][at - (self._ends[piece - 1] if piece else 0)]
 
     def _of_piece(self, first: int) -> list[int]:
-        letters = map(self._table.__getitem__, map(ord, self._text[first : first + _PIECE]))
+        piece = self._text[first : first + _PIECE]
+        if piece.isascii():
+            return list(compress(count(first), piece.encode().translate(_STAYS)))
+        letters = map(self._table.__getitem__, map(ord, piece))
         # Some letters become several.
         return [index for index, each in enumerate(letters, first) if each for _ in each]
 
