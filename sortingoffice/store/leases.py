@@ -102,7 +102,10 @@ def take_back(tx: Transaction, node: str, now: datetime) -> int:
 
 def lapse(tx: Transaction, now: datetime) -> int:
     """End the leases that ran out, written down in the same way: their node is dead, or stood still."""
-    return _cut_short(tx, tuple(tx.execute(_LAPSE, {"now": now}).scalars()), now)
+    ran_out = tuple(tx.execute(_RAN_OUT, {"now": now}).scalars())
+    if not ran_out:  # nearly always, and each claim asks
+        return 0
+    return _cut_short(tx, tuple(tx.execute(_LAPSE, {"now": now, "ids": ran_out}).scalars()), now)
 
 
 def _cut_short(tx: Transaction, deliveries: Collection[int], now: datetime) -> int:
@@ -111,17 +114,13 @@ def _cut_short(tx: Transaction, deliveries: Collection[int], now: datetime) -> i
     return len(deliveries)
 
 
-_RAN_OUT = _delivery.c.lease_until <= sa.bindparam("now", type_=schema.Instant)
-# The leased ones by themselves first: asked for the queued ones as well, SQLite walks the whole queue.  And
-# asked again, for another node may have leased one anew meanwhile.
+_OVER = _delivery.c.lease_until <= sa.bindparam("now", type_=schema.Instant)
+# By themselves, for an update that asks for the queued ones as well walks the whole queue.
+_RAN_OUT = sa.select(_delivery.c.id).where(_delivery.c.lease_node != sa.literal_column("''"), _OVER)
+# Asked again: another node may have leased one anew meanwhile.
 _LAPSE = (
     _delivery.update()
-    .where(_QUEUED, _RAN_OUT)
-    .where(
-        _delivery.c.id.in_(
-            sa.select(_delivery.c.id).where(_delivery.c.lease_node != sa.literal_column("''"), _RAN_OUT)
-        )
-    )
+    .where(_delivery.c.id.in_(_IDS), _QUEUED, _OVER)
     .values(lease_node="", lease_until=None)
     .returning(_delivery.c.id)
 )
