@@ -110,6 +110,18 @@ def test_a_delay_is_told_once_after_four_hours_and_for_outward_mail_only(made: S
     assert made.now(outward).state is DeliveryState.QUEUED
 
 
+def test_the_time_in_which_mail_was_held_is_no_delay(made: Spooled) -> None:
+    held = made.put(Direction.OUTWARD, state=DeliveryState.HELD)
+    made.clock.pass_(days=2)
+    assert made.db.call(spool.release, held.id, made.clock.now)
+    attempt(made, held, LATER)
+    assert made.queued(Direction.NOTICE) == []
+    made.clock.pass_(hours=4)
+    attempt(made, held, LATER)
+    (note,) = made.queued(Direction.NOTICE)
+    assert "still waiting" in note.subject.lower()
+
+
 def test_the_end_of_the_days_is_said_as_such(made: Spooled) -> None:
     delivery = made.put(Direction.OUTWARD)
     made.clock.pass_(days=5)

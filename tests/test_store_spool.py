@@ -269,6 +269,7 @@ def test_held_mail_waits_and_a_release_gives_it_all_its_time_again(db: Database)
     after = only(db)
     assert (after.state, after.reason, after.due) == (DeliveryState.QUEUED, "", later)
     assert after.expires == later + timedelta(days=5)
+    assert after.created == later, "nothing waited for its destination before"
 
 
 def test_a_retry_is_due_at_once(db: Database) -> None:

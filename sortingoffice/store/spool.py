@@ -162,7 +162,10 @@ _SETTLE = (
 
 
 def release(tx: Transaction, delivery_id: int, now: datetime) -> bool:
-    """Held → queued, due at once, with as much time as it had when it was put in; whether it was held."""
+    """Held → queued, due at once, with as much time as it had when it was put in; whether it was held.
+
+    It waits for its destination from now on: no delay is told, and no queue looks old, for the time before.
+    """
     return bool(tx.execute(_RELEASE, {"of": delivery_id, "now": now}).rowcount)
 
 
@@ -219,6 +222,7 @@ _RELEASE = (
         state=DeliveryState.QUEUED,
         reason="",
         due=_NOW,
+        created=_NOW,
         expires=sa.type_coerce(_delivery.c.expires, sa.BigInteger)
         - sa.type_coerce(_delivery.c.created, sa.BigInteger)
         + _NOW,

@@ -114,6 +114,7 @@ class Delivery:
     return_domain   domain of the VERP return path; "" for the null reverse-path
     reason          why it is held, or how it ended; the rule's name
     lease_node      who is at it now; "" nobody
+    created         since when it waits: when it was put in, or, held, let go
     """
 
     id: int
