@@ -215,6 +215,30 @@ def test_forwarders_that_are_all_trusted_vouch_for_what_the_first_one_found() ->
 
 
 @pytest.mark.parametrize(
+    "added",
+    ["Subject: URGENT: pay", "Reply-To: eve@evil.example", "Date: Mon, 2 Mar 2026 12:00:00 +0000",
+     "Content-Type: multipart/mixed; boundary=x", "Content-Transfer-Encoding: base64"],
+)  # fmt: skip
+def test_a_field_put_on_top_of_what_a_sealer_signed_once_is_vouched_for_by_nobody(added: str) -> None:
+    names = [b"from", b"subject", b"date", b"reply-to", b"content-type", b"content-transfer-encoding"]
+    message = Message.parse(
+        b"Date: Sun, 1 Mar 2026 12:00:00 +0000\r\nReply-To: orders@shop.example\r\n"
+        b"Content-Type: text/plain\r\nContent-Transfer-Encoding: 7bit\r\n" + PLAIN
+    )
+    once = dkim.Covered(
+        tuple(names),
+        canonical.header_octets(canonical.chosen(message.fields, names), relaxed=True),
+        dkim.body_hash(message.body),
+    )
+    results = "x; dmarc=pass header.from=shop.example; arc=none"
+    mail = b"".join(each.raw for each in arc.seal(message, ONE, results, NOW, covered=once)) + bytes(message)
+    sealed, changed = _validate(mail), _validate(added.encode() + b"\r\n" + mail)
+    assert arc.vouched(sealed, {"one.example"}, "shop.example")
+    assert changed.result is Result.PASS, "the chain holds, whatever stands on top"
+    assert not arc.vouched(changed, {"one.example"}, "shop.example")
+
+
+@pytest.mark.parametrize(
     "results",
     ["x; dmarc=fail header.from=shop.example", "x; dkim=pass (dmarc=pass header.from=shop.example)",
      'x; dkim=pass header.s="a; dmarc=pass header.from=shop.example"', "x; spf=pass"],

@@ -196,6 +196,25 @@ def test_leases_that_ran_out_are_found_on_postgresql_without_a_look_at_the_queue
     assert step.get("Index Name") == "ix_delivery_leased", step
 
 
+def test_what_is_dropped_under_way_keeps_no_lease(db: Database) -> None:
+    stored = db.call(spool.put, message(), (to("a.example"), to("b.example")))
+    for each in db.call(leases.claim, NOW, "n1", 9):
+        assert db.call(spool.drop, each.delivery.id, "dropped", NOW)
+    assert [(d.lease_node, d.lease_until) for d in db.view(spool.deliveries, stored.id)] == [("", None)] * 2
+
+
+def test_a_lease_of_what_is_over_ends_like_any_other_and_is_no_attempt(db: Database) -> None:
+    stored = db.call(spool.put, message(), (to("a.example"),))
+    (claimed,) = db.call(leases.claim, NOW, "n1", 9)
+    dropped = schema.delivery.update().values(state=DeliveryState.DROPPED)  # as before leases ended with them
+    db.call(lambda tx: tx.execute(dropped))
+    late = NOW + leases.LEASE
+    assert db.call(leases.lapse, late) == 0
+    (after,) = db.view(spool.deliveries, stored.id)
+    assert (after.state, after.lease_node, after.lease_until) == (DeliveryState.DROPPED, "", None)
+    assert db.view(spool.attempts, claimed.delivery.id) == ()
+
+
 def test_two_claimers_never_get_the_same(db: Database) -> None:
     db.call(fill, 400, to("a.example"))
     db.call(fill, 400, to("b.example"))

@@ -84,7 +84,11 @@ def validate(message: bytes | Message) -> Program[ArcResult]:
         result = Result.TEMPERROR if bad.result is Result.TEMPERROR else Result.FAIL
         return ArcResult(result, about.instances, about.sealer, 0, about.domains, bad.reason)
     told = tuple(_told(each.results) for each in sets)
-    return ArcResult(Result.PASS, len(sets), domains[-1], oldest, domains, told=told, keys=tuple(records))
+    last = sets[-1].signature
+    whole = b"from" in last.signed and not dkim.unsigned_second(parsed, last)
+    return ArcResult(
+        Result.PASS, len(sets), domains[-1], oldest, domains, told=told, keys=tuple(records), whole=whole
+    )
 
 
 def vouched(found: ArcResult, trusted: Collection[str], author: str) -> bool:
@@ -92,8 +96,9 @@ def vouched(found: ArcResult, trusted: Collection[str], author: str) -> bool:
 
     trusted  organizational domains of sealers; author: the domain in From
     The first set counts: what later ones found, the first may have broken (RFC 8617 §7.2.1).
+    A second Subject or Content-Type on top of what the last one signed is nobody's word (RFC 6376 §8.15).
     """
-    if found.result is not Result.PASS or not author:
+    if found.result is not Result.PASS or not found.whole or not author:
         return False
     if not all(organizational(domain) in trusted for domain in found.domains):
         return False

@@ -115,6 +115,7 @@ class ArcResult:
     domains    d= of each seal, first to last
     told       what each forwarder said it found, first to last: the values of their results, shown as ASCII
     keys       the key records as fetched, one per signature that was checked
+    whole      whether the last message signature leaves no room for a field on top that says something else
     """
 
     result: Result
@@ -125,6 +126,7 @@ class ArcResult:
     reason: str = ""
     told: tuple[str, ...] = ()
     keys: tuple[bytes, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

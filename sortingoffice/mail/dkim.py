@@ -176,10 +176,8 @@ def _read(message: Message, own: Field, found: dict[str, str], now: datetime) ->
     signature = read_signature(own, found)
     if b"from" not in signature.signed:
         raise Bad(Result.PERMERROR, "From not signed")
-    for name in _ONCE:
-        there = sum(1 for _ in message.all(name))
-        if there > 1 and 0 < signature.signed.count(name.encode()) < there:
-            raise Bad(Result.POLICY, f"a second {name} is not signed")
+    if second := unsigned_second(message, signature):
+        raise Bad(Result.POLICY, f"a second {second} is not signed")
     if "l" in found:
         raise Bad(Result.POLICY, "l= leaves a part of the body unsigned")
     if "dns/txt" not in tags.words(found.get("q", "dns/txt")):  # others are ignored (§3.5)
@@ -187,6 +185,15 @@ def _read(message: Message, own: Field, found: dict[str, str], now: datetime) ->
     _check_identity(found.get("i"), signature.signer.domain)
     _check_times(found, now)
     return signature
+
+
+def unsigned_second(message: Message, signature: Signature) -> str:
+    """The name of a field that stands there more often than the signature covers it; "" if none does."""
+    for name in _ONCE:
+        there = sum(1 for _ in message.all(name))
+        if there > 1 and 0 < signature.signed.count(name.encode()) < there:
+            return name
+    return ""
 
 
 def _check_identity(identity: str | None, domain: str) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from sortingoffice import failpoint
-from sortingoffice.core.model import Attempt, Delivery, SpooledMessage
+from sortingoffice.core.model import Attempt, Delivery, DeliveryState, SpooledMessage
 from sortingoffice.store import schema
 from sortingoffice.store.claim import STATEMENTS, WINDOW, by_index
 from sortingoffice.store.engine import Transaction
@@ -105,7 +105,8 @@ def lapse(tx: Transaction, now: datetime) -> int:
     ran_out = tuple(tx.execute(_RAN_OUT, {"now": now}).scalars())
     if not ran_out:  # nearly always, and each claim asks
         return 0
-    return _cut_short(tx, tuple(tx.execute(_LAPSE, {"now": now, "ids": ran_out}).scalars()), now)
+    lapsed = tx.execute(_LAPSE, {"now": now, "ids": ran_out})
+    return _cut_short(tx, [number for number, state in lapsed if state is DeliveryState.QUEUED], now)
 
 
 def _cut_short(tx: Transaction, deliveries: Collection[int], now: datetime) -> int:
@@ -115,14 +116,14 @@ def _cut_short(tx: Transaction, deliveries: Collection[int], now: datetime) -> i
 
 
 _OVER = _delivery.c.lease_until <= sa.bindparam("now", type_=schema.Instant)
-# By themselves, for an update that asks for the queued ones as well walks the whole queue.
+# By themselves, for who asks for the queued ones as well walks the whole queue.
 _RAN_OUT = sa.select(_delivery.c.id).where(_delivery.c.lease_node != sa.literal_column("''"), _OVER)
-# Asked again: another node may have leased one anew meanwhile.
+# Asked again: another node may have leased one anew meanwhile.  Of what is over, too: each claim would find it.
 _LAPSE = (
     _delivery.update()
-    .where(_delivery.c.id.in_(_IDS), _QUEUED, _OVER)
+    .where(_delivery.c.id.in_(_IDS), _OVER)
     .values(lease_node="", lease_until=None)
-    .returning(_delivery.c.id)
+    .returning(_delivery.c.id, _delivery.c.state)
 )
 
 

@@ -231,7 +231,9 @@ _RELEASE = (
 _RETRYING = _delivery.update().where(_QUEUED, _UNLEASED).values(due=_NOW)
 _RETRY = _RETRYING.where(_OF)
 _RETRY_ALL = _RETRYING.where(_delivery.c.id.in_(_IDS)).returning(_delivery.c.id)
-_ENDING = _delivery.update().values(state=DeliveryState.DROPPED, reason=_REASON, ended=_NOW)
+_ENDING = _delivery.update().values(
+    state=DeliveryState.DROPPED, reason=_REASON, ended=_NOW, lease_node="", lease_until=None
+)
 _DROP = _ENDING.where(_OF, _WAITING).returning(_delivery.c.message_id)
 _CANCEL = tuple(
     _ENDING.where(state, _delivery.c.relationship_id == sa.bindparam("of_relationship"))
