@@ -58,3 +58,33 @@ def test_guesses_over_many_connections_of_one_network_are_one_hunt(office: Offic
     assert [code for code, _ in answers[:5]] == [550] * 5
     assert [code for code, _ in answers[5:]] == [421] * 3
     assert len({text for code, text in answers if code == 421}) == 1
+
+
+def test_naming_other_recipients_between_guesses_buys_no_room(office: Office) -> None:
+    """Another domain's, the postmaster, and an address that is known: each names one of them before each guess."""
+    known = office.fresh().alias
+    others = ("x@nowhere.example", "postmaster@sort.example", known)
+    for place, other in enumerate(others):
+        answers = []
+        for number in range(9):
+            with office.stage.client() as client:
+                client.docmd("XCLIENT", f"ADDR=198.51.100.{place + 1}")
+                client.ehlo()
+                client.mail(ORDERS)
+                first = client.rcpt(other)[0]
+                guess = f"guess{number}.word{place:04}@sort.example"
+                answers.append(first if first == 421 else client.rcpt(guess)[0])
+        assert answers[:5] == [550] * 5, other
+        assert answers[-2:] == [421] * 2, other
+
+
+def test_mail_that_is_accepted_makes_room_for_slips(office: Office) -> None:
+    known = [office.fresh().alias, office.fresh().alias]
+    with office.stage.client() as client:
+        client.docmd("XCLIENT", "ADDR=198.51.100.77")
+        client.ehlo()
+        for number in range(MOST):
+            mail = written("From: a@quiet.example", f"To: {known[0]}", subject=f"room {number}")
+            assert client.sendmail("a@quiet.example", known, mail) == {}
+        client.mail(ORDERS)
+        assert [client.rcpt(f"slip{number}.word0001@sort.example")[0] for number in range(6)] == [550] * 6

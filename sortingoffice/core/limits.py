@@ -4,6 +4,10 @@ Who guesses addresses is told nothing that it didn't know: once more than half o
 never existed, every answer to it waits, whatever the recipient, and beyond the limit there is one constant
 421.  Recipients that once existed and were revoked don't count, or newsletter hosts would be punished.
 
+What makes room for slips is what only the honest have much of: relationships that are known, each once in the
+hour however often it is named, and messages that were accepted.  Else whoever knows one address, or names
+another domain's, could guess for ever in between.
+
 Promise: bounded memory; a network that behaves is never slowed by another's guesses.
 
 Sources: the design, "Limits and refusals"; RFC 5321 §3.8 (421), §7.3; RFC 4291 §2.5.4 (a /64 is one site).
@@ -54,6 +58,7 @@ class Peers:
         self._unknown = Rates(WINDOW, processes)
         self._messages = Rates(WINDOW, processes)
         self._greylisted = Remembered()
+        self._named = Remembered()
         self.failures = Remembered()
 
     def of(self, number: int) -> Peers:
@@ -62,7 +67,7 @@ class Peers:
         same.arrivals, same.octets = self.arrivals.of(number), self.octets.of(number)
         same._asked, same._unknown = self._asked.of(number), self._unknown.of(number)
         same._messages = self._messages.of(number)
-        same._greylisted, same.failures = self._greylisted, self.failures
+        same._greylisted, same._named, same.failures = self._greylisted, self._named, self.failures
         return same
 
     def wait(self, ip: str, now: float, *, most_unknown: int) -> float | None:
@@ -81,6 +86,16 @@ class Peers:
         self._asked.add(network(ip), 1, now)
         if unknown:
             self._unknown.add(network(ip), 1, now)
+
+    def named(self, ip: str, now: float, whose: tuple[int, int]) -> None:
+        """A recipient that was issued: one more, unless the network named one of the same within the hour.
+
+        whose  account and relationship
+        """
+        known = self._named.get((network(ip), whose))
+        if known is None or now - known[1] > WINDOW:
+            self._named.put((network(ip), whose), 1, now)
+            self.asked(ip, now, unknown=False)
 
     def sent(self, ip: str, now: float, *, most: int) -> bool:
         """One message more; whether the network may send it.  most  in the hour; 0: any number"""

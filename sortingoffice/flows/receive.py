@@ -81,7 +81,11 @@ async def rcpt(office: Office, peer: Peer, sender: Address | None, recipient: Ad
             office.later("note-reject", rejects.note(office, peer, recipient), seconds=_NOTED_AFTER)
     if peer.account_id is None:
         now = asyncio.get_running_loop().time()
-        office.peers.asked(peer.ip, now, unknown=found.target is Target.NOTHING)
+        if found.target is Target.NOTHING:
+            office.peers.asked(peer.ip, now, unknown=True)
+        elif found.account is not None:
+            of = 0 if found.relationship is None else found.relationship.id
+            office.peers.named(peer.ip, now, (found.account.id, of))
     return decision.reply
 
 
@@ -144,6 +148,8 @@ async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Re
     )
     if decision.verdict in (Verdict.ACCEPT, Verdict.HOLD):
         metrics.accepted(decision.rule)
+        if peer.account_id is None:
+            office.peers.asked(peer.ip, asyncio.get_running_loop().time(), unknown=False)
         return Reply(250, "2.0.0", f"queued as {name}")
     metrics.refused("data", decision.verdict.value, decision.rule)
     return decision.reply
