@@ -61,7 +61,7 @@ def test_guesses_over_many_connections_of_one_network_are_one_hunt(office: Offic
 
 
 def test_naming_other_recipients_between_guesses_buys_no_room(office: Office) -> None:
-    """Another domain's, the postmaster, and an address that is known: each names one of them before each guess."""
+    """Another domain's, the postmaster's, and an address that is known: one of them before each guess."""
     known = office.fresh().alias
     others = ("x@nowhere.example", "postmaster@sort.example", known)
     for place, other in enumerate(others):
