@@ -23,6 +23,7 @@ class Reject:
     peer       the last peer's network
     accepted   when the person made it an alias
     pending    the person is to be told, in the next digest
+    told       when they were
     """
 
     id: int
@@ -35,6 +36,7 @@ class Reject:
     last: datetime
     accepted: datetime | None
     pending: bool
+    told: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class Known:
     mailboxes  the account's
     stranger   what the author is to the relationship
     form       how the account wants vendors named
+    in_your_name  whether the author is a mailbox of the account's own
     """
 
     relationship: Relationship
@@ -75,6 +76,7 @@ class Known:
     stranger: Stranger
     fingerprint: bytes | None
     form: FromForm
+    in_your_name: bool
 
     @property
     def bound(self) -> frozenset[str]:
@@ -83,14 +85,6 @@ class Known:
     @property
     def refused(self) -> frozenset[str]:
         return frozenset(each.identity for each in self.bindings if each.how == "refused")
-
-    @property
-    def in_your_name(self) -> bool:
-        """Whether the author is a mailbox of the account's own."""
-        author = None if self.who.author is None else self.who.author.normal
-        return any(
-            each.address == author and each.state is not MailboxState.PENDING for each in self.mailboxes
-        )
 
     @property
     def mailbox(self) -> Mailbox | None:
@@ -107,14 +101,18 @@ def known(
     """
     who = identities(office, arrival)
     bindings = relationships.bindings(tx, relationship.id)
+    mailboxes = accounts.mailboxes(tx, relationship.account_id)
+    author = None if who.author is None else who.author.normal
+    yours = any(each.address == author and each.state is not MailboxState.PENDING for each in mailboxes)
     return Known(
         relationship,
         who,
         bindings,
-        accounts.mailboxes(tx, relationship.account_id),
-        strangers.standing(tx, arrival, relationship, _bound(bindings), who),
+        mailboxes,
+        strangers.standing(tx, arrival, relationship, _bound(bindings), who, in_your_name=yours),
         arrival.fingerprint(f"relationship {relationship.id}"),
         FromForm.NAME_AND_ADDRESS if account is None else account.from_form,
+        yours,
     )
 
 
@@ -164,7 +162,7 @@ def put(
     if decision.rule == "repeated_message":
         _repeated(tx, arrival, known, decision.rule)
         return
-    relationship = _opened(tx, arrival, known)
+    relationship = _opened(tx, arrival, known, alias)
     facts, author = _facts(tx, office, arrival, known, alias)
     raw, loaded = arrival.computed(
         _rewritten, arrival.message, facts, office.config.hostname, arrival.scan, relationship.remote_images
@@ -221,7 +219,12 @@ def count(
     alias: Address,
     decision: Decision,
 ) -> None:
-    """Note who wrote; for accepted, held and refused mail alike."""
+    """Note who wrote; for accepted, held and refused mail alike.
+
+    The person is no stranger, proved or nearly; and nobody is one at an address that the standards name.
+    """
+    if naming.reserved(alias.local) or (known.in_your_name and binding.proven(known.who)):
+        return
     strangers.note(tx, office, arrival, known.relationship, alias, decision, known.stranger, known.who)
 
 
@@ -325,8 +328,11 @@ def _inside_id(
     return f"<{arrival.token}.{relationship.id}@{alias.domain}>"
 
 
-def _opened(tx: Transaction, arrival: Arrival, known: Known) -> Relationship:
-    """The first proof binds: the relationship to its vendor, and a pocket alias to both."""
+def _opened(tx: Transaction, arrival: Arrival, known: Known, alias: Address) -> Relationship:
+    """The first proof binds: the relationship to its vendor, and a pocket alias to both.  Not the person's
+    own; nor at an address that the standards name, to which everybody writes."""
+    if known.in_your_name or naming.reserved(alias.local):
+        return known.relationship
     relationship, who = known.relationship, binding.proven(known.who)
     first = who and not any(each.how != "refused" or each.identity == who for each in known.bindings)
     if first and relationships.bind(tx, Binding(0, relationship.id, who, "learned", arrival.now)):

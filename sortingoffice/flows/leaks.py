@@ -30,23 +30,22 @@ _TOLD = (
 
 
 def listed(tx: Transaction, account: Account) -> list[dict[str, Any]]:
-    """Every writer of whose mail evidence is kept, by relationship."""
+    """Every writer of whose mail evidence is kept, by relationship and the address it was written to."""
     found = []
     for each in writers.leaks(tx, account.id):
         of = relationships.by_id(tx, each.relationship_id)
         assert of is not None, "a foreign key holds it"
-        alias = relationships_flow.current_alias(tx, of).address
-        guesses = rejects.guessed(tx, alias.rpartition("@")[2], of.created)
+        guesses = rejects.guessed(tx, each.recipient.rpartition("@")[2], of.created)
         found.append(
             {
                 "relationship": of.slug,
-                "alias": alias,
+                "alias": each.recipient,
                 "class": each.standing,
                 "identity": each.identity,
                 "kept": each.number,
                 "first": each.first,
                 "last": each.last,
-                "odds_one_in": evidence.one_in(alias, guesses),
+                "odds_one_in": evidence.one_in(each.recipient, guesses),
             }
         )
     return found

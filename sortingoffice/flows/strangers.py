@@ -26,6 +26,7 @@ from sortingoffice.flows.arrival import Arrival, write_event
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import dkim, trace
 from sortingoffice.mail.address import Address
+from sortingoffice.mail.authentication import Result
 from sortingoffice.mail.publicsuffix import organizational
 from sortingoffice.store import rejects, relationships
 from sortingoffice.store import writers as rows
@@ -42,11 +43,20 @@ _LINES = 40  # of a digest
 
 
 def standing(
-    tx: Transaction, arrival: Arrival, relationship: Relationship, bound: frozenset[str], who: Identities
+    tx: Transaction,
+    arrival: Arrival,
+    relationship: Relationship,
+    bound: frozenset[str],
+    who: Identities,
+    *,
+    in_your_name: bool,
 ) -> Stranger:
-    """What the author is to the relationship, learnt processors among them."""
+    """What the author is to the relationship, learnt processors among them.
+
+    in_your_name  the author is a mailbox of the person's own, and so nobody's vendor
+    """
     found = binding.classify(bound, who)
-    if not bound and binding.proven(who):
+    if not bound and binding.proven(who) and not in_your_name:
         return Stranger.VENDOR  # the first to prove itself is the vendor, and will be bound
     if found in _KNOWN or not who.signers:
         return found
@@ -81,8 +91,13 @@ def note(
     stranger: Stranger,
     who: Identities,
 ) -> None:
-    """Count the message; of a stranger's, keep evidence.  Not for what is deferred: it comes again."""
+    """Count the message; of a stranger's, keep evidence.  Not for what is deferred: it comes again.
+
+    Nor is anybody called a forger because DNS didn't answer.
+    """
     known = stranger in _KNOWN
+    if stranger is Stranger.FORGED and _unclear(arrival):
+        return
     identity = core.who(stranger, who)
     if stranger is Stranger.PROCESSOR:
         identity = _processor(tx, relationship, who)
@@ -104,6 +119,13 @@ def note(
     )
     if not known and writer.number <= evidence.KEEP:
         _keep(tx, office, arrival, relationship, alias, decision, writer)
+
+
+def _unclear(arrival: Arrival) -> bool:
+    """Whether what would have proved the author, by its own domain, could not be looked up."""
+    auth, author = arrival.auth, organizational(arrival.auth.from_domain) or arrival.auth.from_domain
+    silent = [each.domain for each in (auth.spf, *auth.dkim) if each.result is Result.TEMPERROR]
+    return any((organizational(domain) or domain) == author for domain in silent)
 
 
 def _processor(tx: Transaction, relationship: Relationship, who: Identities) -> str:
@@ -237,15 +259,12 @@ def digests(tx: Transaction, office: Office, most: int = 100) -> int:
     """Tell each account at most once a day; how many were told.  Housekeeping asks now and then."""
     now = office.clock()
     number = 0
-    for account_id in rows.waiting(tx, most):
-        before = rows.told(tx, account_id)
-        if before is not None and now - before < DIGEST_EVERY:
-            continue
+    for account_id in rows.waiting(tx, now - DIGEST_EVERY, most):
         found = [each for each in rows.of_account(tx, account_id) if each.pending]
         slips = rejects.pending(tx, account_id, _LINES)
         notices.send(tx, office, _digest(tx, found, slips), account_id=account_id, rule="digest", now=now)
         rows.tell(tx, [each.id for each in found], now)
-        rejects.tell(tx, [each.id for each in slips])
+        rejects.tell(tx, [each.id for each in slips], now)
         number += 1
     return number
 
@@ -285,7 +304,7 @@ def _digest(tx: Transaction, found: list[Writer], slips: tuple[Reject, ...]) -> 
 def _told(tx: Transaction, each: Writer) -> list[str]:
     of = relationships.by_id(tx, each.relationship_id)
     assert of is not None, "a foreign key holds it"
-    alias = relationships_flow.current_alias(tx, of).address
+    alias = rows.reached(tx, each) or relationships_flow.current_alias(tx, of).address
     mails = f"{each.number} message{'s' * (each.number != 1)}"
     if each.standing == Stranger.FORGED:
         return [f"Somebody who pretends to be {of.name} wrote to {alias}: {mails}."]

@@ -41,7 +41,11 @@ _OF_ACCOUNT = (
     .where(_relationship.c.account_id == sa.bindparam("account"), _reject.c.accepted.is_(None))
 )
 _PENDING = _OF_ACCOUNT.where(_reject.c.pending)
-_TELL = _reject.update().where(_reject.c.id.in_(sa.bindparam("ids", expanding=True))).values(pending=False)
+_TELL = (
+    _reject.update()
+    .where(_reject.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(pending=False, told=sa.bindparam("now"))
+)
 _OLD = (
     sa.select(_reject.c.id)
     .where(_reject.c.last < sa.bindparam("before"), _reject.c.accepted.is_(None))
@@ -98,8 +102,8 @@ def pending(tx: Transaction, account_id: int, most: int) -> tuple[Reject, ...]:
     return schema.every(Reject, tx.execute(_PENDING, {"account": account_id, "most": most}))
 
 
-def tell(tx: Transaction, ids: Sequence[int]) -> None:
-    tx.execute(_TELL, {"ids": list(ids)})
+def tell(tx: Transaction, ids: Sequence[int], now: datetime) -> None:
+    tx.execute(_TELL, {"ids": list(ids), "now": now})
 
 
 def prune(tx: Transaction, before: datetime, most: int) -> int:

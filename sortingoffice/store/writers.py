@@ -15,6 +15,7 @@ from sortingoffice.store.engine import Transaction
 from sortingoffice.store.statement import run
 
 _writer, _evidence, _relationship = schema.writer, schema.kept, schema.relationship
+_alias, _reject = schema.alias, schema.reject
 
 _ONE = sa.select(_writer).where(
     _writer.c.relationship_id == sa.bindparam("of"),
@@ -43,17 +44,29 @@ _OF_ACCOUNT = (
 _COUNT = (
     sa.select(sa.func.count()).select_from(_writer).where(_writer.c.relationship_id == sa.bindparam("of"))
 )
-_WAITING = (
-    sa.select(_relationship.c.account_id)
-    .join(_writer, _writer.c.relationship_id == _relationship.c.id)
-    .where(_writer.c.pending)
-    .distinct()
-    .limit(sa.bindparam("most"))
+_BY_WRITER = sa.select(_relationship.c.account_id).join(
+    _writer, _writer.c.relationship_id == _relationship.c.id
 )
-_TOLD = (
-    sa.select(sa.func.max(_writer.c.told, type_=schema.Instant))
-    .join(_relationship, _relationship.c.id == _writer.c.relationship_id)
-    .where(_relationship.c.account_id == sa.bindparam("account"))
+_BY_SLIP = (
+    sa.select(_relationship.c.account_id)
+    .join(_alias, _alias.c.relationship_id == _relationship.c.id)
+    .join(_reject, _reject.c.alias_id == _alias.c.id)
+)
+_LATELY = sa.bindparam("lately", type_=schema.Instant)
+_SOMETHING = sa.union(
+    _BY_WRITER.where(_writer.c.pending), _BY_SLIP.where(_reject.c.pending, _reject.c.accepted.is_(None))
+).subquery()
+_WAITING = (
+    sa.select(_SOMETHING.c.account_id)
+    .where(
+        *(
+            ~each.where(_relationship.c.account_id == _SOMETHING.c.account_id, told > _LATELY)
+            .correlate(_SOMETHING)
+            .exists()
+            for each, told in ((_BY_WRITER, _writer.c.told), (_BY_SLIP, _reject.c.told))
+        )
+    )
+    .limit(sa.bindparam("most"))
 )
 _TELL = (
     _writer.update()
@@ -135,15 +148,9 @@ def of_account(tx: Transaction, account_id: int) -> tuple[Writer, ...]:
     return schema.every(Writer, tx.execute(_OF_ACCOUNT, {"account": account_id}))
 
 
-def waiting(tx: Transaction, most: int) -> tuple[int, ...]:
-    """Accounts that are to be told of somebody."""
-    return tuple(row[0] for row in tx.execute(_WAITING, {"most": most}))
-
-
-def told(tx: Transaction, account_id: int) -> datetime | None:
-    """When the account was last told of anybody."""
-    found: datetime | None = tx.execute(_TOLD, {"account": account_id}).scalar()
-    return found
+def waiting(tx: Transaction, lately: datetime, most: int) -> tuple[int, ...]:
+    """Accounts that are to be told of somebody, or of a slip, and were told of nobody after `lately`."""
+    return tuple(row[0] for row in tx.execute(_WAITING, {"lately": lately, "most": most}))
 
 
 def tell(tx: Transaction, ids: Iterable[int], now: datetime) -> None:
@@ -165,13 +172,23 @@ _KEPT_OF_ACCOUNT = (
         _evidence.c.relationship_id,
         _evidence.c.standing,
         _evidence.c.identity,
+        _evidence.c.recipient,
         sa.func.count(),
         sa.func.min(_evidence.c.at, type_=schema.Instant),
         sa.func.max(_evidence.c.at, type_=schema.Instant),
     )
     .where(_evidence.c.account_id == sa.bindparam("account"))
-    .group_by(_evidence.c.relationship_id, _evidence.c.standing, _evidence.c.identity)
+    .group_by(
+        _evidence.c.relationship_id, _evidence.c.standing, _evidence.c.identity, _evidence.c.recipient
+    )
     .order_by(_evidence.c.relationship_id, sa.func.min(_evidence.c.id))
+)
+_REACHED = (
+    sa.select(_evidence.c.recipient)
+    .where(_evidence.c.relationship_id == sa.bindparam("of"))
+    .where(_evidence.c.standing == sa.bindparam("standing"), _evidence.c.identity == sa.bindparam("identity"))
+    .order_by(_evidence.c.id.desc())
+    .limit(1)
 )
 _HOLD = (
     sa.select(_relationship.c.id)
@@ -182,11 +199,12 @@ _HOLD = (
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Evidence of one writer's mail, summed up."""
+    """Evidence of one writer's mail to one address, summed up."""
 
     relationship_id: int
     standing: str
     identity: str
+    recipient: str
     number: int
     first: datetime
     last: datetime
@@ -205,6 +223,12 @@ def keep(tx: Transaction, evidence: Evidence) -> Evidence:
 def kept(tx: Transaction, relationship_id: int) -> tuple[Evidence, ...]:
     """Oldest first."""
     return schema.every(Evidence, tx.execute(_KEPT, {"of": relationship_id}))
+
+
+def reached(tx: Transaction, of: Writer) -> str:
+    """Which address of the relationship's this writer wrote to last, as far as evidence is kept; else ""."""
+    wanted = {"of": of.relationship_id, "standing": of.standing, "identity": of.identity}
+    return str(tx.execute(_REACHED, wanted).scalar() or "")
 
 
 def leaks(tx: Transaction, account_id: int) -> tuple[Leak, ...]:

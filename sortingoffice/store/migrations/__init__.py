@@ -4,4 +4,4 @@
 a test holds it and the files together.
 """
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 15))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 16))

@@ -116,6 +116,7 @@ reject = table(
     at("last"),
     at("accepted", null=True),
     flag("pending"),
+    at("told", null=True),
     sa.Index("ix_reject_last", "last"),
 )
 
