@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -228,6 +229,74 @@ async def test_a_listed_proxy_with_a_broken_header_is_closed(header: bytes) -> N
     async with running(smtp__proxy_protocol_from=["127.0.0.0/8"]) as edge, client(edge.smtp[0].port) as peer:
         await peer.send(header + b"\r\n" * 10)
         assert await peer.reply() == ""
+
+
+BEFORE_TLS: dict[str, Any] = {"smtp__proxy_protocol_from": ["127.0.0.0/8"], "submission__tls": True}
+
+
+@pytest.mark.parametrize(
+    ("header", "ip"),
+    [
+        (b"PROXY TCP4 192.0.2.7 192.0.2.1 1000 465\r\n", "192.0.2.7"),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1"),
+        (proxy_v2("2001:db8::7"), "2001:db8::7"),
+    ],
+)
+async def test_a_listed_proxy_says_who_the_peer_is_before_tls_begins(header: bytes, ip: str) -> None:
+    """In one piece, or in two."""
+    flows = Flows()
+    async with running(flows, **BEFORE_TLS) as edge:
+        for pieces in ((header,), (header[:9], header[9:])):
+            answer = await asyncio.to_thread(over_tls, edge.submission[0].port, MAIL, *pieces)
+            assert answer.endswith(b"221 2.0.0 bye\r\n"), answer
+    assert [each.ip for each in flows.peers] == [ip, ip]
+    assert all(each.tls for each in flows.peers)
+
+
+MAIL = (
+    b"EHLO c\r\nAUTH PLAIN AGFubmEAY29ycmVjdCBob3JzZQ==\r\nMAIL FROM:<anna@home.example>\r\n"
+    b"RCPT TO:<a@sort.example>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n"
+)
+
+
+def over_tls(port: int, within: bytes, *pieces: bytes) -> bytes:
+    """All that is answered to these pieces in the clear, and what is said within TLS after them."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        for piece in pieces:
+            plain.sendall(piece)
+            time.sleep(0.02)
+        with trusting().wrap_socket(plain, server_hostname="x") as inside:
+            inside.sendall(within)
+            answer = b""
+            while piece := inside.recv(4096):
+                answer += piece
+    return answer
+
+
+async def test_a_header_within_tls_is_its_clients_and_not_believed() -> None:
+    before, within = (b"PROXY TCP4 %s 192.0.2.1 1000 465\r\n" % ip for ip in (b"192.0.2.7", b"203.0.113.5"))
+    async with running(**BEFORE_TLS) as edge:
+        answer = await asyncio.to_thread(over_tls, edge.submission[0].port, within, before)
+        assert answer.startswith(b"220")
+        assert b"\r\n554 " in answer
+
+
+@pytest.mark.parametrize(
+    "header", [b"", b"PROXY\r\n", b"\x16\x03\x01" + b"x" * 200, b"PROXY TCP4 " + b"1" * 200]
+)
+async def test_a_listed_proxy_that_sends_no_header_before_tls_is_closed(header: bytes) -> None:
+    def said(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+            plain.sendall(header)
+            plain.shutdown(socket.SHUT_WR)
+            try:
+                return plain.recv(100)
+            except ConnectionResetError:  # what it sent was not all read
+                return b""
+
+    async with running(**BEFORE_TLS) as edge:
+        assert await asyncio.to_thread(said, edge.submission[0].port) == b""
+        assert not edge.door.sessions
 
 
 async def test_a_proxied_peer_is_counted_by_its_own_address() -> None:

@@ -15,9 +15,10 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from sortingoffice import log
+from sortingoffice.edge.reader import Hangup
 
 _MOMENT = 0.004  # seconds: an idle process is there in a tenth of it
 _BREATH = 1.0  # when the system has no room for one more
@@ -27,19 +28,22 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Accepting:
     """From one socket, until `end`.
 
-    begin    what a connection is given to
+    begin    what a connection is given to, and whose it is where a proxy said so; "" where none did
     context  for TLS from the first octet, asked at each connection; None: none
+    client   whom a proxy names before TLS begins; "": there is none.  Raises Hangup
     ahead    whether this process has more inside than another
     """
 
     def __init__(
         self,
         door: socket.socket,
-        begin: Callable[[], asyncio.Protocol],
+        begin: Callable[[str], asyncio.Protocol],
         context: Callable[[], ssl.SSLContext | None],
+        client: Callable[[socket.socket], Awaitable[str]],
         ahead: Callable[[], bool],
     ) -> None:
         self._door, self._begin, self._context, self._ahead = door, begin, context, ahead
+        self._client = client
         self._loop = asyncio.get_running_loop()
         self._later: asyncio.TimerHandle | None = None
         self.beginning: set[asyncio.Task[None]] = set()  # taken, but not yet a session
@@ -78,9 +82,11 @@ class Accepting:
         task.add_done_callback(self.beginning.discard)
 
     async def _open(self, connection: socket.socket) -> None:
+        context = self._context()
         try:
-            await self._loop.connect_accepted_socket(self._begin, connection, ssl=self._context())
-        except (OSError, EOFError):  # gone before it began, or TLS that came to nothing
+            client = await self._client(connection) if context is not None else ""
+            await self._loop.connect_accepted_socket(lambda: self._begin(client), connection, ssl=context)
+        except (OSError, EOFError, Hangup):  # gone before it began, or TLS that came to nothing
             connection.close()
 
     def end(self) -> None:

@@ -1,8 +1,8 @@
 """Who the peer really is, where a listed host in front of us says so: PROXY and XCLIENT.
 
 Promise: only a connection from a listed network is believed; a listed proxy that sends no sound
-header is closed, since guessing would let its clients choose (PROXY protocol §2).  The header is
-read by aiosmtpd.
+header is closed, since guessing would let its clients choose (PROXY protocol §2).  The header comes before
+all else, TLS among it; one inside TLS is its client's.  It is read by aiosmtpd.
 
 Sources: the PROXY protocol, versions 1 and 2 (haproxy.org); Postfix XCLIENT_README.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
@@ -18,8 +20,9 @@ from typing import Protocol
 from aiosmtpd.proxy_protocol import get_proxy
 
 from sortingoffice.core.model import Peer
-from sortingoffice.edge.peer import helo, plain
+from sortingoffice.edge.peer import helo, listed, plain
 from sortingoffice.edge.reader import Hangup, Reader
+from sortingoffice.values import Network
 
 PROXY_SECONDS = 10.0
 _LONGEST_V1 = 107  # octets, PROXY protocol §2.1
@@ -34,8 +37,47 @@ class Source(Protocol):
     async def more(self, seconds: float) -> None: ...
 
 
+class Octets(Protocol):
+    """The reader that aiosmtpd's parser expects."""
+
+    async def read(self, n: int = -1, /) -> bytes: ...
+
+    async def readexactly(self, n: int, /) -> bytes: ...
+
+    async def readuntil(self, separator: bytes = b"\n", /) -> bytes: ...
+
+
+class _Bare:
+    """Of a connection that is no session yet; never beyond the header."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+
+    async def readexactly(self, n: int = -1) -> bytes:
+        if n > _LONGEST_V2:
+            raise Hangup(None)
+        octets = b""
+        while len(octets) < n:
+            piece = await self._loop.sock_recv(self._connection, n - len(octets))
+            if not piece:
+                raise Hangup(None)
+            octets += piece
+        return octets
+
+    read = readexactly
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        line = b""
+        while not line.endswith(separator):
+            if len(line) == _LONGEST_V1:
+                raise Hangup(None)
+            line += await self.readexactly(1)
+        return line
+
+
 class _Octets:
-    """The reader that aiosmtpd's parser expects; never beyond the header."""
+    """Of a session; never beyond the header."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -57,12 +99,23 @@ class _Octets:
         return line
 
 
+async def before_tls(connection: socket.socket, proxies: Iterable[Network]) -> str:
+    """The same of a connection that begins with TLS, before it does; "" where no listed proxy is there."""
+    peername = connection.getpeername()
+    ip = plain(peername[0]) if isinstance(peername, tuple) else ""
+    return await _client(_Bare(connection), ip) if listed(ip, proxies) else ""
+
+
 async def proxied(source: Source, ip: str) -> str:
     """The client's address by the PROXY header; the connection's own where the header says LOCAL or
     UNKNOWN.  Raises `Hangup` where there is no sound header in time."""
+    return await _client(_Octets(source), ip)
+
+
+async def _client(octets: Octets, ip: str) -> str:
     try:
         async with asyncio.timeout(PROXY_SECONDS):
-            said = await get_proxy(_Octets(source))
+            said = await get_proxy(octets)
     except TimeoutError:
         raise Hangup(None) from None
     if not said.valid:

@@ -24,6 +24,7 @@ from sortingoffice.edge.accepting import Accepting
 from sortingoffice.edge.door import LOGINS, ROOM, Door, Room
 from sortingoffice.edge.gate import Counts, Gate
 from sortingoffice.edge.hooks import Hooks
+from sortingoffice.edge.proxy import before_tls
 from sortingoffice.edge.session import Session
 from sortingoffice.edge.smtp import Smtp
 from sortingoffice.edge.submission import Submission
@@ -63,11 +64,18 @@ class Edge:
         return tuple(_endpoint(one.socket) for one in self.listeners if one.kind is Submission)
 
     def _open(self, listener: _Listener) -> None:
-        door, kind = self.door, listener.kind
+        door = self.door
+
+        def begin(client: str) -> Session:
+            session = listener.kind(door)
+            session.connected = client
+            return session
+
         listener.accepting = Accepting(
             listener.socket,
-            lambda: kind(door),
+            begin,
             lambda: door.context if listener.implicit_tls else None,
+            lambda connection: before_tls(connection, door.proxies),
             lambda: door.gate.ahead,
         )
 

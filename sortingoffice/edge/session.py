@@ -191,7 +191,7 @@ class Session(SMTP):
         if self.door.closing:
             self.say(replies.SHUTTING_DOWN)
             return False
-        if listed(self.peer.ip, self.door.proxies):
+        if not self.peer.tls and listed(self.peer.ip, self.door.proxies):
             self.connected = await proxied(self, self.connected)
             self.peer = replace(self.peer, ip=self.connected)
         if not self.enter():

@@ -124,7 +124,9 @@ def note(
 def _unclear(arrival: Arrival) -> bool:
     """Whether what would have proved the author, by its own domain, could not be looked up."""
     auth, author = arrival.auth, organizational(arrival.auth.from_domain) or arrival.auth.from_domain
-    silent = [each.domain for each in (auth.spf, *auth.dkim) if each.result is Result.TEMPERROR]
+    silent = [each.domain for each in auth.dkim if each.result is Result.TEMPERROR]
+    if auth.spf.result is Result.TEMPERROR:
+        silent.append(auth.spf.domain)
     return any((organizational(domain) or domain) == author for domain in silent)
 
 
