@@ -3,7 +3,7 @@
 Promise: what DNS could not tell is a warning ("ask again"), never "missing"; every finding that is not ok
 has a remedy that a person can carry out.
 
-Sources: RFC 5321 §5.1 (MX); RFC 7208 §4.6.4 (ten look-ups), §10.1.3; RFC 6376 §3.6; RFC 7489 §6.3;
+Sources: RFC 5321 §5.1 (MX); RFC 7208 §4.6.4 (ten look-ups), §10.1.3; RFC 6376 §3.6; RFC 7489 §6.3, §6.6.3;
 RFC 8461 §3 (MTA-STS); RFC 1912 §2.1 (the reverse name leads back).
 """
 
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sortingoffice.core.records import Record
-from sortingoffice.mail import dmarc, spf, tags
+from sortingoffice.mail import dmarc, keys, spf, tags
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.asking import Answer, Outcome, Program, Question
-from sortingoffice.mail.authentication import Result
+from sortingoffice.mail.authentication import DmarcResult, Result, SpfResult
 
 MOST_LOOKUPS = 10  # RFC 7208 §4.6.4
 _COUNTED = ("include", "a", "mx", "ptr", "exists")  # mechanisms that cost a look-up each; redirect= does, too
@@ -57,8 +57,11 @@ def failed(check: str, said: str, remedy: str) -> Finding:
     return Finding(check, Health.FAILED, said, remedy)
 
 
-def _unknown(check: str) -> Finding:
-    return warning(check, "DNS did not answer", "run `sortingoffice doctor` again; see [dns] in the config")
+_AGAIN = "run `sortingoffice doctor` again; see [dns] in the config"
+
+
+def unknown(check: str) -> Finding:
+    return warning(check, "DNS did not answer", _AGAIN)
 
 
 def _publish(record: Record) -> str:
@@ -68,15 +71,37 @@ def _publish(record: Record) -> str:
 # ---- the host --------------------------------------------------------------------------------------------
 
 
-def addresses(host: str) -> Program[tuple[tuple[str, ...], bool]]:
-    """A and AAAA of a host, and whether DNS could tell."""
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """A and AAAA of a host.
+
+    untold  the questions that DNS did not answer, as words: "the A of mx.sort.example"; "" for none
+    """
+
+    found: tuple[str, ...] = ()
+    untold: str = ""
+
+
+def addresses(host: str) -> Program[Addresses]:
+    """For a smarthost that the config names by its address: that one."""
+    if _is_address(host):
+        return Addresses((host,))
     found: list[str] = []
-    told = True
+    untold: list[str] = []
     for type in ("A", "AAAA"):
         answer = yield Question(host, type)
-        told = told and answer.outcome is not Outcome.TEMPORARY
+        if answer.outcome is Outcome.TEMPORARY:
+            untold.append(type)
         found += [str(each) for each in answer.records]
-    return tuple(found), told
+    return Addresses(tuple(found), f"the {' and '.join(untold)} of {host}" if untold else "")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def host(name: str, *, direct: bool) -> Program[tuple[Finding, ...]]:
@@ -84,18 +109,25 @@ def host(name: str, *, direct: bool) -> Program[tuple[Finding, ...]]:
 
     direct  we deliver straight to MX hosts, which look at the reverse name of who calls
     """
-    found, told = yield from addresses(name)
+    its = yield from addresses(name)
     check = f"address {name}"
-    if not found:
-        if not told:
-            return (_unknown(check),)
+    if not its.found:
+        if its.untold:
+            return (unknown(check),)
         return (
             failed(check, "it has no address", f"publish an A or AAAA record of this machine for {name}"),
         )
-    findings = [ok(check, ", ".join(found))]
-    for ip in found:
+    findings = [but_for(its.untold, ok(check, ", ".join(its.found)))]
+    for ip in its.found:
         findings.append((yield from _reverse(ip, name, direct=direct)))
     return tuple(findings)
+
+
+def but_for(untold: str, finding: Finding) -> Finding:
+    """The finding as far as it is known, and what is not: at most a warning."""
+    if not untold:
+        return finding
+    return warning(finding.check, f"{finding.said}; DNS did not answer for {untold}", _AGAIN)
 
 
 def _reverse(ip: str, name: str, *, direct: bool) -> Program[Finding]:
@@ -106,7 +138,7 @@ def _reverse(ip: str, name: str, *, direct: bool) -> Program[Finding]:
         )
     answer = yield Question(ipaddress.ip_address(ip).reverse_pointer, "PTR")
     if answer.outcome is Outcome.TEMPORARY:
-        return _unknown(check)
+        return unknown(check)
     back = [str(each).lower().rstrip(".") for each in answer.records]
     if name in back:
         return ok(check, name)
@@ -127,7 +159,7 @@ def mx(domain: str, hostname: str) -> Program[Finding]:
     check = f"mx {domain}"
     answer = yield Question(domain, "MX")
     if answer.outcome is Outcome.TEMPORARY:
-        return _unknown(check)
+        return unknown(check)
     hosts = [each[1].lower() for each in answer.records if isinstance(each, tuple)]
     remedy = _publish(Record(domain, "MX", f"10 {hostname}"))
     if hostname in hosts:
@@ -140,30 +172,42 @@ def mx(domain: str, hostname: str) -> Program[Finding]:
 
 
 def sender_policy(
-    domain: str, hostname: str, senders: Collection[str], *, helo: bool = False
+    domain: str,
+    hostname: str,
+    senders: Collection[str],
+    *,
+    helo: bool = False,
+    untold: str = "",
+    smarthost: str = "",
 ) -> Program[tuple[Finding, ...]]:
     """Whether SPF lets our own mail pass, and stays within ten look-ups.
 
-    senders  the addresses that mail leaves from; empty where they are not known
-    helo     judge `domain` as the name in HELO, as for null senders
+    senders    the addresses that mail leaves from; empty where they are not known
+    helo       judge `domain` as the name in HELO, as for null senders
+    untold     the addresses of a sender that DNS did not tell
+    smarthost  where mail is handed in, and `senders` are its addresses: it may leave from others
     """
     check = f"spf {domain}"
     lookups = yield from _lookups(domain, frozenset())
     if lookups is None:
-        return (_unknown(check),)
+        return (unknown(check),)
     wanted = "a" if helo else "mx"
     if lookups < 0:
-        record = Record(domain, "TXT", f"v=spf1 {wanted} -all")
-        return (failed(check, "no policy, or more than one", _publish(record)),)
+        include = f", with the include: that the operator of {smarthost} names before ~all"
+        record = Record(domain, "TXT", f"v=spf1 {wanted} {'~all' if smarthost else '-all'}")
+        remedy = _publish(record) + (include if smarthost else "")
+        return (failed(check, "no policy, or more than one", remedy),)
     findings: list[Finding] = []
     for ip in senders:
         found = yield from spf.check(ip, hostname, None if helo else Address("postmaster", domain))
         if found.result is Result.TEMPERROR:
-            findings.append(_unknown(check))
+            findings.append(unknown(check))
         elif found.result is not Result.PASS:
             said = f"{found.result} for {ip}" + (f" ({found.reason})" if found.reason else "")
             findings.append(
-                failed(check, said, f"add ip4:, ip6:, {wanted} or an include: for {ip} to the policy")
+                _not_ours(check, said, smarthost)
+                if smarthost
+                else failed(check, said, f"add ip4:, ip6:, {wanted} or an include: for {ip} to the policy")
             )
     if lookups > MOST_LOOKUPS:
         remedy = (
@@ -173,9 +217,21 @@ def sender_policy(
     if findings:
         return tuple(findings)
     if not senders:
+        if untold:
+            return (unknown(check),)
         remedy = "let the host names of the config resolve"
         return (warning(check, "a policy, but it is not known where mail leaves from", remedy),)
-    return (ok(check, f"pass for {', '.join(senders)}; {lookups} of {MOST_LOOKUPS} look-ups"),)
+    passed = ok(check, f"pass for {', '.join(senders)}; {lookups} of {MOST_LOOKUPS} look-ups")
+    return (but_for(untold, passed),)
+
+
+def _not_ours(check: str, said: str, smarthost: str) -> Finding:
+    """Providers seldom send from where they take mail in, so this says little."""
+    return warning(
+        check,
+        f"{said}, where {smarthost} takes mail; from where it sends is not known here",
+        f"see that the policy has the include: that the operator of {smarthost} names",
+    )
 
 
 def _lookups(domain: str, above: frozenset[str]) -> Program[int | None]:
@@ -217,31 +273,58 @@ def key(record: Record, state: str) -> Program[Finding]:
         )
     answer = yield Question(record.name, "TXT")
     if answer.outcome is Outcome.TEMPORARY:
-        return _unknown(check)
-    ours = (tags.parse(record.value.encode()) or {}).get("p", "")
-    found = [(tags.parse(each.encode()) or {}).get("p", "") for each in _texts(answer)]
-    if [each.replace(" ", "") for each in found] == [ours]:
+        return unknown(check)
+    found = [each for each in answer.records if isinstance(each, bytes)]
+    said = _wrong_key(record, found)
+    if not said:
         return ok(check, "published" if state == "signing" else "published; signs after `admin key rotate`")
-    said = "not published" if not found else "another key, or more than one, is published"
+    remedy = _publish(record) + ("" if len(found) < 2 else ", and nothing else there")
     if state == "signing":
-        return failed(check, said, _publish(record))
-    return warning(check, f"{said}; it does not sign yet", _publish(record))
+        return failed(check, said, remedy)
+    return warning(check, f"{said}; it does not sign yet", remedy)
+
+
+def _wrong_key(record: Record, found: list[bytes]) -> str:
+    """Why what was found is not our key as verifiers read it; "" where it is."""
+    if len(found) != 1:  # RFC 6376 §3.6.2.2: of several, nobody knows which one counts
+        return "more than one record is published" if found else "not published"
+    ours = tags.parse(record.value.encode()) or {}
+    try:
+        keys.public_key(found[0], f"{ours.get('k', 'rsa')}-sha256")
+    except keys.Unusable as unusable:
+        return f"published so that no verifier can use it ({unusable})"
+    theirs = (tags.parse(found[0]) or {}).get("p", "")
+    return "" if "".join(theirs.split()) == ours.get("p") else "another key is published"
 
 
 def policy(record: Record) -> Program[Finding]:
-    """Whether the domain's DMARC record protects its aliases from forgery."""
-    check = f"dmarc {record.name.removeprefix('_dmarc.')}"
-    answer = yield Question(record.name, "TXT")
-    if answer.outcome is Outcome.TEMPORARY:
-        return _unknown(check)
-    found = [each for each in _texts(answer) if each.replace(" ", "").upper().startswith("V=DMARC1")]
-    read = dmarc.policy(found[0].encode("ascii", "replace")) if len(found) == 1 else None
-    if read is None:
-        said = "no record that can be read" if len(found) < 2 else "more than one record, so none counts"
+    """Whether DMARC protects the domain's aliases from forgery, by its own record or by one above it.
+
+    record  what should stand in DNS
+    """
+    domain = record.name.removeprefix("_dmarc.")
+    check = f"dmarc {domain}"
+    found = yield from dmarc.evaluate(domain, SpfResult(Result.NONE), ())
+    if found.result is Result.TEMPERROR:
+        return unknown(check)
+    if not found.policy:
+        answer = yield Question(record.name, "TXT")
+        listed = [each for each in _texts(answer) if each.replace(" ", "").upper().startswith("V=DMARC1")]
+        said = "no record that can be read" if len(listed) < 2 else "more than one record, so none counts"
         return failed(check, said, _publish(record))
-    if read.own == "none":
-        return warning(check, "p=none: anybody may forge the aliases", _publish(record))
-    return ok(check, f"p={read.own}")
+    said = _asked(domain, found)
+    if found.policy == "none":
+        return warning(check, f"{said}: anybody may forge the aliases", _publish(record))
+    return ok(check, said)
+
+
+def _asked(domain: str, found: DmarcResult) -> str:
+    """The policy, and whose it is: for what is below the domain that published it, sp= counts (§6.3)."""
+    if found.found_at == domain:
+        return f"p={found.policy}"
+    read = dmarc.policy(found.record)
+    tag = "p" if read is None or read.own == read.below else "sp"
+    return f"{tag}={found.policy}, inherited from {found.found_at}"
 
 
 def transport(domain: str) -> Program[tuple[Finding | None, str]]:
@@ -249,7 +332,7 @@ def transport(domain: str) -> Program[tuple[Finding | None, str]]:
     check = f"mta-sts {domain}"
     answer = yield Question(f"_mta-sts.{domain}", "TXT")
     if answer.outcome is Outcome.TEMPORARY:
-        return _unknown(check), ""
+        return unknown(check), ""
     found = [each for each in _texts(answer) if each.replace(" ", "").lower().startswith("v=stsv1;")]
     if not found:
         return ok(check, "none published, which is allowed: others encrypt to us where they can"), ""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from sortingoffice.core import diagnosis
-from sortingoffice.core.diagnosis import Finding, failed, ok, warning
+from sortingoffice.core.diagnosis import Addresses, Finding, failed, ok, warning
 from sortingoffice.core.model import DeliveryState, Domain
 from sortingoffice.core.records import Record, dkim_record, records
 from sortingoffice.errors import OfficeError
@@ -26,6 +26,7 @@ from sortingoffice.net import probe
 from sortingoffice.store import backup, events, leases, spool
 from sortingoffice.store import domains as rows
 from sortingoffice.store.database import Transaction
+from sortingoffice.values import Endpoint
 
 LATE = timedelta(hours=1)  # a delivery that was due this long ago waits for a daemon that isn't there
 ENDING = timedelta(days=14)  # of a certificate
@@ -152,28 +153,54 @@ def _latest(tx: Transaction) -> datetime | None:
 
 async def _ports(office: Office) -> AsyncIterator[Finding]:
     config = office.config
-    doors = [("smtp", each, False) for each in config.smtp.listen]
-    doors += [("submission", each, config.submission.tls) for each in config.submission.listen]
-    for kind, at, implicit in doors:
-        check = f"{kind} {at}"
-        if at.port == 0:
-            yield warning(
-                check, "a port of the system's choice can't be looked at", "name a port in the config"
-            )
-            continue
-        seen = await probe.mail_server(at, config.hostname, implicit_tls=implicit)
-        if seen.problem:
-            yield failed(
-                check, seen.problem, "run `sortingoffice serve`, and see that nothing else has the port"
-            )
-            continue
-        yield ok(check, seen.greeting[:80])
-        for finding in _certificate(office, f"tls {at}", kind, seen):
-            yield finding
+    passed = await asyncio.to_thread(probe.passed, config.path)
+    kinds = (
+        ("smtp", config.smtp.listen, False),
+        ("submission", config.submission.listen, config.submission.tls),
+    )
+    for kind, listen, implicit in kinds:
+        for at, by in _doors(kind, listen, passed):
+            async for finding in _door(office, kind, at, by, implicit_tls=implicit):
+                yield finding
     if config.http.listen is not None and config.http.listen.port:
         at = config.http.listen
         why = await probe.open_port(at)
         yield failed(f"http {at}", why, "run `sortingoffice serve`") if why else ok(f"http {at}", "answers")
+
+
+def _doors(
+    kind: str, listen: Iterable[Endpoint], passed: Iterable[probe.Passed]
+) -> list[tuple[Endpoint, probe.Passed | None]]:
+    """Where the office listens, and what holds the port: systemd's are used instead of the config's."""
+    held = [(at, each) for each in passed if each.kind == kind for at in each.listen]
+    return [*held] or [(at, None) for at in listen]
+
+
+async def _door(
+    office: Office, kind: str, at: Endpoint, by: probe.Passed | None, *, implicit_tls: bool
+) -> AsyncIterator[Finding]:
+    config, check = office.config, f"{kind} {at}"
+    if at.port == 0:
+        yield warning(check, "a port of the system's choice can't be looked at", "name a port in the config")
+        return
+    remedy = "run `sortingoffice serve`, and see that nothing else has the port"
+    if by is not None:
+        remedy = f"`systemctl restart {by.service}`; its log: `journalctl -u {by.service}`"
+        if not by.served:  # a connection would start it: mail may, `doctor` must not
+            yield failed(check, f"{by.unit} holds the port, but {by.service} is {by.state}", remedy)
+            return
+    proxies = config.smtp.proxy_protocol_from
+    seen = await probe.mail_server(at, config.hostname, implicit_tls=implicit_tls, proxies=proxies)
+    if seen.no_ipv6:
+        yield warning(
+            check, "IPv6 is off here, so it can't be called", "switch IPv6 on, or listen on IPv4 alone"
+        )
+    elif seen.problem:
+        yield failed(check, seen.problem, remedy)
+    else:
+        yield ok(check, seen.greeting[:80])
+        for finding in _certificate(office, f"tls {at}", kind, seen):
+            yield finding
 
 
 def _certificate(office: Office, check: str, kind: str, seen: probe.Seen) -> Iterator[Finding]:
@@ -207,11 +234,10 @@ async def _names(office: Office) -> AsyncIterator[Finding]:
     hosted = await office.db.read(rows.every)
     if not hosted:
         yield failed("domains", "the office hosts none", "`sortingoffice admin domain add DOMAIN`")
-    senders, _ = await resolver.run(diagnosis.addresses(config.hostname if relay is None else relay.host))
+    senders = await resolver.run(diagnosis.addresses(config.hostname if relay is None else relay.host))
     looks: list[Look] = [partial(resolver.run, diagnosis.host(config.hostname, direct=relay is None))]
     if config.hostname not in [each.name for each in hosted] and relay is None:
-        named = diagnosis.sender_policy(config.hostname, config.hostname, senders, helo=True)
-        looks.append(partial(resolver.run, named))
+        looks.append(partial(_spf, office, config.hostname, senders, helo=True))
     looks += [partial(_domain, office, each, senders) for each in hosted]
     for start in range(0, len(looks), _AT_ONCE):
         for found in await asyncio.gather(*(look() for look in looks[start : start + _AT_ONCE])):
@@ -219,13 +245,26 @@ async def _names(office: Office) -> AsyncIterator[Finding]:
                 yield finding
 
 
-async def _domain(office: Office, domain: Domain, senders: tuple[str, ...]) -> tuple[Finding, ...]:
+async def _spf(office: Office, domain: str, senders: Addresses, *, helo: bool = False) -> tuple[Finding, ...]:
+    relay = office.config.delivery.smarthost
+    program = diagnosis.sender_policy(
+        domain,
+        office.config.hostname,
+        senders.found,
+        helo=helo,
+        untold=senders.untold,
+        smarthost="" if relay is None else relay.host,
+    )
+    return await office.resolver.run(program)
+
+
+async def _domain(office: Office, domain: Domain, senders: Addresses) -> tuple[Finding, ...]:
     run = office.resolver.run
     published = await office.db.read(domains.published, office, domain)
     signing = [(dkim_record(domain.name, each.key), each.state) for each in published]
     mx, senders_policy, keys, policy, transport = await asyncio.gather(
         run(diagnosis.mx(domain.name, office.config.hostname)),
-        run(diagnosis.sender_policy(domain.name, office.config.hostname, senders)),
+        _spf(office, domain.name, senders),
         asyncio.gather(*(run(diagnosis.key(*each)) for each in signing if each[1] != "retired")),
         run(diagnosis.policy(_dmarc(office, domain.name))),
         _transport(office, domain.name),
@@ -243,11 +282,14 @@ async def _transport(office: Office, domain: str) -> Finding:
     if finding is not None:
         return finding
     host = f"mta-sts.{domain}"
-    found, _ = await office.resolver.run(diagnosis.addresses(host))
-    if not found:
-        return diagnosis.transport_policy(domain, office.config.hostname, None, f"{host} has no address")
-    text, why = await probe.page(host, found[0], "/.well-known/mta-sts.txt")
-    return diagnosis.transport_policy(domain, office.config.hostname, text, why)
+    its = await office.resolver.run(diagnosis.addresses(host))
+    if not its.found and its.untold:
+        return diagnosis.unknown(f"mta-sts {domain}")
+    text, why = None, f"{host} has no address"
+    if its.found:
+        text, why = await probe.page(host, its.found[0], "/.well-known/mta-sts.txt")
+    told = diagnosis.transport_policy(domain, office.config.hostname, text, why)
+    return told if text is not None else diagnosis.but_for(its.untold, told)  # it may be at another address
 
 
 def everything(office: Office) -> tuple[Finding, ...]:
