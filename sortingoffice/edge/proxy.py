@@ -47,7 +47,7 @@ class Octets(Protocol):
     async def readuntil(self, separator: bytes = b"\n", /) -> bytes: ...
 
 
-class _Bare:
+class Bare:
     """Of a connection that is no session yet; never beyond the header."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -99,20 +99,21 @@ class _Octets:
         return line
 
 
+async def proxied(source: Source, ip: str) -> str:
+    """Within a session, before anything is said."""
+    return await client(_Octets(source), ip)
+
+
 async def before_tls(connection: socket.socket, proxies: Iterable[Network]) -> str:
-    """The same of a connection that begins with TLS, before it does; "" where no listed proxy is there."""
+    """Of a connection that begins with TLS, before it does; "" where no listed proxy is there."""
     peername = connection.getpeername()
     ip = plain(peername[0]) if isinstance(peername, tuple) else ""
-    return await _client(_Bare(connection), ip) if listed(ip, proxies) else ""
+    return await client(Bare(connection), ip) if listed(ip, proxies) else ""
 
 
-async def proxied(source: Source, ip: str) -> str:
+async def client(octets: Octets, ip: str) -> str:
     """The client's address by the PROXY header; the connection's own where the header says LOCAL or
     UNKNOWN.  Raises `Hangup` where there is no sound header in time."""
-    return await _client(_Octets(source), ip)
-
-
-async def _client(octets: Octets, ip: str) -> str:
     try:
         async with asyncio.timeout(PROXY_SECONDS):
             said = await get_proxy(octets)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable
+import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -142,11 +143,24 @@ class _Fed:
 
 
 def a_proxy_header(octets: bytes) -> None:
-    async def read() -> None:
-        with contextlib.suppress(Hangup):
-            ipaddress.ip_address(await proxy.proxied(_Fed(octets), "127.0.0.1"))
+    """In a session, and before TLS, where it is read from the socket itself."""
 
-    asyncio.run(read())
+    async def read(found: Awaitable[str]) -> str:
+        try:
+            return str(ipaddress.ip_address(await found))
+        except Hangup:
+            return ""
+
+    async def both() -> None:
+        said = await read(proxy.proxied(_Fed(octets), "127.0.0.1"))
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        with near, far:
+            far.sendall(octets[:4096])  # more than a header takes, less than the system keeps
+            far.close()
+            assert await read(proxy.client(proxy.Bare(near), "127.0.0.1")) == said
+
+    asyncio.run(both())
 
 
 def an_xclient(octets: bytes) -> None:
