@@ -28,7 +28,7 @@ from sortingoffice.errors import OfficeError
 
 VARIABLE = "SORTINGOFFICE_FAILPOINTS"
 
-# name → what is true when it is passed.  The order is that of a message's way.
+# name → what is true when it is passed.  The order is that of a message's way; the last is on none.
 POINTS: Mapping[str, str] = {
     "between-rcpts": "a recipient is accepted, and another is asked for",
     "after-354": "DATA is answered, nothing of the message has come",
@@ -52,6 +52,7 @@ POINTS: Mapping[str, str] = {
     "in-return": "a DSN is made, not yet in the spool",
     "in-note": "a note to the person is made, not yet in the spool",
     "take-back": "a starting node's own leases are ended in the open transaction",
+    "rotation-step": "one step of a rotation of signing keys is done, the next not begun",
 }
 
 _STEP = re.compile(r"([a-z0-9-]+)=(kill|raise|sleep:[0-9]+(?:\.[0-9]+)?)(?:@([1-9][0-9]*))?")

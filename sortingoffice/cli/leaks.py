@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -11,7 +13,7 @@ from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core import report as core
 from sortingoffice.errors import OfficeError
 
-_COLUMNS = ("relationship", "class", "identity", "kept", "first", "last", "odds_one_in")
+_MOST = 64 * 2**20  # octets of a file that is read
 _MOST = 64 * 2**20  # octets of a folder that is read
 
 
@@ -87,7 +89,7 @@ def verify(ctx: click.Context, folder: Path, seal: str | None) -> None:
     if seal is not None and not seal.strip():
         raise click.UsageError("--seal has nothing in it: it would compare with nothing")
     try:
-        found = core.verify(_files(folder), seal or "")
+        found = core.verify(_Folder(folder), seal or "")
     except core.Unreadable as error:
         raise OfficeError(f"{folder} is no report: {error}") from None
     if terminal.json:
@@ -104,17 +106,35 @@ def verify(ctx: click.Context, folder: Path, seal: str | None) -> None:
         ctx.exit(1)
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    """What is in the folder, by name; links are not followed out of it."""
-    paths = [folder / core.DATA, folder / core.TEXT, *sorted((folder / core.MESSAGES).glob("*.eml"))]
-    found = {
-        path.relative_to(folder).as_posix(): path
-        for path in paths
-        if path.is_file() and not path.is_symlink()
-    }
-    if sum(path.stat().st_size for path in found.values()) > _MOST:
-        raise OfficeError(f"{folder} is larger than any report")
-    return {name: path.read_bytes() for name, path in found.items()}
+class _Folder(Mapping[str, bytes]):
+    """Everything in the folder, by name, read when it is asked for; of links and the like the names alone:
+    they lead out of it.  Raises OfficeError for a file that no report has."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names: dict[str, bool] = {}  # and whether it is a file
+        data = folder / core.DATA
+        if data.is_symlink() or not data.is_file():  # somebody's whole home, perhaps
+            return
+        for place, folders, names in os.walk(folder):
+            linked = [name for name in folders if (Path(place) / name).is_symlink()]
+            for path in (Path(place) / name for name in (*names, *linked)):
+                name = path.relative_to(folder).as_posix()
+                self._names[name] = path.is_file() and not path.is_symlink()
+
+    def __getitem__(self, name: str) -> bytes:
+        if not self._names[name]:
+            return b""
+        path = self._folder / name
+        if path.stat().st_size > _MOST:
+            raise OfficeError(f"{path} is larger than any file of a report")
+        return path.read_bytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 commands: list[click.Command] = [leaks]

@@ -1,9 +1,10 @@
 """A leak as a folder that a regulator can read: report.txt, report.json, messages/*.eml; and its proof.
 
 Promise: `verify(files)` needs nothing but the folder: no database, no network, no word of this office.  It
-recomputes the chain, the hash of each message, and each DKIM signature with the key record as it was fetched.
+recomputes the chain, the hash of each file, and each DKIM signature with the key record as it was fetched.
+Whatever was changed in any file is told, unless report.json was sealed anew.
 
-Sources: RFC 6376 §6 (verifying); RFC 8601; `core.evidence` (the chain).
+Sources: RFC 6376 §6 (verifying); RFC 8259 §4 (members named twice); RFC 8601; `core.evidence` (the chain).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,10 +28,13 @@ from sortingoffice.mail.message import Message
 
 FORMAT = "sortingoffice-leak-report/1"
 TEXT, DATA, MESSAGES = "report.txt", "report.json", "messages"
+_NESTED = f"{DATA} is nested more deeply than any report"
+_NAME = re.compile(rf"{MESSAGES}/[^/\\]+\.eml")
 
 
 _HOW = (
-    "  Each message's SHA-256 is that of its file. Each entry of report.json carries a hash: the SHA-256 of",
+    "  Each message's SHA-256 is that of its file. Of one larger than a mebibyte the file holds the header",
+    '  alone, whose SHA-256 is "file_sha256" in report.json. Each entry there carries a hash: the SHA-256 of',
     "  the previous entry's hash followed by the entry as JSON with sorted keys and no blanks; the first one",
     '  follows the hash of "issued". The seal of report.json is the SHA-256 of all of it but the seal, in',
     "  the same form, with this text's own SHA-256 in it. A folder alone can't tell that it was not made",
@@ -99,6 +104,7 @@ def write(case: Case) -> dict[str, bytes]:
                 "previous": each.previous,
                 "hash": each.hash,
                 "file": names[each.id],
+                "file_sha256": hashlib.sha256(each.raw).hexdigest(),
                 "odds_one_in": evidence.one_in(each.recipient, each.guesses),
             }
             for each in case.kept
@@ -151,7 +157,7 @@ def _text(case: Case, names: Mapping[int, str]) -> Iterable[str]:
         yield f"    to              {_shown(each.recipient)}"
         yield f"    found by us     {_shown(each.results)}"
         yield f"    SHA-256         {each.sha256} ({each.size} octets)"
-        yield f"    the message     {names[each.id]}"
+        yield f"    the message     {names[each.id]}" + (", its header" if _header_only(each.size) else "")
     yield ""
     yield "Could it have been guessed?"
     if case.kept:
@@ -188,20 +194,39 @@ def verify(files: Mapping[str, bytes], noted: str = "") -> tuple[Checked, ...]:
     data = _read(files)
     try:
         return (*_checked(data, files), *_compared(data, noted))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except RecursionError:
+        raise Unreadable(_NESTED) from None
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise Unreadable(f"{DATA} is not complete ({type(error).__name__}: {str(error)[:80]})") from None
 
 
 def _read(files: Mapping[str, bytes]) -> dict[str, Any]:
     if DATA not in files:
         raise Unreadable(f"there is no {DATA} in it")
-    try:
-        data = json.loads(files[DATA])
-    except (ValueError, RecursionError):
+    try:  # decoded here: `json` would take UTF-16, and a byte order mark
+        text = files[DATA].decode()
+        data = json.loads(text, object_pairs_hook=_once, parse_float=_no_number, parse_constant=_no_number)
+    except RecursionError:
+        raise Unreadable(_NESTED) from None
+    except ValueError:
         raise Unreadable(f"{DATA} is no JSON") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise Unreadable(f"{DATA} is not of the format {FORMAT}")
     return data
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of two members of one name we would see the last, and another reader the first."""
+    found: dict[str, Any] = {}
+    for name, value in members:
+        if name in found:
+            raise Unreadable(f'{DATA} says "{_shown(name[:80])}" twice in one object')
+        found[name] = value
+    return found
+
+
+def _no_number(text: str) -> Any:
+    raise Unreadable(f"{DATA} has the number {text[:20]}, as no report has one")
 
 
 def _checked(data: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterable[Checked]:
@@ -219,24 +244,48 @@ def _checked(data: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterable[Ch
         same = hashlib.sha256(files[TEXT]).hexdigest() == data["text_sha256"]
         yield Checked(TEXT, same, "as it was written" if same else "it is not the text that was written")
     issued = datetime.fromisoformat(data["issued"]["issued"])
+    expected = {DATA, TEXT}
     for each in data["evidence"]:
-        entry, name = each["entry"], str(each["file"])
-        if datetime.fromisoformat(entry["at"]) < issued:
-            yield Checked(name, False, "it came before the address was issued")
-        raw = files.get(name)
-        if raw is None:
-            yield Checked(name, False, "the file is missing")
-        elif int(entry["size"]) > evidence.MOST_OCTETS and not raw.partition(b"\r\n\r\n")[2]:
-            yield Checked(name, True, "a large message: only its header was kept, so its hash is not checked")
-        elif hashlib.sha256(raw).hexdigest() != entry["sha256"]:
-            yield Checked(name, False, "it is not the message that came: its SHA-256 differs")
-        else:
-            yield Checked(name, True, "it is the message that came")
-            yield from _signatures(name, entry, raw)
-    expected = {str(each["file"]) for each in data["evidence"]}
+        name = str(each["file"])
+        if not _NAME.fullmatch(name):
+            yield Checked(_shown(name), False, "no message of a report has such a name")
+        elif name in expected:
+            yield Checked(_shown(name), False, "two entries name this file")
+        expected.add(name)
+        if datetime.fromisoformat(each["entry"]["at"]) < issued:
+            yield Checked(_shown(name), False, "it came before the address was issued")
+        yield from _message(_shown(name), each, files.get(name))
     for name in sorted(files):
-        if name.startswith(f"{MESSAGES}/") and name not in expected:
-            yield Checked(name, False, "the report knows nothing of this file")
+        if name not in expected:
+            yield Checked(_shown(name), False, "the report knows nothing of this file")
+
+
+def _message(name: str, row: Mapping[str, Any], raw: bytes | None) -> Iterable[Checked]:
+    """Whether the file is what came, or as much of it as was kept.
+
+    row  of report.json; one that was written by an older version has no "file_sha256"
+    """
+    if raw is None:
+        yield Checked(name, False, "the file is missing")
+        return
+    entry, written, found = row["entry"], row.get("file_sha256"), hashlib.sha256(raw).hexdigest()
+    if written not in (None, found):
+        yield Checked(name, False, "it is not the file that was written: its SHA-256 differs")
+    elif found == entry["sha256"]:
+        yield Checked(name, True, "it is the message that came")
+        yield from _signatures(name, entry, raw)
+    elif not _header_only(int(entry["size"])) or raw.partition(b"\r\n\r\n")[2]:
+        yield Checked(name, False, "it is not the message that came: its SHA-256 differs")
+    elif written is None:
+        said = "only a large message's header, and this older report has no hash of it: it can't be proved"
+        yield Checked(name, False, said)
+    else:
+        yield Checked(name, True, "a large message: its header, which alone was kept, as it was written")
+
+
+def _header_only(size: int) -> bool:
+    """Whether of a message of so many octets the header alone was kept."""
+    return size > evidence.MOST_OCTETS
 
 
 def _compared(data: Mapping[str, Any], noted: str) -> Iterable[Checked]:

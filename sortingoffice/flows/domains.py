@@ -4,18 +4,24 @@ A domain has an RSA and an Ed25519 key.  The private halves are files of mode 06
 public halves rows; the file is on disk before the row is committed, so what `admin domain
 dns` tells people to publish can sign.
 
-A rotation has two steps, because DNS needs time: `new_keys` makes the next pair beside the
+A rotation has two parts, because DNS needs time: `make_keys` makes the next pair beside the
 one that signs, `rotate` lets it sign and retires the old one.
+
+Promise: a rotation that is cut short and run again ends as one that wasn't; meanwhile each algorithm has
+a key that signs, and no key signs whose row says "retired".
 
 Sources: RFC 6376 §3.1, §3.6.2; RFC 8463; M3AAWG's DKIM key rotation practices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sortingoffice import failpoint
 from sortingoffice.core.model import DkimKey, Domain
 from sortingoffice.core.records import Record, records
 from sortingoffice.errors import NotThere, OfficeError
@@ -130,6 +136,7 @@ def _write(path: Path, pem: bytes) -> None:
     """A file without a row was never published: a run that stopped half-way left it."""
     path.unlink(missing_ok=True)
     write_private(path, pem)
+    _sync(path.parent)
 
 
 def _add_key(tx: Transaction, office: Office, domain: Domain, key: DkimKey, actor: str) -> None:
@@ -140,31 +147,70 @@ def _add_key(tx: Transaction, office: Office, domain: Domain, key: DkimKey, acto
 
 
 def rotate(office: Office, domain: Domain, *, actor: str) -> tuple[Published, ...]:
-    """Let the next pair sign and retire the one that did; `OfficeError` where there is no next pair."""
+    """Let the next pair sign and retire what is older; one that was cut short goes on where it was.
+
+    `OfficeError` where there is no next pair and nothing to go on with.
+    """
     have = office.db.view(published, office, domain)
-    coming = [each for each in have if each.state == "next"]
-    if not coming:
+    coming = [each.key for each in have if each.state == "next"]
+    if not coming and all(_gone(office, domain, each) for each in _outdone(have)):
         raise OfficeError(
             f"{domain.name} has no next key: `sortingoffice admin key new --domain {domain.name}` makes it; "
             "publish its records, wait a day, then rotate"
         )
-    for each in coming:
-        path = _file(office, domain.name, each.key.selector)
-        _waiting(path).rename(path)
-    old = [each.key for each in have if each.state in ("signing", "missing")]
-    office.db.call(_retire, office, domain, old, actor)
-    for key in old:  # the row first: a signature whose record says "retired" is still valid
-        _file(office, domain.name, key.selector).unlink(missing_ok=True)
+    for _ in _steps(office, domain, coming, actor):
+        failpoint.at("rotation-step")
     return office.db.view(published, office, domain)
+
+
+def _steps(office: Office, domain: Domain, coming: Iterable[DkimKey], actor: str) -> Iterator[None]:
+    """After each, the office may die: no key goes before a newer one of its algorithm signs, and none is
+    retired that could still sign."""
+    for key in coming:
+        path = _file(office, domain.name, key.selector)
+        with suppress(FileNotFoundError):  # somebody else rotates at this moment
+            _waiting(path).rename(path)
+        yield
+    folder = _file(office, domain.name, "").parent
+    _sync(folder)  # before what signed until now goes
+    old = _outdone(office.db.view(published, office, domain))
+    for each in old:
+        path = _file(office, domain.name, each.key.selector)
+        path.unlink(missing_ok=True)
+        _waiting(path).unlink(missing_ok=True)
+        yield
+    _sync(folder)  # before its row says so
+    office.db.call(_retire, office, domain, [each.key for each in old], actor)
+    yield
+
+
+def _outdone(have: Sequence[Published]) -> list[Published]:
+    """Those older than the newest that signs of their algorithm: what a rotation does away with."""
+    newest = {each.key.algorithm: each.key.id for each in have if each.state == "signing"}
+    return [each for each in have if each.key.id < newest.get(each.key.algorithm, 0)]
+
+
+def _gone(office: Office, domain: Domain, of: Published) -> bool:
+    """Whether it is retired, and its file is no more."""
+    path = _file(office, domain.name, of.key.selector)
+    return of.state == "retired" and not path.exists() and not _waiting(path).exists()
 
 
 def _retire(tx: Transaction, office: Office, domain: Domain, old: Iterable[DkimKey], actor: str) -> None:
     now = office.clock()
     for key in old:
-        rows.retire_key(tx, key.id, now)
-        events.add(
-            tx, at=now, actor=actor, what="key retired", detail=f"{key.selector}._domainkey.{domain.name}"
-        )
+        if rows.retire_key(tx, key.id, now):
+            said = f"{key.selector}._domainkey.{domain.name}"
+            events.add(tx, at=now, actor=actor, what="key retired", detail=said)
+
+
+def _sync(folder: Path) -> None:
+    """What came into the folder and what left it is on disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _file(office: Office, domain: str, selector: str) -> Path:

@@ -293,12 +293,13 @@ class SigningKeys(Mapping[str, "tuple[SigningKey, ...]"]):
         return self._read[domain]
 
     def _look(self) -> None:
-        if self._stamp() == self._seen:
+        stamp = self._stamp()
+        if stamp == self._seen:
             return
         try:
             self.read()
         except OfficeError as error:  # the keys that were read go on signing
-            self._seen = self._stamp()
+            self._seen = stamp  # of before: what changed meanwhile is looked at
             log.event("signing-keys-unreadable", reason=error)
 
     def __iter__(self) -> Iterator[str]:
@@ -326,12 +327,13 @@ class SigningKeys(Mapping[str, "tuple[SigningKey, ...]"]):
             yield path.parent.name, path.stem, path
 
     def _stamp(self) -> tuple[object, ...]:
-        """Changes when a key comes or goes: each folder's own time of change."""
+        """Changes when a key comes or goes: each folder's names, and its own time of change, which moves in
+        steps of milliseconds and would hide one of two changes."""
         if self.credentials is not None:
             return ("credentials",)
         try:
             folders = [str(self.folder), *(each.path for each in os.scandir(self.folder) if each.is_dir())]
-            return tuple((each, os.stat(each).st_mtime_ns) for each in folders)
+            return tuple((each, os.stat(each).st_mtime_ns, *sorted(os.listdir(each))) for each in folders)
         except OSError:
             return ("none",)
 

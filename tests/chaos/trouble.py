@@ -22,6 +22,7 @@ from tests.chaos.senders import Senders
 from tests.database import Cluster
 
 _SELDOM = ("take-back", "at-claim", "claimed", "in-return", "in-note")  # passed now and then
+_ELSEWHERE = ("rotation-step",)  # a command's, not the running office's
 _AT_MOST = 4.0  # until a failpoint must have been passed; else the kill is a random one
 _FALLS = 5  # of workers at a failpoint, before the whole office goes
 _COMES_BACK = 20.0
@@ -75,7 +76,7 @@ class Trouble:
         self._cluster = cluster
         self._at_random_share = at_random
         self._random = random.Random(seed)
-        self._points = list(failpoint.POINTS)
+        self._points = [each for each in failpoint.POINTS if each not in _ELSEWHERE]
         self._next_point = 0
         self._kinds = [self._no_dns, self._raising, self._standing_still, self._in_order]
         self._kinds.append(self._database_restarts if cluster else self._database_locked)
