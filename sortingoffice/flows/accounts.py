@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from sortingoffice.core.model import Account, AccountState, DeliveryState, Mailbox, MailboxState
 from sortingoffice.core.notice import Notice
 from sortingoffice.errors import NotThere, OfficeError
-from sortingoffice.flows import notices
+from sortingoffice.flows import notices, released
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.address import Address
@@ -307,11 +307,11 @@ def confirm(
 
 
 def _let_go(tx: Transaction, done: Mailbox, now: datetime) -> None:
-    """What was held because the mailbox kept failing is due again, now that its owner has answered."""
-    held = spool.queue(tx, state=DeliveryState.HELD, account_id=done.account_id, address=done.address)
-    for each in held:
-        if each.delivery.reason == "mailbox_unusable":
-            spool.release(tx, each.delivery.id, now)
+    """What was held for want of a mailbox is due again, now that this one's owner has answered: mail of
+    vendors and what the office itself had to say."""
+    for each in spool.queue(tx, state=DeliveryState.HELD, account_id=done.account_id):
+        if each.delivery.reason == notices.UNUSABLE:
+            released.let_go(tx, each, now)
 
 
 def ask_mailbox(tx: Transaction, office: Office, account: Account, text: str, *, actor: str) -> Mailbox:

@@ -1,4 +1,4 @@
-"""Mail that waits for the person's word: look at it, let it go, or drop it.
+"""Mail that waits for the person's word, or for a mailbox: look at it, let it go, or drop it.
 
 Promise: a word is carried out once, and written down in the same transaction; what belongs to
 another account isn't there.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sortingoffice.core.model import Account, DeliveryState, Direction
+from sortingoffice.core.model import Account, DeliveryState, Direction, Mailbox
 from sortingoffice.core.word import Word
-from sortingoffice.errors import NotThere
-from sortingoffice.flows import consent
+from sortingoffice.errors import NotThere, OfficeError
+from sortingoffice.flows import consent, released
 from sortingoffice.flows.office import Office
 from sortingoffice.store import confirmations, events, relationships, spool
 from sortingoffice.store.database import Transaction
@@ -42,7 +42,7 @@ def one(tx: Transaction, account: Account, number: int) -> dict[str, Any]:
 
 
 def release(tx: Transaction, office: Office, account: Account, number: int, *, actor: str) -> dict[str, Any]:
-    """Deliver it after all.  Raises `NotThere`.
+    """Deliver it after all.  Raises `NotThere`; `OfficeError` where there is no mailbox that would take it.
 
     `refused` says why what it would disclose may not go any more; then it is dropped.
     """
@@ -52,7 +52,8 @@ def release(tx: Transaction, office: Office, account: Account, number: int, *, a
         view = _view(tx, found)
         why = consent.say(tx, office, asked, Word.YES, actor=actor, now=office.clock())
         return {**view, "refused": why} if why else view
-    spool.release(tx, number, office.clock())
+    if not released.let_go(tx, found, office.clock()):
+        raise OfficeError(_nowhere(released.mailbox(tx, found)))
     _event(tx, office, found, actor, "released")
     return _view(tx, found)
 
@@ -81,16 +82,29 @@ def _named(tx: Transaction, account: Account, number: int) -> Claimed:
     return found
 
 
+def _nowhere(to: Mailbox | None) -> str:
+    if to is None:
+        return (
+            "you have no verified mailbox that it could go to: "
+            "`sortingoffice admin mailbox add ADDRESS` adds one; then release it"
+        )
+    return (
+        f"it would go to {to.address}, which takes no mail: verify that mailbox again "
+        f"(`sortingoffice admin mailbox verify {to.address}`), or choose another one, and then release it"
+    )
+
+
 def _view(tx: Transaction, each: Claimed) -> dict[str, Any]:
     of = relationships.by_id(tx, each.delivery.relationship_id) if each.delivery.relationship_id else None
     outward = each.message.direction is Direction.OUTWARD
+    author = "the office" if each.message.direction is Direction.NOTICE else each.message.sender
     return {
         "id": each.delivery.id,
         "relationship": of.slug if of is not None else "",
         "reason": each.delivery.reason,
         "subject": each.message.subject,
         "direction": each.message.direction.value,
-        "from": "" if outward else each.message.sender,
+        "from": "" if outward else author,
         "to": each.delivery.recipient if outward else "",
         "since": each.delivery.created,
     }

@@ -1,4 +1,9 @@
-"""The office → person: a notice put into the spool, in the caller's transaction."""
+"""The office → person: a notice put into the spool, in the caller's transaction.
+
+Promise: what is said reaches the person, or waits where they can see it (`held`); a mailbox that keeps
+failing is sent nothing.  It doesn't pile up: who has so many waiting is taken no more mail from
+(`full`), and what holds no words of the person's own is beyond that said on the pages alone.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,11 @@ from sortingoffice.flows.office import Office
 from sortingoffice.mail import token
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.store import accounts, domains, spool
+from sortingoffice.store import held as waiting
 from sortingoffice.store.database import Transaction
+
+UNUSABLE = "mailbox_unusable"  # why it waits: by the name of the rule that holds inward mail
+MOST_WAITING = 100  # of one account, until a mailbox takes mail again
 
 
 def send(
@@ -29,17 +38,22 @@ def send(
     now: datetime,
     fingerprint: bytes | None = None,
 ) -> SpooledMessage | None:
-    """Tell the person; None where the account has no verified mailbox to tell.
+    """Tell the person; None where the account has no mailbox to tell.
 
-    to    normal address of the mailbox to tell, where it is one of the account's verified ones;
+    Where the only mailboxes are failing ones, it waits until one works again.
+
+    to    normal address of the mailbox to tell, where it is one of the account's that take mail;
           otherwise the preferred one is told
     by    an address of ours that takes the answer; None: `author`, whose mail reaches the admin
     rule  why; stands in `trace` and `log`
     fingerprint  of the mail that it answers, so that the same mail is answered once
     """
-    mailbox = _mailbox(tx, account_id, to)
-    recipient = parse(mailbox.address) if mailbox is not None else None
-    if recipient is None:
+    chosen = mailbox(tx, account_id, to)
+    recipient = parse(chosen.address) if chosen is not None else None
+    if chosen is None or recipient is None:
+        return None
+    waits = chosen.state is not MailboxState.VERIFIED
+    if waits and said.original is None and waiting.notices(tx, account_id) >= MOST_WAITING:
         return None
     return put(
         tx,
@@ -52,6 +66,7 @@ def send(
         rule=rule,
         now=now,
         fingerprint=fingerprint,
+        held=UNUSABLE if waits else "",
     )
 
 
@@ -67,8 +82,12 @@ def put(
     rule: str,
     now: datetime,
     fingerprint: bytes | None = None,
+    held: str = "",
 ) -> SpooledMessage:
-    """Tell this very address, verified or not, as `author`."""
+    """Tell this very address, verified or not, as `author`.
+
+    held  why it waits; "" if it doesn't
+    """
     name = token.fresh(office.random(10))
     raw = notice.compose(said, to=to, author=author, token=name, now=now)
     failpoint.at("in-note")
@@ -86,7 +105,7 @@ def put(
         utf8=not to.ascii,
     )
     give_up_after = office.config.delivery.give_up_after
-    delivery = rows.delivery(spooled, str(to), destination=to.domain, give_up_after=give_up_after)
+    delivery = rows.delivery(spooled, str(to), destination=to.domain, give_up_after=give_up_after, held=held)
     return spool.put(tx, spooled, (delivery,))
 
 
@@ -96,13 +115,26 @@ def author(tx: Transaction, office: Office) -> Address:
     return notice.sender(hosted[0].name if hosted else office.config.hostname)
 
 
-def _mailbox(tx: Transaction, account_id: int, wanted: str) -> Mailbox | None:
-    usable = [
+def mailbox(tx: Transaction, account_id: int, wanted: str = "") -> Mailbox | None:
+    """Which one is told: first of all one that takes mail, a failing one only where there is no other."""
+    told = [
         each
         for each in accounts.mailboxes(tx, account_id)
-        if each.delivers and each.state is MailboxState.VERIFIED
+        if each.delivers and each.state is not MailboxState.PENDING
     ]
-    for each in usable:
-        if each.address == wanted:
-            return each
-    return next((each for each in usable if each.preferred), usable[0] if usable else None)
+    told.sort(
+        key=lambda each: (
+            each.state is not MailboxState.VERIFIED,
+            each.address != wanted,
+            not each.preferred,
+        )
+    )
+    return next(iter(told), None)
+
+
+def full(tx: Transaction, account_id: int) -> bool:
+    """Whether no mailbox takes what the account is told, and as much as may wait for one does."""
+    chosen = mailbox(tx, account_id)
+    if chosen is None or chosen.state is MailboxState.VERIFIED:
+        return False
+    return waiting.notices(tx, account_id) >= MOST_WAITING

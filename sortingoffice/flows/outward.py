@@ -35,12 +35,17 @@ from sortingoffice.flows.target import Found
 from sortingoffice.mail import classify, headers, mime
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Message
-from sortingoffice.mail.reply import Reply
+from sortingoffice.mail.reply import Reply, heard
 from sortingoffice.store import accounts, contacts, events, references, relationships, spool
 from sortingoffice.store.database import Transaction
 
 _HOUR = timedelta(hours=1)
 _TOO_MANY = Reply(450, "4.7.1", "too many messages in an hour, try again later")
+_TOO_MUCH_WAITS = Reply(
+    452,
+    "4.2.1",
+    "your mailbox takes no mail, and too much waits for it: verify it again, or drop what is held",
+)
 _NOT_YOURS = Reply(550, "5.7.1", "the From address is neither a mailbox nor an alias of this account")
 
 # Told once per signature: whoever plays it again is answered and that is all.
@@ -134,6 +139,8 @@ def accept(
     limit = office.config.limits.account_messages_per_hour
     if spool.outward_since(tx, account.id, arrival.now - _HOUR) >= limit:
         return Decision(Verdict.DEFER, "account_messages_per_hour", _TOO_MANY)
+    if notices.full(tx, account.id):
+        return Decision(Verdict.DEFER, "too_much_waits", _TOO_MUCH_WAITS)
     left = proof.unused(tx, arrival, account, found)
     if found and not left:
         _noted(tx, arrival, account, "repeated", "signature_used", f"to {found[0].address}")
@@ -145,8 +152,25 @@ def accept(
     if first is not None:
         _repeated(tx, arrival, account, first)
         return Decision(Verdict.ACCEPT, "repeated_message", ACCEPTED)
-    proof.use(tx, arrival, account, found)
     learn_proof(tx, arrival, account)
+    decision = _carry(tx, office, arrival, account, who, found, name, unseen, fingerprint)
+    if decision.verdict is Verdict.ACCEPT:  # what was refused may be sent again
+        proof.use(tx, arrival, account, found)
+    return decision
+
+
+def _carry(
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    account: Account,
+    who: _Author,
+    found: tuple[Found, ...],
+    name: str,
+    unseen: tuple[Address, ...],
+    fingerprint: bytes | None,
+) -> Decision:
+    """What is new, and the account's: to its contacts, or back."""
     if proof.stale(arrival):
         return _back(tx, office, arrival, account, who, None, _STALE)
     if unseen:
@@ -347,9 +371,9 @@ def _back(
     relationship: Relationship | None,
     problem: Problem,
 ) -> Decision:
-    """The whole message to the person, with the reason."""
+    """The whole message to the person, with the reason; refused where there is no mailbox to take it."""
     said = Notice(problem.subject, problem.lines, bytes(arrival.message))
-    notices.send(
+    told = notices.send(
         tx,
         office,
         said,
@@ -359,8 +383,18 @@ def _back(
         rule=problem.rule,
         now=arrival.now,
     )
-    _noted(tx, arrival, account, "returned", problem.rule, problem.subject, relationship)
+    what = "refused" if told is None else "returned"
+    _noted(tx, arrival, account, what, problem.rule, problem.subject, relationship)
+    if told is None:
+        return Decision(Verdict.REFUSE, problem.rule, _unsent(arrival, problem))
     return Decision(Verdict.ACCEPT, problem.rule, ACCEPTED)
+
+
+def _unsent(arrival: Arrival, problem: Problem) -> Reply:
+    """The reason itself only to the person's own program: a provider's server would keep it."""
+    own = arrival.peer.account_id is not None
+    reason = problem.subject[:300] if own else "Not sent"
+    return heard(550, f"5.7.1 {reason}; it can't come back to you either, for you have no verified mailbox")
 
 
 def _too_complex(error: mime.TooComplex) -> Problem:

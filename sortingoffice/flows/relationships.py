@@ -30,7 +30,7 @@ from sortingoffice.core.model import (
 from sortingoffice.core.relationship import Action, No, after, state_at
 from sortingoffice.core.text import one_line, quoted
 from sortingoffice.errors import NotThere, OfficeError
-from sortingoffice.flows import accounts
+from sortingoffice.flows import accounts, released
 from sortingoffice.flows.office import Office
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.publicsuffix import organizational
@@ -313,8 +313,8 @@ def _act_on_alias(
 def release_muted(tx: Transaction, office: Office, of: Relationship) -> int:
     """Let go what was held because the relationship was muted; how many."""
     held = spool.queue(tx, state=DeliveryState.HELD, relationship_id=of.id)
-    muted = [each.delivery.id for each in held if each.delivery.reason == "muted"]
-    return sum(spool.release(tx, delivery_id, office.clock()) for delivery_id in muted)
+    muted = [each for each in held if each.delivery.reason == "muted"]
+    return sum(released.let_go(tx, each, office.clock()) for each in muted)
 
 
 def keep_time(tx: Transaction, office: Office) -> int:

@@ -97,8 +97,15 @@ def bounce(tx: Transaction, office: Office, arrival: Arrival, delivery: Delivery
         )
         failed(tx, office, message, ended, reply, arrival.now)
     else:
-        _note(tx, message, delivery, "bounced", "bounced_again", reply, arrival.now)
+        _note(tx, message, delivery, "bounced", _why_not(tx, delivery), reply, arrival.now)
     return True
+
+
+def _why_not(tx: Transaction, delivery: Delivery) -> str:
+    """Why a bounce changes nothing."""
+    now = spool.delivery_by_id(tx, delivery.id)
+    again = now is not None and now.state is DeliveryState.RETURNED
+    return "bounced_again" if again else "nobody_waits"  # dropped meanwhile
 
 
 def _report(message: Message, null_sender: bool, about: str) -> dsn.Report | None:
