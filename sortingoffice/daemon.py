@@ -37,7 +37,7 @@ from sortingoffice.edge.hooks import Hooks
 from sortingoffice.edge.serve import Edge
 from sortingoffice.edge.serve import serve as serve_edge
 from sortingoffice.errors import OfficeError
-from sortingoffice.flows import deliver, housekeeping, receive, submit
+from sortingoffice.flows import deliver, housekeeping, rcpt, receive, submit
 from sortingoffice.flows import office as offices
 from sortingoffice.flows.office import Office
 from sortingoffice.listening import Listening
@@ -118,7 +118,7 @@ class Daemon:
 
     def _hooks(self) -> Hooks:
         return Hooks(
-            rcpt=lambda peer, sender, recipient: receive.rcpt(self.office, peer, sender, recipient),
+            rcpt=lambda peer, sender, recipient: rcpt.answer(self.office, peer, sender, recipient),
             data=self._data,
             authenticate=lambda peer, name, password: submit.authenticate(self.office, peer, name, password),
             mail=lambda peer, sender: submit.mail(self.office, peer, sender),

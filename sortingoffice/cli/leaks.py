@@ -13,8 +13,8 @@ from sortingoffice.cli.terminal import Terminal, say
 from sortingoffice.core import report as core
 from sortingoffice.errors import OfficeError
 
+_COLUMNS = ("relationship", "alias", "class", "identity", "kept", "first", "last", "odds_one_in")
 _MOST = 64 * 2**20  # octets of a file that is read
-_MOST = 64 * 2**20  # octets of a folder that is read
 
 
 @click.group("leaks", invoke_without_command=True)

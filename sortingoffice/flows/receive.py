@@ -1,4 +1,4 @@
-"""Mail arrives: the answer to a RCPT, and the answer to a message.
+"""Mail arrives: the answer to a message.  `flows.rcpt` answers for its recipients before.
 
     gather (I/O) → decide (pure) → act (one transaction) → answer
 
@@ -26,7 +26,7 @@ from sortingoffice.flows import (
     inward,
     outward,
     proof,
-    rejects,
+    rcpt,
     relationships,
     reserved,
     returned,
@@ -48,68 +48,9 @@ from sortingoffice.net.authenticate import authenticate
 from sortingoffice.store import accounts, events
 from sortingoffice.store.database import Transaction
 
-# ---- RCPT --------------------------------------------------------------------------------------------
-
-
-# What was issued and what never was answer in the same time: what is noted of them differs, so it waits
-# until a peer that asks for one after another is through with its session.
-_NOTED_AFTER = 0.25
-_SHUT_OUT = Reply(421, "4.7.0", "too many recipients that do not exist, try again later")
 _TOO_FAST = Reply(450, "4.7.0", "too many messages from your network, try again later")
 _NOT_NOW = Reply(451, "4.3.0", "too much is going on at this address, try again later")
 _RUNS = 50  # of one accepting transaction; each but the last asked for one answer more
-
-
-async def rcpt(office: Office, peer: Peer, sender: Address | None, recipient: Address) -> Reply:
-    """The answer to one RCPT.  `sender` is None for the null reverse-path."""
-    if peer.account_id is None:
-        now = asyncio.get_running_loop().time()
-        seconds = office.peers.wait(peer.ip, now, most_unknown=office.config.limits.unknown_recipients)
-        if seconds is None:
-            log.event("rcpt-shut-out", peer=peer.ip)
-            return _SHUT_OUT
-        if seconds:
-            await asyncio.sleep(seconds)
-    decision, found = await office.db.glance(_judge_recipient, office, peer, recipient)
-    if decision.verdict is Verdict.REFUSE:
-        log.event("rcpt-refused", peer=peer.ip, rule=decision.rule)
-        metrics.refused("rcpt", decision.verdict.value, decision.rule)
-        if found.account is not None:
-            note = office.db.write(_note_refusal, office, peer, found, decision)
-            office.later("note-refusal", note, seconds=_NOTED_AFTER)
-        elif found.target is Target.NOTHING:
-            office.later("note-reject", rejects.note(office, peer, recipient), seconds=_NOTED_AFTER)
-    if peer.account_id is None:
-        now = asyncio.get_running_loop().time()
-        if found.target is Target.NOTHING:
-            office.peers.asked(peer.ip, now, unknown=True)
-        elif found.account is not None:
-            of = 0 if found.relationship is None else found.relationship.id
-            office.peers.named(peer.ip, now, (found.account.id, of))
-    return decision.reply
-
-
-def _judge_recipient(
-    tx: Transaction, office: Office, peer: Peer, recipient: Address
-) -> tuple[Decision, Found]:
-    found = target.find(tx, office, recipient)
-    facts = found.rcpt_facts(submission=peer.account_id is not None, now=office.clock())
-    return decide.rcpt(facts), found
-
-
-def _note_refusal(tx: Transaction, office: Office, peer: Peer, found: Found, decision: Decision) -> None:
-    events.add(
-        tx,
-        at=office.clock(),
-        actor=f"smtp {peer.ip}",
-        account_id=None if found.account is None else found.account.id,
-        relationship_id=None if found.relationship is None else found.relationship.id,
-        message="",
-        what="refused",
-        rule=decision.rule,
-        detail="",
-    )
-
 
 # ---- DATA --------------------------------------------------------------------------------------------
 
@@ -433,7 +374,7 @@ async def explain(office: Office, sender: Address | None, recipient: Address, ip
     ip  where given, SPF is looked up for it; otherwise the sender is taken as proved
     """
     peer = Peer(ip or "192.0.2.1")
-    decision, found = await office.db.read(_judge_recipient, office, peer, recipient)
+    decision, found = await office.db.read(rcpt.judge, office, peer, recipient)
     if decision.verdict is not Verdict.ACCEPT or found.target is not Target.ALIAS:
         return decision
     raw = f"From: <{sender or _NOBODY}>\r\n\r\n".encode()

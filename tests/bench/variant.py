@@ -27,8 +27,8 @@ from typing import Any
 STEPS: dict[str, tuple[str, ...]] = {
     "in: session, commands": ("edge.session:Session._handle_client", "edge.session:Session.data_received"),
     "in: content": ("edge.content:Content.feed", "edge.content:Content.octets"),
-    "in: RCPT": ("flows.receive:rcpt",),
-    "in: RCPT, look-up": ("flows.receive:_judge_recipient",),
+    "in: RCPT": ("flows.rcpt:answer",),
+    "in: RCPT, look-up": ("flows.rcpt:judge",),
     "in: parse": ("mail.message:Message.parse",),
     "in: DATA": ("flows.receive:data", "net.authenticate:authenticate"),
     "in: SPF": ("mail.spf:check",),
