@@ -16,9 +16,13 @@ import sqlalchemy as sa
 import sortingoffice
 from sortingoffice.core import guard
 from sortingoffice.core.checked import Checked, Found
-from sortingoffice.core.model import DeliveryState, Direction, SpooledMessage
-from sortingoffice.flows import gate, notify, returned
+from sortingoffice.core.decide import Verdict
+from sortingoffice.core.model import DeliveryState, Direction, Envelope, Peer, SpooledMessage
+from sortingoffice.flows import gate, notify, receive, returned
+from sortingoffice.flows.arrival import Arrival
 from sortingoffice.mail import token
+from sortingoffice.mail.address import parse
+from sortingoffice.mail.authentication import Authentication, DkimResult, DmarcResult, Result
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply
 from sortingoffice.store import schema, spool
@@ -329,3 +333,22 @@ def test_a_letter_of_the_office_in_which_something_is_found_waits_for_a_yes(desk
     assert f"[[{MAILBOX}]]" in asked
     desk.answer("yes")
     assert desk.states() == ["queued"]
+
+
+def test_the_persons_mail_to_a_return_path_is_answered_with_what_becomes_of_it(desk: Desk) -> None:
+    path = parse(f"{token.return_path(desk.office.keys.token, _inward(desk).id)}@sort.example")
+    assert path is not None
+    raw = f"From: <{MAILBOX}>\r\nTo: <{path}>\r\nSubject: away\r\n\r\nI am away.\r\n".encode()
+    proof = DkimResult(
+        Result.PASS, domain="home.example", selector="s", signed=("from", "to"), signature=b"x"
+    )
+    auth = Authentication(
+        dkim=(proof,), dmarc=DmarcResult(Result.PASS, aligned_dkim=True), from_domain="home.example"
+    )
+    envelope = Envelope(parse(MAILBOX), (path,))
+    arrival = Arrival(Peer("192.0.2.1"), envelope, Message.parse(raw), len(raw), auth, "r1", desk.now[0])
+    limits = replace(desk.office.config.limits, account_messages_per_hour=0)
+    strict = replace(desk.office, config=replace(desk.office.config, limits=limits))
+    assert desk.db.call(receive.accept, strict, arrival).rule == "account_messages_per_hour"
+    assert desk.db.call(receive.accept, desk.office, arrival).verdict is Verdict.ACCEPT
+    assert len(desk.states()) > 1

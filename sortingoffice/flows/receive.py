@@ -258,7 +258,7 @@ def _act(
         if found.account is not None and _outward(each):
             own.setdefault(found.account.id, (found.account, []))[1].append(found)
         elif found.target is Target.RETURN_PATH:
-            _returned(tx, office, arrival, found, next(names))
+            answer = _returned(tx, office, arrival, found, next(names)) or answer
         elif found.target is Target.VERIFICATION:
             verify.answered(tx, office, arrival, found.address)
         elif found.target is Target.CONFIRMATION and decision.verdict is Verdict.ACCEPT:
@@ -304,21 +304,22 @@ def _outward(judged: _Judged) -> bool:
     return judged.own or judged.found.target in _WRITTEN_TO
 
 
-def _returned(tx: Transaction, office: Office, arrival: Arrival, found: Found, name: str) -> None:
-    """Mail to a return path: a bounce, an automatic answer of the vendor's, or the mailbox's own."""
+def _returned(tx: Transaction, office: Office, arrival: Arrival, found: Found, name: str) -> Decision | None:
+    """Mail to a return path: a bounce, an automatic answer of the vendor's, or the mailbox's own, which has an
+    answer of its own."""
     if found.delivery is None or returned.bounce(tx, office, arrival, found.delivery):
-        return
+        return None
     if found.account is not None:
         decision = outward.author(tx, office, arrival, found.account, found.address)
         if outward.claims_to_be(tx, arrival, found.account) and decision.verdict is Verdict.ACCEPT:
-            outward.accept(tx, office, arrival, found.account, (found,), name)
-            return
+            return outward.accept(tx, office, arrival, found.account, (found,), name)
     if found.relationship is None or not returned.towards_vendor(tx, found.delivery):
         _note(tx, arrival, _Judged(found, decide.NOT_A_BOUNCE), decide.NOT_A_BOUNCE)
-        return
+        return None
     alias = _addressed(tx, found, found.relationship)
     known = inward.known(tx, office, arrival, found.relationship, found.account)
     inward.put(tx, office, arrival, known, alias, inward.judge(tx, office, arrival, known), name)
+    return None
 
 
 def _addressed(tx: Transaction, found: Found, relationship: Relationship) -> Address:
