@@ -178,9 +178,7 @@ _KEPT_OF_ACCOUNT = (
         sa.func.max(_evidence.c.at, type_=schema.Instant),
     )
     .where(_evidence.c.account_id == sa.bindparam("account"))
-    .group_by(
-        _evidence.c.relationship_id, _evidence.c.standing, _evidence.c.identity, _evidence.c.recipient
-    )
+    .group_by(_evidence.c.relationship_id, _evidence.c.standing, _evidence.c.identity, _evidence.c.recipient)
     .order_by(_evidence.c.relationship_id, sa.func.min(_evidence.c.id))
 )
 _REACHED = (
