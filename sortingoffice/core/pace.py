@@ -2,7 +2,8 @@
 
 A destination begins with a few attempts, gets one more with each success, up to the bound, and falls
 back to one probe at a time when it is out of reach, with growing pauses.  What waits meanwhile costs
-neither a connection nor an attempt, and nobody else's mail waits for it.
+neither a connection nor an attempt, and nobody else's mail waits for it: whoever keeps the lineup takes it
+out (`take_out`) and leaves a few to probe with.
 
 Promise: never more than `bound` of one destination and `most` in all are under way; a destination
 that is in reach is never made to wait for one that isn't (but for `most`).
@@ -126,6 +127,23 @@ class Lineup(Generic[T]):
         """
         lane = self._lanes.get(destination)
         return lane is None or (lane.pause == 0.0 and len(lane.waiting) < self._bound)
+
+    def pause(self, destination: str) -> float:
+        """Seconds that a destination out of reach is left alone after each probe; 0 where it is in reach."""
+        lane = self._lanes.get(destination)
+        return 0.0 if lane is None else lane.pause
+
+    def take_out(self, destination: str) -> list[T]:
+        """All that waits there, in its order."""
+        lane = self._with_waiting.pop(destination, None)
+        if lane is None:
+            return []
+        taken, lane.waiting = list(lane.waiting), deque()
+        return taken
+
+    def parked(self) -> int:
+        """How many wait at destinations out of reach."""
+        return sum(len(lane.waiting) for lane in self._with_waiting.values() if lane.pause > 0.0)
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take out what waits and is no longer wanted."""

@@ -1,7 +1,9 @@
 """One attempt: where to, what, and how it went.
 
 Promise: always a `Tried`, and no transaction is open while the network is waited for.  A message is
-loaded and signed only when a host is there to take it; few large ones are in memory at once.
+loaded and signed only when a host is there to take it.  A large one is in memory only while it is signed,
+one at a time; then it waits and leaves from a file, so that a host that takes it slowly keeps nobody else's
+waiting.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from weakref import WeakValueDictionary
 
-from sortingoffice import failpoint, processors
+from sortingoffice import failpoint, log, processors
 from sortingoffice.core.delivery import Tried
 from sortingoffice.core.model import Delivery, SpooledMessage
 from sortingoffice.flows import signing, strict
@@ -22,20 +26,22 @@ from sortingoffice.mail import token
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net import route, tls
-from sortingoffice.net.relay import Login, Parcel, Relay
+from sortingoffice.net.parcel import Filed, Parcel
+from sortingoffice.net.relay import Login, Relay
 from sortingoffice.net.route import Here, Host
 from sortingoffice.store import spool
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.spool import Claimed
 
 LARGE = 1 << 20  # octets
-_LARGE_AT_ONCE = 2
+_LARGE_AT_ONCE = 2  # to one host: what it has not begun to take is neither signed nor on the disk twice
 _SMALL = 1 << 17  # octets that are signed in a millisecond or two
 _ROUTE_SECONDS = 5.0  # a burst to one destination is routed once
 _ROUTES = 1000
 
 _NO_MAILBOX = Tried(Reply(451, "4.2.1", "there is no mailbox to deliver to"))
 _GONE = Tried(Reply(451, "4.3.0", "the message is no longer in the spool"))
+_NO_ROOM = Tried(Reply(452, "4.3.1", "there is no room on our disk to send it from"))
 _NO_SPOOL = Tried(Reply(451, "4.3.0", "the spool is out of reach"))
 
 
@@ -68,7 +74,9 @@ class Attempts:
         self._here = here(office)
         self._policies = policies or Policies(office, relay.contexts, self._here)
         self._way = _way(office)
-        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        # As long as somebody waits or sends: the turns at each address, and what is sent.
+        self._large: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._files: WeakValueDictionary[tuple[int, str], Filed] = WeakValueDictionary()
         self._signing = asyncio.Lock()
         cores = len(processors.ALLOWED)
         self._cores_are_taken = (office.config.processes.count or cores) >= cores
@@ -85,27 +93,29 @@ class Attempts:
         if isinstance(found, Reply):
             return Tried(found, unreachable=found.temporary)
         made: list[Parcel] = []
-        permit = claimed.message.size > LARGE
-        held = False
+        turn = AsyncExitStack()
 
-        async def parcel() -> Parcel:
-            nonlocal held
-            if permit and not held:
-                await self._large.acquire()
-                held = True
+        async def parcel(host: Host) -> Parcel:
+            if claimed.message.size > LARGE:
+                await turn.aclose()  # of the host before it
+                few = self._large.setdefault(host.address, asyncio.Semaphore(_LARGE_AT_ONCE))
+                await turn.enter_async_context(few)
             if not made:
                 made.append(await self._parcel(claimed))
             return made[0]
 
         try:
-            return await self._relay.attempt(found.hosts, parcel, policy=found.policy, login=self._way.login)
+            async with turn:
+                return await self._relay.attempt(
+                    found.hosts, parcel, policy=found.policy, login=self._way.login
+                )
         except _Gone:
             return _GONE
         except Unavailable:
             return _NO_SPOOL
-        finally:
-            if held:
-                self._large.release()
+        except OSError as problem:  # of the file: what the network does is a reply
+            log.event("no-room", message=claimed.message.token, reason=problem.strerror or problem)
+            return _NO_ROOM
 
     async def _route(self, destination: str, *, ours: bool) -> _Route | Reply:
         now = time.monotonic()
@@ -139,9 +149,9 @@ class Attempts:
     async def _parcel(self, claimed: Claimed) -> Parcel:
         failpoint.at("before-parcel")
         message, delivery = claimed.message, claimed.delivery
+        octets: bytes | Filed
         if message.size > LARGE:
-            async with self._signing:  # several copies of it, for a moment
-                octets = await self._signed_large(message, delivery)
+            octets = await self._filed(message, delivery)
             seven = None  # converting it would hold the loop: it goes as it is
         else:
             whole = await self._loaded(message)
@@ -150,12 +160,21 @@ class Attempts:
         sender = return_path(self._office, claimed)
         return Parcel(sender, delivery.recipient, octets, message.utf8, seven)
 
-    async def _signed_large(self, message: SpooledMessage, delivery: Delivery) -> bytes:
+    async def _filed(self, message: SpooledMessage, delivery: Delivery) -> Filed:
+        """In its file, one for all who take it meanwhile: a list of recipients is no list of copies."""
+        which = message.id, delivery.return_domain
+        async with self._signing:  # several copies of it in memory, for a moment
+            filed = self._files.get(which)
+            if filed is None:
+                filed = self._files[which] = await self._signed_large(message, delivery)
+            return filed
+
+    async def _signed_large(self, message: SpooledMessage, delivery: Delivery) -> Filed:
         """With the body in memory twice at most: as it was spooled, and as it leaves."""
-        found = await self._office.db.read(_parsed, message.id)
-        if found is None:
+        found = [await self._office.db.read(_parsed, message.id)]
+        if found[0] is None:
             raise _Gone
-        work = partial(signing.of_parsed, self._office, found, message, delivery)
+        work = partial(_written, self._office, found, message, delivery)
         return await asyncio.get_running_loop().run_in_executor(None, work)
 
     async def _signed(self, message: SpooledMessage, delivery: Delivery) -> bytes:
@@ -177,6 +196,17 @@ class Attempts:
 def _parsed(tx: Transaction, number: int) -> Message | None:
     found = spool.by_id(tx, number)
     return Message.parse(found.raw) if found is not None and found.raw else None
+
+
+def _written(
+    office: Office, found: list[Message | None], message: SpooledMessage, delivery: Delivery
+) -> Filed:
+    parsed = found.pop()  # nobody else holds it: while the disk takes its time, it is in memory once
+    assert parsed is not None
+    octets = signing.of_parsed(office, parsed, message, delivery)
+    del parsed
+    folder = office.config.data_dir
+    return Filed(octets, folder if folder.is_dir() else None)
 
 
 def return_path(office: Office, claimed: Claimed) -> str:

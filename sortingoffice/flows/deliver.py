@@ -2,13 +2,15 @@
 
     claim    leases.claim               a lease on what is due; new mail has one from its birth, while we keep
                                        up, and is handed over without a claim (store.handover)
-    line up  core.pace.Lineup          so many at once to one destination, and pauses for who is out of reach
+    line up  core.pace.Lineup          so many at once to one destination, and pauses for who is out of reach;
+                                       what waits for those goes back to the spool (flows.putoff)
     attempt  flows.attempt             route (net.route), sign late (flows.signing), bring (net.relay)
     settle   flows.settle              core.delivery decides; committed as soon as it is known, together
                                        with whom it makes us tell (flows.returned)
 
 Promise: what was claimed is settled, given back, or its lease runs out; a destination that is slow or
-dead takes no more than its share, so nobody waits for it but its own mail.
+dead takes no more than its share, so nobody waits for it but its own mail; and an outage of the database
+takes nobody's lease.
 
 Sources: RFC 5321 §4.5.4.1, §4.5.4.2.
 """
@@ -17,18 +19,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sortingoffice import failpoint, log, metrics
 from sortingoffice.core.delivery import Outcome, Tried
-from sortingoffice.core.pace import Lineup
+from sortingoffice.core.pace import FIRST, Lineup
 from sortingoffice.core.retry import Watch
-from sortingoffice.flows import settle
+from sortingoffice.core.silence import Silence
+from sortingoffice.flows import putoff, settle
 from sortingoffice.flows.attempt import LARGE, Attempts
 from sortingoffice.flows.office import Office
+from sortingoffice.flows.putoff import Aside, Sweep
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net.relay import Relay
 from sortingoffice.store import clock, domains, leases
@@ -40,13 +44,17 @@ from sortingoffice.store.taken import Brought, Taken
 AT_ONCE = 400  # attempts under way in this process: each is a connection, most of them wait
 _CLAIM = 100  # deliveries in one claim
 _AHEAD = 4  # times what may be under way to a destination is claimed of it, so that not each needs a claim
-_WAITING = 5000  # claimed and not begun, at destinations out of reach
+_WAITING = 5000  # claimed and not begun, at destinations that are in reach, as far as we know
+_PARKED = 1000  # at those that are not, to probe with: beyond, one at each
 _UNSETTLED = 16  # outcomes that aren't on disk yet: a crash repeats them, so the next attempts wait
 _HANDED = 1000  # held, beyond which new mail waits for a claim
 _OCTETS = 32 << 20  # of messages that are kept in memory meanwhile; beyond, they are loaded when wanted
 _HEARTBEAT = 10.0  # seconds between renewals: two may fail before a lease runs out
 _POLL = 1.0  # seconds: what another process queued, and what became due, is seen within this
-_OTHERS_SECONDS = 3.0  # in which every process has seen that the clock was set, and renewed its leases
+_BREATH = 0.05  # seconds, after a claim that found nothing but what can't be reached
+_AWAY_POLL = 1.0  # seconds between tries at a database that is away
+# In which every process has seen that the clock was set, or the database is back, and renewed its leases.
+_OTHERS_SECONDS = 3.0
 _SMARTHOST = "the smarthost"  # the one destination where all mail goes through it
 
 
@@ -70,17 +78,21 @@ async def run(
     out = _Out(office, node, Attempts(office, relay), wake or asyncio.Event(), taken)
     if taken is not None:
         await settle.catch_up(office, taken)
+    asked = time.monotonic()
     await settle.patiently(office, leases.take_back, node, office.clock())  # what our predecessor left
     await settle.patiently(office, clock.went_back, office.clock())  # while nobody looked
-    heartbeat = asyncio.create_task(out.renew_leases())
+    if time.monotonic() - asked > _AWAY_POLL:
+        out.silence.unknown()
+    beside = asyncio.create_task(out.renew_leases()), asyncio.create_task(out.aside.run())
     office.db.open_desk(out)
     try:
         await out.work(stop)
         await out.drain(drain)
     finally:
         office.db.close_desk(out)
-        heartbeat.cancel()
-        await asyncio.gather(heartbeat, out.abandon(), return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, out.abandon(), return_exceptions=True)
         await relay.close()
 
 
@@ -99,15 +111,21 @@ class _Out:
         self._bound = config.concurrency_per_destination
         self._most_held = _AHEAD * self._bound  # of one destination
         self._smart = config.smarthost is not None
+        every = _SMARTHOST if self._smart else ""
+        self.aside = Aside(office, node, every, self._let_go, self._patient, wake.set)
         self._lineup: Lineup[Claimed] = Lineup(self._bound, self._bound if self._smart else AT_ONCE)
         self._held: dict[int, int] = {}  # what is lined up or under way: delivery → octets in memory
+        self._parked = 0  # of those, what waits where nobody is reached
         self._octets = 0
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._unsettled = 0
         self._attempting: set[int] = set()  # of those, whose outcome isn't known yet
         self._watch = Watch(office.clock(), time.monotonic())
         self._claims_from = 0.0  # time.monotonic()
-        self._more = False  # whether the last claim found something: then its neighbours may wait
+        # So long that a lease renewed one heartbeat before ends with the next.
+        patience = leases.LEASE.total_seconds() - 2 * _HEARTBEAT
+        self.silence = Silence(patience, time.monotonic())
+        self._more = False  # whether the last claim found mail for who is in reach: there may be more
         self._loop = asyncio.get_running_loop()
         self._stopped = False
         self._open = False  # to new mail: while nothing older waits for a claim
@@ -123,22 +141,36 @@ class _Out:
             while not stop.is_set():
                 self._wake.clear()
                 await self._look_at_the_clock()
+                if self.silence.long(time.monotonic()):
+                    await self._renew()
                 room = self._room()
                 claimed = await self._claim(room) if room > 0 else 0
                 self._open = claimed < room
                 self._begin()
-                if claimed < room or room <= 0:
-                    await self._something(stopping)
+                idle = claimed < room or room <= 0
+                if idle or not self._more:
+                    await self._something(stopping, _POLL if idle else _BREATH)
         finally:
             stopping.cancel()
 
     def _room(self) -> int:
-        if time.monotonic() < self._claims_from:
+        now = time.monotonic()
+        if now < self._claims_from or self.silence.long(now):
             return 0
         if self._smart:  # nothing else could be begun meanwhile
             return self._most_held - len(self._held)
-        waiting = len(self._held) - self._lineup.busy
-        return min(_CLAIM, self._lineup.room(), _WAITING - waiting)
+        return min(_CLAIM, self._lineup.room(), _WAITING - self._waiting())
+
+    def _waiting(self) -> int:
+        self._parked = self._lineup.parked()
+        return len(self._held) - self._lineup.busy - self._parked
+
+    def _share(self) -> int:
+        """What is held of one destination at most: the more wait, the less, so that others have room."""
+        waiting = self._waiting()
+        if self._smart or (waiting < _WAITING // 4 and not self.aside.behind):
+            return self._most_held
+        return self._bound if waiting < _WAITING // 2 else min(FIRST, self._bound)
 
     async def _look_at_the_clock(self) -> None:
         """Where it was set, leases and waiting times are put right before anything is claimed by them."""
@@ -153,34 +185,46 @@ class _Out:
             elif await self._office.db.read(clock.others_hold, self._node):  # they only seem to have run out
                 self._claims_from = time.monotonic() + _OTHERS_SECONDS
         except Unavailable as problem:
-            log.event("spool-unavailable", reason=problem)
+            self._unavailable(problem)
 
     async def _claim(self, room: int) -> int:
         """Claim and line up; how many there were."""
+        asked, share = time.monotonic(), self._share()
+        sweeps = self.aside.sweeps(lambda lane: self._lineup.held(lane) > 0)
         try:
-            claimed, ours = await self._office.db.write(
-                _claim, self._office.clock(), self._node, room, each=self._most_held
+            claimed, ours, swept = await self._office.db.write(
+                _claim, self._office.clock(), self._node, room, each=share, sweeps=sweeps
             )
         except Unavailable as problem:
-            log.event("spool-unavailable", reason=problem)
+            self._unavailable(problem)
             return 0
         except Exception as error:
             log.bug("claim-failed", error)
             return 0
-        self._more = bool(claimed)
+        self.silence.answered(asked, time.monotonic())
+        self.aside.swept(swept)
+        self._more = any(self._lineup.pause(self._lane(each)) == 0.0 for each in claimed)
         if claimed:
             failpoint.at("claimed")
             self._ours = ours
         self._line_up_all(claimed)
         full = {self._lane(each) for each in claimed} | self._behind
-        self._behind = frozenset(lane for lane in full if self._lineup.held(lane) >= self._most_held)
+        self._behind = frozenset(lane for lane in full if self._lineup.held(lane) >= share)
         return len(claimed)
 
-    def _line_up_all(self, claimed: Iterable[Claimed]) -> None:
+    def _line_up_all(self, claimed: Collection[Claimed]) -> None:
         for each in claimed:
             # Held already: its lease ran out in our own hands, for the clock jumped or we stood still.
             if each.delivery.id not in self._held:
                 self._line_up(each)
+        for lane in filter(self._lineup.pause, {self._lane(each) for each in claimed}):
+            self._clear(lane)
+
+    def _clear(self, lane: str) -> None:
+        """Who is out of reach keeps a few to be probed with; the others go back."""
+        keep = FIRST if self._lineup.parked() < _PARKED else 1
+        for each in self.aside.take(lane, self._lineup.take_out(lane), keep):
+            self._lineup.add(lane, each)
 
     def _lane(self, claimed: Claimed) -> str:
         return _SMARTHOST if self._smart else claimed.delivery.destination
@@ -195,14 +239,14 @@ class _Out:
     def _let_go(self, number: int) -> None:
         self._octets -= self._held.pop(number)
 
-    async def _something(self, stopping: asyncio.Task[bool]) -> None:
-        """Until there may be something to do: told so, a pause over, a second gone, or the end."""
+    async def _something(self, stopping: asyncio.Task[bool], most: float) -> None:
+        """Until there may be something to do: told so, a pause over, so many seconds gone, or the end."""
         pause = self._lineup.opens_in(time.monotonic())
         woken = asyncio.create_task(self._wake.wait())
         try:
             await asyncio.wait(
                 {woken, stopping},
-                timeout=_POLL if pause is None else min(pause, _POLL),
+                timeout=most if pause is None else min(pause, most),
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
@@ -212,7 +256,8 @@ class _Out:
 
     def lease(self, destination: str, octets: int) -> Lease | None:
         lane = _SMARTHOST if self._smart else destination
-        crowded = len(self._held) >= _HANDED or lane in self._behind or not self._lineup.open(lane)
+        held = len(self._held) - self._parked
+        crowded = held >= _HANDED or lane in self._behind or not self._lineup.open(lane)
         if not self._open or octets > LARGE or crowded:
             return None
         return Lease(self._node, self._office.clock() + leases.LEASE)
@@ -242,31 +287,44 @@ class _Out:
 
     async def _one(self, destination: str, claimed: Claimed) -> None:
         number = claimed.delivery.id
-        reached = True
+        missed: Tried | None = None
         try:
             at = self._office.clock()
             tried = await self._tried(claimed)
-            reached = not tried.unreachable
+            missed = tried if tried.unreachable else None
             await self._settled(claimed, tried, at)
         except Exception as error:
             log.bug("delivery-failed", error, message=claimed.message.token)  # its lease runs out
         finally:
-            self._lineup.ended(destination, reached=reached, now=time.monotonic())
+            self._lineup.ended(destination, reached=missed is None, now=time.monotonic())
             self._let_go(number)
             del self._under_way[number]
+            self._found(destination, missed)
             self._begin()
             # Its place may be wanted, in all or at its destination.
             if self._more and self._lineup.held(destination) <= self._most_held // 2:
                 self._wake.set()
 
+    def _found(self, destination: str, missed: Tried | None) -> None:
+        """An attempt has got through, or `missed`."""
+        if missed is None:
+            self.aside.in_reach(destination)
+        else:
+            self.aside.out_of_reach(destination, missed, self._lineup.pause(destination))
+            self._clear(destination)
+
+    def _patient(self, claimed: Claimed) -> Claimed:
+        """While the clock is in doubt, nothing is over for another hour."""
+        if not self._watch.doubts(time.monotonic()):
+            return claimed
+        an_hour_more = max(claimed.delivery.expires, self._office.clock() + timedelta(hours=1))
+        return replace(claimed, delivery=replace(claimed.delivery, expires=an_hour_more))
+
     async def _settled(self, claimed: Claimed, tried: Tried, at: datetime) -> None:
         noted = self._note(claimed, tried, at)
         self._unsettled += 1
-        if self._watch.doubts(time.monotonic()):
-            an_hour_more = max(claimed.delivery.expires, self._office.clock() + timedelta(hours=1))
-            claimed = replace(claimed, delivery=replace(claimed.delivery, expires=an_hour_more))
         try:
-            await settle.commit(self._office, claimed, tried, at)
+            await settle.commit(self._office, self._patient(claimed), tried, at)
         finally:
             self._unsettled -= 1
         if self._taken is not None and noted is not None:
@@ -310,22 +368,32 @@ class _Out:
     async def renew_leases(self) -> None:
         """The heartbeat: 600 s may pass after the dot, and a lease lasts 30."""
         while True:
-            await asyncio.sleep(_HEARTBEAT)
-            await self._renew()
+            await asyncio.sleep(_AWAY_POLL if not self.silence.broken else _HEARTBEAT)
+            if self._held or not self.silence.broken:
+                await self._renew()
 
     async def _renew(self) -> None:
-        held = tuple(self._held)
-        if not held:
-            return
+        """After a silence that others' leases may not have outlasted, nothing is claimed until they have
+        renewed them, too: whoever asked first would take over what they are at."""
+        held, asked = tuple(self._held), time.monotonic()
         try:
             until = self._office.clock() + leases.LEASE
-            kept = await self._office.db.write(leases.renew, held, self._node, until)
+            kept, others = await self._office.db.write(_renew, held, self._node, until)
         except Unavailable as problem:
-            log.event("spool-unavailable", reason=problem)
+            self._unavailable(problem)
         except Exception as error:
             log.bug("renew-failed", error)
         else:
+            now = time.monotonic()
+            self.silence.answered(asked, now)
+            if others and self.silence.long(now):
+                self._claims_from = now + _OTHERS_SECONDS
+            self.silence.over(now)
             self._lose(set(held) - set(kept))
+
+    def _unavailable(self, problem: Unavailable) -> None:
+        log.event("spool-unavailable", reason=problem)
+        self.silence.refused()
 
     def _lose(self, lost: set[int]) -> None:
         """Stop with what was dropped, or taken over when our lease ran out."""
@@ -361,15 +429,20 @@ class _Out:
 
 
 def _claim(
-    tx: Transaction, now: datetime, node: str, n: int, *, each: int
-) -> tuple[tuple[Claimed, ...], frozenset[str]]:
-    """What is due, and which domains are ours at this moment."""
+    tx: Transaction, now: datetime, node: str, n: int, *, each: int, sweeps: Collection[Sweep]
+) -> tuple[tuple[Claimed, ...], frozenset[str], int]:
+    """What is due, which domains are ours at this moment, and how many were put off before."""
     leases.lapse(tx, now)
+    swept = putoff.sweep(tx, now, sweeps)
     claimed = leases.claim(tx, now, node, n, each=each)
     if claimed:
         failpoint.at("at-claim")
-    return claimed, _names(domain.name for domain in domains.every(tx)) if claimed else frozenset()
+    ours = (domain.name for domain in domains.every(tx)) if claimed else ()
+    return claimed, frozenset(ours), swept
 
 
-def _names(names: Iterable[str]) -> frozenset[str]:
-    return frozenset(names)
+def _renew(
+    tx: Transaction, held: Collection[int], node: str, until: datetime
+) -> tuple[tuple[int, ...], bool]:
+    """What is still ours, and whether others hold something."""
+    return leases.renew(tx, held, node, until), clock.others_hold(tx, node)

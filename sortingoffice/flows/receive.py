@@ -305,8 +305,8 @@ def _outward(judged: _Judged) -> bool:
 
 
 def _returned(tx: Transaction, office: Office, arrival: Arrival, found: Found, name: str) -> Decision | None:
-    """Mail to a return path: a bounce, an automatic answer of the vendor's, or the mailbox's own, which has an
-    answer of its own."""
+    """Mail to a return path: a bounce, an automatic answer of the vendor's, or the mailbox's own, which has
+    an answer of its own."""
     if found.delivery is None or returned.bounce(tx, office, arrival, found.delivery):
         return None
     if found.account is not None:

@@ -18,14 +18,17 @@ from sortingoffice.core.delivery import Patience, Step, Tell, Tried
 from sortingoffice.core.model import Attempt, DeliveryState, SpooledMessage
 from sortingoffice.flows import returned
 from sortingoffice.flows.office import Office
-from sortingoffice.store import spool
+from sortingoffice.mail.reply import Reply
+from sortingoffice.store import leases, spool
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.spool import Claimed
 from sortingoffice.store.taken import Brought, Taken
 
 P = ParamSpec("P")
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0  # seconds between tries at a database that is out of reach
+# Seconds between tries at a database that is out of reach.  When it is back, what one process knows is on
+# disk before another takes over what seems to have run out (`flows.deliver`).
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 1.0
 
 
 async def commit(office: Office, claimed: Claimed, tried: Tried, at: datetime) -> None:
@@ -49,7 +52,7 @@ async def _again(office: Office, claimed: Claimed, tried: Tried, at: datetime) -
     except Exception as error:
         # Never without an end: unsettled, it would go out again with each lease.
         log.bug("settled-untold", error, message=claimed.message.token)
-        await patiently(office, _settle_alone, office, claimed, tried, at)
+        await patiently(office, untold, office, claimed, tried, at)
 
 
 async def catch_up(office: Office, taken: Taken) -> None:
@@ -88,21 +91,50 @@ async def patiently(
 
 def settle(tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime) -> None:
     """The transaction."""
+    _settle(tx, office, claimed, tried, at, _step(office, claimed, tried), tried.reply)
+
+
+def tells(office: Office, claimed: Claimed, tried: Tried) -> bool:
+    """Whether, if its attempt ended so now, somebody would be told."""
+    return _step(office, claimed, tried).tell is not Tell.NOBODY
+
+
+def untried(
+    tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime, due: datetime
+) -> None:
+    """The same for one that wasn't tried by itself: what another one met on its way to the same host is its
+    answer, and its attempt says so.
+
+    due  when it is tried again, while it stays queued
+    """
     step = _step(office, claimed, tried)
+    if step.state is DeliveryState.QUEUED:
+        step = replace(step, due=due, reason=claimed.delivery.reason)
+    _settle(tx, office, claimed, replace(tried, tls="", milliseconds=0), at, step, not_tried(tried.reply))
+
+
+def not_tried(reply: Reply) -> Reply:
+    """The reply to another one, as it is written down for this one."""
+    return replace(reply, text=f"{leases.UNTRIED}{reply.text}")
+
+
+def _settle(
+    tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime, step: Step, said: Reply
+) -> None:
     message = claimed.message if step.tell is Tell.NOBODY else _whole(tx, claimed.message)
-    if not _write(tx, office, claimed, tried, at, step):
+    if not _write(tx, office, claimed, tried, at, step, said):
         return  # dropped while we tried, or another node's now
     failpoint.at("in-settle")
-    ended = replace(claimed.delivery, state=step.state, reason=step.reason, last_reply=str(tried.reply))
+    ended = replace(claimed.delivery, state=step.state, reason=step.reason, last_reply=str(said))
     if step.tell is Tell.FAILURE:
         returned.failed(tx, office, message, ended, tried.reply, office.clock())
     elif step.tell is Tell.DELAY:
         returned.delayed(tx, office, message, ended, tried.reply, office.clock())
 
 
-def _settle_alone(tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime) -> None:
-    """Without telling anybody: for when that is what fails."""
-    _write(tx, office, claimed, tried, at, _step(office, claimed, tried))
+def untold(tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime) -> None:
+    """The transaction without telling anybody: for when that is what fails."""
+    _write(tx, office, claimed, tried, at, _step(office, claimed, tried), tried.reply)
 
 
 def _step(office: Office, claimed: Claimed, tried: Tried) -> Step:
@@ -117,13 +149,13 @@ def _step(office: Office, claimed: Claimed, tried: Tried) -> Step:
     )
 
 
-def _write(tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime, step: Step) -> bool:
+def _write(
+    tx: Transaction, office: Office, claimed: Claimed, tried: Tried, at: datetime, step: Step, said: Reply
+) -> bool:
     delivery = claimed.delivery
     told = replace(delivery, delay_told=delivery.delay_told or step.tell is Tell.DELAY)
-    attempt = Attempt(0, delivery.id, at, tried.host, tried.tls, str(tried.reply), tried.milliseconds)
-    return spool.settle(
-        tx, told, attempt, step.state, step.reason, step.due, str(tried.reply), office.clock()
-    )
+    attempt = Attempt(0, delivery.id, at, tried.host, tried.tls, str(said), tried.milliseconds)
+    return spool.settle(tx, told, attempt, step.state, step.reason, step.due, str(said), office.clock())
 
 
 def _whole(tx: Transaction, message: SpooledMessage) -> SpooledMessage:

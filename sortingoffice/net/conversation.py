@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
@@ -25,18 +25,20 @@ from typing import cast
 from sortingoffice import failpoint
 from sortingoffice.mail import address
 from sortingoffice.mail.reply import Reply, heard
+from sortingoffice.net.parcel import PIECE, Filed, Parcel, clean, stuffed
 
 _MAX_PENDING = 32 * 1024  # octets of a reply that doesn't end
 _MOST_REPLIES = 16  # that nobody has read yet; four answer what was sent in one write
 _RSET, _DATA = b"RSET\r\n", b"DATA\r\n"
 _SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 §4
-_PIECE = 64 * 1024
-_BARE = re.compile(rb"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds; RFC 5321 §4.5.3.2 but for `dial`, which the other hosts wait for."""
+    """Seconds; RFC 5321 §4.5.3.2 but for `dial`, which the other hosts wait for.
+
+    rate  octets a second, over the whole of a message: who takes a block in each 179 s takes a day for one
+    """
 
     dial: float = 30
     greeting: float = 300
@@ -44,32 +46,7 @@ class Timeouts:
     data: float = 120
     block: float = 180
     final: float = 600
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """One message for one recipient.
-
-    sender     reverse-path, "" for null
-    recipient  forward-path
-    octets     the message, in CR LF lines
-    utf8       it was accepted with SMTPUTF8
-    seven      makes the message anew in seven bits, for a next hop without 8BITMIME; None: can't be
-    """
-
-    sender: str
-    recipient: str
-    octets: bytes
-    utf8: bool = False
-    seven: Callable[[], bytes] | None = None
-
-    @property
-    def needs_utf8(self) -> bool:
-        """Whether the next hop must know SMTPUTF8: declared and really used (RFC 6531 §3.6)."""
-        if not (self.sender.isascii() and self.recipient.isascii()):
-            return True
-        end = self.octets.find(b"\r\n\r\n")
-        return self.utf8 and not self.octets[: end if end >= 0 else None].isascii()
+    rate: float = 2048
 
 
 class Lost(Exception):
@@ -177,7 +154,10 @@ class Conversation(asyncio.Protocol):
         return not (self._gone or self._replies or self._pending or self.transport.is_closing())
 
     async def deliver(self, parcel: Parcel) -> Answered:
-        """One transaction; never raises for what the peer or the network does."""
+        """One transaction; never raises for what the peer or the network does.
+
+        Raises OSError where the parcel's own file fails.
+        """
         refusal = self._beforehand(parcel)
         if refusal is not None:
             return Answered(refusal)
@@ -308,17 +288,25 @@ class Conversation(asyncio.Protocol):
             self._end(str(why))
         self._dirty = False
 
-    async def _upload(self, octets: bytes) -> Reply | None:
-        """Send the message and the dot; a reply only where the peer refused while we sent."""
-        pending = b""
-        for piece in _stuffed(_clean(octets)):
+    async def _upload(self, octets: bytes | Filed) -> Reply | None:
+        """Send the message and the dot; a reply only where the peer refused while we sent.
+
+        In pieces that leave the loop time for others.
+        """
+        if isinstance(octets, bytes):
+            octets = clean(octets)
+        begun = self._loop.time()
+        pending, fresh = b"", True
+        for start in range(0, len(octets), PIECE):
             if pending:
                 self._write(pending)
-                await self._drained()
+                await self._drained(begun + self._timeouts.block + start / self._timeouts.rate)
                 failpoint.at("mid-upload")
                 if self._replies:
                     return self._interrupted()
-            pending = piece
+            piece = octets[start : start + PIECE] if isinstance(octets, bytes) else await octets.piece(start)
+            pending = stuffed(piece, fresh=fresh)
+            fresh = piece.endswith(b"\n")
         if self._replies:  # it speaks of a message that it hasn't got
             return self._interrupted()
         self._write(pending + b".\r\n")
@@ -352,9 +340,14 @@ class Conversation(asyncio.Protocol):
                 self._waiter = None
         return self._replies.popleft()
 
-    async def _drained(self) -> None:
+    async def _drained(self, due: float) -> None:
+        """Until the peer took most of what was sent: within a block's time, and before all of it is `due`."""
         if self._paused and not self._gone:
-            deadline = self._loop.call_later(self._timeouts.block, self._late, self._timeouts.block)
+            seconds = self._timeouts.block
+            if due - self._loop.time() < seconds:
+                deadline = self._loop.call_at(due, self._end, "the peer takes it too slowly")
+            else:
+                deadline = self._loop.call_later(seconds, self._late, seconds)
             try:
                 while self._paused and not self._gone:
                     self._writable = self._loop.create_future()
@@ -378,21 +371,3 @@ def taken_over(
     conversation = Conversation(cast(asyncio.Transport, transport), extensions, tls, timeouts)
     transport.set_protocol(conversation)
     return conversation
-
-
-def _clean(octets: bytes) -> bytes:
-    """CR LF lines only, and a line end at the end; the same octets where that holds already."""
-    pairs = octets.count(b"\r\n")
-    if octets.count(b"\n") != pairs or octets.count(b"\r") != pairs:
-        octets = _BARE.sub(b"\r\n", octets)
-    return octets if not octets or octets.endswith(b"\r\n") else octets + b"\r\n"
-
-
-def _stuffed(octets: bytes) -> Iterator[bytes]:
-    """RFC 5321 §4.5.2, in pieces that leave the loop time for others."""
-    fresh = True  # at the beginning of a line
-    for start in range(0, len(octets), _PIECE):
-        piece = octets[start : start + _PIECE]
-        doubled = piece.replace(b"\n.", b"\n..")
-        yield b"." + doubled if fresh and piece.startswith(b".") else doubled
-        fresh = piece.endswith(b"\n")

@@ -24,12 +24,13 @@ import aiosmtplib
 from sortingoffice.core.delivery import Tried
 from sortingoffice.mail.reply import Reply, heard
 from sortingoffice.net import tls
-from sortingoffice.net.conversation import Answered, Conversation, Parcel, Timeouts, taken_over
+from sortingoffice.net.conversation import Answered, Conversation, Timeouts, taken_over
+from sortingoffice.net.parcel import Parcel
 from sortingoffice.net.route import Host
 
 __all__ = ["Login", "Maker", "Parcel", "Relay", "Timeouts"]
 
-Maker = Callable[[], Awaitable[Parcel]]
+Maker = Callable[[Host], Awaitable[Parcel]]
 
 _HOSTS = 5  # tried in one attempt
 _IDLE_SECONDS = 10.0
@@ -133,7 +134,7 @@ class Relay:
 
     async def _through(self, place: _Place, conversation: Conversation, parcel: Parcel | Maker) -> Answered:
         try:
-            made = parcel if isinstance(parcel, Parcel) else await parcel()
+            made = parcel if isinstance(parcel, Parcel) else await parcel(place.host)
             answered = await conversation.deliver(made)
         except BaseException:  # cancelled in the middle: the connection is in no known state
             conversation.abort()

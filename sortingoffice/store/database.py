@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -46,6 +47,7 @@ class Database:
         self._engines = engine.open(url)
         self._writer = Writer(self._engines.writer)
         self._glancing: sa.Connection | None = None
+        self._no_connection = 0.0  # time.monotonic() at which none could be had to read with
         self._readers = ThreadPoolExecutor(engine.READERS, thread_name_prefix="database-reader")
 
     @property
@@ -92,8 +94,14 @@ class Database:
     async def read(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, lambda: self._look(fn, *args, **kwargs))
+        asked = time.monotonic()
+
+        def look() -> T:
+            if asked < self._no_connection:  # while it waited, others tried: it would fare no better
+                raise Unavailable("the database can't be reached")
+            return self._look(fn, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, look)
 
     async def glance(
         self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
@@ -142,12 +150,18 @@ class Database:
 
     def _look(self, fn: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         for last in (False, True):
+            connected = False
             try:
                 with self._engines.reader.connect() as tx:
+                    connected = True
                     return fn(tx, *args, **kwargs)
             except Exception as error:
-                if engine.gone(error) and not last:
-                    continue  # the server was restarted: this connection was stale, the next is new
+                if engine.gone(error):
+                    engine.distrust(self._engines.reader)
+                    if not last:
+                        continue  # the server was restarted: this connection was stale, the next is new
+                if self.path is None and (not connected or engine.silent(error)):
+                    self._no_connection = time.monotonic()
                 if engine.unavailable(error):
                     raise Unavailable(engine.reason(error)) from error
                 raise
@@ -172,6 +186,7 @@ class Database:
         from alembic.config import Config
 
         def migrate(tx: Transaction) -> None:
+            engine.take_time(tx)
             if tx.dialect.name == "postgresql":
                 tx.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION})
             if _revision(tx) not in ("", *migrations.REVISIONS):

@@ -7,12 +7,14 @@ Each database gets two engines: one that writes, whose transactions take the wri
 BEGIN, and one that cannot write.
 
 Sources: sqlite.org/pragma.html, sqlite.org/lang_transaction.html (BEGIN IMMEDIATE), sqlite.org/wal.html;
-PostgreSQL manual 20.5 (synchronous_commit), 20.11 (lock_timeout), appendix A (SQLSTATE).
+PostgreSQL manual 20.5 (synchronous_commit), 20.11 (lock_timeout), 34.1.2 (keepalives, tcp_user_timeout),
+appendix A (SQLSTATE).
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,16 +30,21 @@ from sortingoffice.store.turn import Turn
 Transaction = sa.Connection
 
 BUSY_SECONDS = 5  # how long a write waits for another process's lock before it is 451
+# Of a PostgreSQL that waits for no lock of ours any more: twice that, and less than a sender waits for any
+# answer (RFC 5321 §4.5.3.2: minutes) or a lease lasts.
+SILENT_SECONDS = 10
 READERS = 4
 _WRITES = {"writes": True}
+_AGE = "age"
 _READ_ONLY = "25006"  # PostgreSQL: we speak to a standby, after a failover
 
 
 class Unavailable(Exception):
     """The database cannot do it now: locked, full, restarting or gone.  Try again later (451).
 
-    What was asked is not stored, except where a connection broke inside COMMIT itself: then it is
-    unknown, and whoever tries again looks up by an idempotency key.
+    What was asked is not stored, except where a connection broke inside COMMIT itself, or the server fell
+    silent there: then it is unknown.  To who asked it is as if our 250 had been lost on its way, and whoever
+    tries again is known by an idempotency key, for some hours.
     """
 
 
@@ -143,19 +150,71 @@ def _prepare_sqlite_reader(connection: sqlite3.Connection, record: object) -> No
 
 
 def _postgresql(url: URL) -> Engines:
-    settings: dict[str, Any] = {
-        "connect_args": {"connect_timeout": BUSY_SECONDS, "application_name": "sortingoffice"},
-        "pool_timeout": BUSY_SECONDS,
+    patience = SILENT_SECONDS
+    said = {
+        "connect_timeout": BUSY_SECONDS,
+        "application_name": "sortingoffice",
+        # A server that is gone without a word: found out while its connection is idle, too.
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": round(patience * 1000),
     }
-    writer = sa.create_engine(url, pool_size=2, execution_options=_WRITES, **settings)
+    # The admin's word goes first.
+    ours = {name: value for name, value in said.items() if name not in url.query}
+    settings: dict[str, Any] = {"connect_args": ours, "pool_timeout": BUSY_SECONDS}
+    writer = sa.create_engine(url, pool_size=2, execution_options={**_WRITES, _AGE: _Age()}, **settings)
     # Each statement of a read is its own snapshot: two round trips less, and no function needs more.
     reader = sa.create_engine(
-        url, pool_size=READERS, max_overflow=4, isolation_level="AUTOCOMMIT", **settings
+        url,
+        pool_size=READERS,
+        max_overflow=4,
+        isolation_level="AUTOCOMMIT",
+        execution_options={_AGE: _Age()},
+        **settings,
     )
     event.listen(writer, "commit", _refuse_to_commit_nothing)
     event.listen(writer, "connect", _prepare_postgresql)
     event.listen(reader, "connect", _prepare_postgresql_reader)
+    for each in (writer, reader):
+        event.listen(each, "do_connect", lambda _d, _r, args, how: _connected(patience, *args, **how))
+        event.listen(each, "connect", lambda _, record: record.info.update({_AGE: time.monotonic()}))
+        event.listen(each, "checkout", each.get_execution_options()[_AGE].look)
     return Engines(writer, reader)
+
+
+def _connected(patience: float, *args: Any, **how: Any) -> Any:
+    from sortingoffice.store.connection import Connection  # psycopg: as in `intact`
+
+    made = Connection.connect(*args, **how)
+    made.patience = patience
+    return made
+
+
+class _Age:
+    """When a connection of an engine was last found broken."""
+
+    def __init__(self) -> None:
+        self.broke = 0.0
+
+    def look(self, _connection: object, record: Any, _proxy: object) -> None:
+        if record.info[_AGE] <= self.broke:
+            raise sa.exc.DisconnectionError  # to the pool, which makes a new one
+
+
+def distrust(of: sa.Engine) -> None:
+    """What is open now is as old as one that broke: none of it is used again."""
+    age = of.get_execution_options().get(_AGE)
+    if age is not None:
+        age.broke = time.monotonic()
+
+
+def take_time(tx: Transaction) -> None:
+    """From now on this connection is waited for without an end: a new index over much is silent for long."""
+    if tx.dialect.name == "postgresql":
+        raw: Any = tx.connection.dbapi_connection
+        raw.patience = None
+        tx.detach()  # nobody gets it after us
 
 
 def _prepare_postgresql(connection: Any, _: object) -> None:
@@ -209,6 +268,15 @@ def _refuse_to_commit_nothing(tx: Transaction) -> None:
 def gone(error: BaseException) -> bool:
     """Whether the connection broke, so that a new one may well work."""
     return isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+
+
+def silent(error: BaseException) -> bool:
+    """Whether it is gone since the server said nothing for long."""
+    if not gone(error):
+        return False
+    from sortingoffice.store.connection import Silent  # psycopg is here already: it said so
+
+    return isinstance(getattr(error, "orig", None), Silent)
 
 
 def unavailable(error: BaseException) -> bool:

@@ -9,12 +9,13 @@ Sources: PostgreSQL manual, SELECT, "The Locking Clause" (SKIP LOCKED); RFC 1047
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from sortingoffice import failpoint
-from sortingoffice.core.model import Attempt, Delivery, DeliveryState, SpooledMessage
+from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction, SpooledMessage
 from sortingoffice.store import schema
 from sortingoffice.store.claim import STATEMENTS, WINDOW, by_index
 from sortingoffice.store.engine import Transaction
@@ -118,7 +119,7 @@ def _cut_short(tx: Transaction, deliveries: Collection[int], now: datetime) -> i
 _OVER = _delivery.c.lease_until <= sa.bindparam("now", type_=schema.Instant)
 # By themselves, for who asks for the queued ones as well walks the whole queue.
 _RAN_OUT = sa.select(_delivery.c.id).where(_delivery.c.lease_node != sa.literal_column("''"), _OVER)
-# Asked again: another node may have leased one anew meanwhile.  Of what is over, too: each claim would find it.
+# Asked again: another node may have leased one anew meanwhile.  Also of what is over, or each claim finds it.
 _LAPSE = (
     _delivery.update()
     .where(_delivery.c.id.in_(_IDS), _OVER)
@@ -139,6 +140,114 @@ _GIVE_BACK = (
     .values(lease_node="", lease_until=None, due=_delivery.c.created)
 )
 _TAKE_BACK = _GIVE_BACK.returning(_delivery.c.id)
+
+
+# ---- what waits for a destination out of reach ---------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """When what is put off is due again, and what its `last_reply` says until then.
+
+    start, width  from when on, and over how long it is spread: what is put off together doesn't come together
+    """
+
+    start: datetime
+    width: timedelta
+    reply: str
+
+
+def put_off(tx: Transaction, delivery_ids: Collection[int], node: str, now: datetime, later: Later) -> int:
+    """Give some of a node's leases back untried, due later, but never after they expire.  How many."""
+    return int(tx.execute(_PUT_OFF, {"ids": list(delivery_ids), "node": node, **_later(now, later)}).rowcount)
+
+
+def put_off_due(
+    tx: Transaction, destination: str, now: datetime, later: Later, *, late: datetime, most: int
+) -> int:
+    """The same for what is due and nobody has leased, so that no claim has to look at it.  How many.
+
+    destination  "" for all
+    late         what the person sent before, and was told of no delay, stays due, as does what has expired:
+                 a claim takes it, for somebody is to be told
+    most         so many are looked at, those that are due longest
+    """
+    wanted = {"destination": destination, "now": now, "late": late, "most": most}
+    with by_index(tx):
+        found = tuple(tx.execute(_DUE if destination else _ALL_DUE, wanted).scalars())
+    if not found:
+        return 0
+    return int(tx.execute(_PUT_OFF, {"ids": found, "node": "", **_later(now, later)}).rowcount)
+
+
+def were_put_off(tx: Transaction, destination: str, now: datetime, most: int) -> tuple[int, ...]:
+    """What is not due only for having been put off, the earliest first; "" for all destinations."""
+    wanted = {"destination": destination, "now": now, "most": most}
+    return tuple(tx.execute(_WERE_PUT_OFF if destination else _ALL_PUT_OFF, wanted).scalars())
+
+
+def _later(now: datetime, later: Later) -> dict[str, object]:
+    step = later.width / _PLACES
+    return {"now": now, "start": later.start, "step": step // timedelta(microseconds=1), "said": later.reply}
+
+
+UNTRIED = "not tried by itself: "  # in the `last_reply` of what was put off
+_PLACES = 97  # in the width of a spread
+_BIG = sa.BigInteger()
+_NOW = sa.bindparam("now", type_=schema.Instant)
+_HERE = _delivery.c.destination == sa.bindparam("destination")
+_BY_DESTINATION = _delivery.c.destination, _delivery.c.due  # as the index has them
+_UNLEASED = _delivery.c.lease_node == sa.literal_column("''")
+# Whole numbers, as times are stored; `start` comes last, where it keeps its own type.
+_PLACE: sa.ColumnElement[int] = sa.type_coerce(
+    _delivery.c.id % sa.literal_column(str(_PLACES)), _BIG
+) * sa.bindparam("step", type_=_BIG) + sa.bindparam("start", type_=schema.Instant)
+_EXPIRES: sa.ColumnElement[int] = sa.type_coerce(_delivery.c.expires, _BIG)
+_PUT_OFF = (
+    _delivery.update()
+    .where(_delivery.c.id.in_(_IDS), _QUEUED, _delivery.c.lease_node == sa.bindparam("node"))
+    .values(
+        lease_node="",
+        lease_until=None,
+        due=sa.case(
+            (sa.and_(_delivery.c.expires > _NOW, _EXPIRES < _PLACE), _EXPIRES),
+            else_=_PLACE,
+        ),
+        last_reply=sa.bindparam("said"),
+    )
+)
+_FIRST_DUE = (
+    sa.select(_delivery)
+    .where(_QUEUED, _UNLEASED, _delivery.c.due <= _NOW)
+    .order_by(_delivery.c.due)
+    .limit(sa.bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+
+
+def _nobody_to_tell(due: sa.Select[tuple[object, ...]]) -> sa.Select[tuple[int]]:
+    first = due.subquery("first")
+    outward = sa.exists().where(
+        _message.c.id == first.c.message_id, _message.c.direction == Direction.OUTWARD
+    )
+    late = sa.and_(
+        ~first.c.delay_told, first.c.created <= sa.bindparam("late", type_=schema.Instant), outward
+    )
+    return sa.select(first.c.id).where(first.c.expires > _NOW, ~late)
+
+
+_ALL_DUE = _nobody_to_tell(_FIRST_DUE)
+_DUE = _nobody_to_tell(_FIRST_DUE.where(_HERE).order_by(None).order_by(*_BY_DESTINATION))
+_ALL_PUT_OFF = (
+    sa.select(_delivery.c.id)
+    .where(_QUEUED, _UNLEASED, _delivery.c.due > _NOW, _delivery.c.last_reply.contains(UNTRIED))
+    .order_by(_delivery.c.due)
+    .limit(sa.bindparam("most"))
+)
+_WERE_PUT_OFF = _ALL_PUT_OFF.where(_HERE).order_by(None).order_by(*_BY_DESTINATION)
+
+
+# ---- when ----------------------------------------------------------------------------------------
 
 
 def next_due(tx: Transaction) -> datetime | None:

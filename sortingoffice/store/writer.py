@@ -118,9 +118,13 @@ class Writer:
         try:
             answers = self._transaction(taken, most)
         except Exception as error:
-            if isinstance(error, _Broken) or engine.gone(error):
+            why = error.__cause__ if isinstance(error, _Broken) and error.__cause__ else error
+            if engine.gone(why):
+                engine.distrust(self._engine)
+            broken = isinstance(error, _Broken) or engine.gone(error)
+            if broken and not (engine.silent(why) and first.again):
                 answers = [self._failed(job, error) for job in taken]
-            else:  # no connection or no lock: nobody who waits would fare better
+            else:  # no connection, no lock, no word twice: nobody who waits would fare better
                 answers = [_refused(job, error) for job in (*taken, *self._everyone())]
         for job, answer in zip(taken, answers, strict=False):
             if answer is None:
@@ -203,7 +207,8 @@ class Writer:
         return (self._urgent or self._waiting).popleft()
 
     def _everyone(self) -> list[_Job]:
-        everyone: list[_Job] = []
+        everyone = list(self._retries)
+        self._retries.clear()
         while found := self._next():
             everyone.extend(found)
         return everyone

@@ -101,6 +101,28 @@ def test_what_is_no_longer_wanted_is_taken_out() -> None:
     assert names(lineup.ready(0)) == ["a0", "a2", "a3"]
 
 
+def test_what_waits_for_one_out_of_reach_is_taken_out_and_some_of_it_put_back_to_probe_with() -> None:
+    lineup = filled(a=10, b=1)
+    assert lineup.pause("a") == 0
+    assert lineup.pause("unheard of") == 0
+    lineup.ready(0)
+    lineup.ended("a", reached=False, now=0)
+    assert lineup.pause("a") == 1
+    assert lineup.parked() == 7
+    waiting = lineup.take_out("a")
+    assert waiting == [f"a{n}" for n in range(3, 10)]
+    assert lineup.take_out("a") == []
+    assert lineup.parked() == 0
+    assert lineup.held("a") == 2  # under way
+    lineup.add("a", waiting[0])
+    assert lineup.parked() == 1
+    for _ in range(2):
+        lineup.ended("a", reached=False, now=0)
+    assert names(lineup.ready(1)) == ["a3"]
+    lineup.ended("a", reached=True, now=2)
+    assert lineup.pause("a") == 0
+
+
 def test_the_memory_of_destinations_is_bounded() -> None:
     lineup: Lineup[int] = Lineup(20, 100_000)
     for n in range(30_000):
