@@ -40,6 +40,19 @@ def test_a_newsletter_host_with_some_wrong_recipients_never_waits() -> None:
     assert wait(peers, "192.0.2.1") == 0.0
 
 
+def test_a_relationship_that_is_known_makes_room_for_so_much_in_the_hour_and_no_more() -> None:
+    peers = Peers()
+    for hour in range(2):
+        for _ in range(10 * MOST):
+            peers.named("192.0.2.1", 4000.0 * hour, (1, 1), most=MOST)
+        guess(peers, "192.0.2.1", MOST, now=4000.0 * hour)
+        assert wait(peers, "192.0.2.1", 4000.0 * hour) == 0.0, "as many as it was named"
+        guess(peers, "192.0.2.1", 1, now=4000.0 * hour)
+        assert wait(peers, "192.0.2.1", 4000.0 * hour) is None
+    peers.named("192.0.2.1", 4000.0, (1, 2), most=MOST)
+    assert wait(peers, "192.0.2.1", 4000.0) == 0.0, "another one makes room of its own"
+
+
 def test_the_hour_ends() -> None:
     peers = Peers()
     guess(peers, "192.0.2.1", 50)

@@ -4,8 +4,8 @@ Who guesses addresses is told nothing that it didn't know: once more than half o
 never existed, every answer to it waits, whatever the recipient, and beyond the limit there is one constant
 421.  Recipients that once existed and were revoked don't count, or newsletter hosts would be punished.
 
-What makes room for slips is what only the honest have much of: relationships that are known, each once in the
-hour however often it is named, and messages that were accepted.  Else whoever knows one address, or names
+What makes room for slips is what only the honest have much of: messages that were accepted, and relationships
+that are known, each as often in the hour as guesses are let pass.  Else whoever knows one address, or names
 another domain's, could guess for ever in between.
 
 Promise: bounded memory; a network that behaves is never slowed by another's guesses.
@@ -87,14 +87,17 @@ class Peers:
         if unknown:
             self._unknown.add(network(ip), 1, now)
 
-    def named(self, ip: str, now: float, whose: tuple[int, int]) -> None:
-        """A recipient that was issued: one more, unless the network named one of the same within the hour.
+    def named(self, ip: str, now: float, whose: tuple[int, int], *, most: int) -> None:
+        """A recipient that was issued: one more, unless the network named so many of the same in the hour.
 
         whose  account and relationship
         """
-        known = self._named.get((network(ip), whose))
-        if known is None or now - known[1] > WINDOW:
-            self._named.put((network(ip), whose), 1, now)
+        key = network(ip), whose
+        number, since = self._named.get(key) or (0, now)
+        if now - since > WINDOW:
+            number, since = 0, now
+        if number < most:
+            self._named.put(key, number + 1, since)
             self.asked(ip, now, unknown=False)
 
     def sent(self, ip: str, now: float, *, most: int) -> bool:

@@ -29,9 +29,10 @@ _SHUT_OUT = Reply(421, "4.7.0", "too many recipients that do not exist, try agai
 
 async def answer(office: Office, peer: Peer, sender: Address | None, recipient: Address) -> Reply:
     """The answer to one RCPT.  `sender` is None for the null reverse-path."""
+    most = office.config.limits.unknown_recipients
     if peer.account_id is None:
         now = asyncio.get_running_loop().time()
-        seconds = office.peers.wait(peer.ip, now, most_unknown=office.config.limits.unknown_recipients)
+        seconds = office.peers.wait(peer.ip, now, most_unknown=most)
         if seconds is None:
             log.event("rcpt-shut-out", peer=peer.ip)
             return _SHUT_OUT
@@ -52,7 +53,7 @@ async def answer(office: Office, peer: Peer, sender: Address | None, recipient: 
             office.peers.asked(peer.ip, now, unknown=True)
         elif found.account is not None:
             of = 0 if found.relationship is None else found.relationship.id
-            office.peers.named(peer.ip, now, (found.account.id, of))
+            office.peers.named(peer.ip, now, (found.account.id, of), most=most)
     return decision.reply
 
 
