@@ -16,13 +16,13 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 from sortingoffice import values
 from sortingoffice.errors import OfficeError
+from sortingoffice.frozen import dataclass
 from sortingoffice.values import Endpoint, Network, duration, endpoint
 
 __all__ = ["Config", "Endpoint", "check_files", "defaults", "duration", "endpoint", "find", "load"]

@@ -14,10 +14,10 @@ import fcntl
 import itertools
 import os
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 
 from sortingoffice.errors import OfficeError
+from sortingoffice.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from sortingoffice import log
 from sortingoffice.config import Config
 from sortingoffice.edge.serve import opened as opened_for_mail
 from sortingoffice.errors import OfficeError
+from sortingoffice.frozen import dataclass
 from sortingoffice.values import Endpoint
 
 P = ParamSpec("P")

@@ -7,7 +7,6 @@ are not echoed; nothing is stored before the last answer, so Ctrl-C leaves every
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -20,6 +19,7 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.flows import cards, sealed
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.flows.sealed import Seal
+from sortingoffice.frozen import dataclass
 
 # The cards that most people want first, and what each usually holds.
 USUAL = ("name", "contact", "shipping", "phone")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from sortingoffice.cli.terminal import Terminal, interactive, say
 from sortingoffice.core.progress import Watcher
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import importing, moving, restoring
+from sortingoffice.frozen import dataclass
 
 _ACTOR = "cli"
 _MOST = 512 << 20  # octets of an export; whatever has more, such as a device, is none

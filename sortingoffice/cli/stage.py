@@ -19,11 +19,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import dkim, keys
 from sortingoffice.net.sink import Sink
 from sortingoffice.net.zone import ZoneServer

@@ -9,9 +9,10 @@ Sources: OWASP ASVS 5.0 chapter 7 (sessions); W3C Web Authentication Level 3.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from sortingoffice.frozen import dataclass
 
 # What password managers and browser extensions accept as a token of theirs.
 TOKEN = re.compile(r"[A-Za-z0-9]{40,60}")

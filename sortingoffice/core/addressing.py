@@ -11,10 +11,10 @@ Sources: the design, "Outward: person → vendor".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from sortingoffice.core.model import Contact, Relationship
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.address import Address
 
 

@@ -9,8 +9,9 @@ Sources: RFC 2045 §5, RFC 2046 §5.1.1 and §5.1.3, RFC 2183.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import transfer
 from sortingoffice.mail.message import Field, Message, field
 from sortingoffice.mail.mime import Entity

@@ -12,9 +12,9 @@ Sources: the design, "Authentication, strangers, evidence"; RFC 7489 §3.2 (orga
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.publicsuffix import organizational
 

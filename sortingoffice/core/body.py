@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from sortingoffice.core.cards import Filled
 from sortingoffice.core.directive import Ask, Doubt, Escape, Mark, Vocabulary
 from sortingoffice.core.model import Via
 from sortingoffice.core.wallet import Sight
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import charset, headers, html, mime, quoting
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.mime import Entity

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from sortingoffice.core import derive, fields
 from sortingoffice.core.directive import Ask, Doubt
 from sortingoffice.core.model import Grant, GrantMode, RelationshipState, Sensitivity
 from sortingoffice.core.wallet import Facts, Held, Sight, Value, Wallet, selection
+from sortingoffice.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from sortingoffice.frozen import dataclass
 
 START = hashlib.sha256(b"").hexdigest()
 

@@ -7,9 +7,9 @@ through the gate; and what was found there goes with it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sortingoffice.core.secrets import Kind, Secret
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import mime
 
 UNREAD = "more than can be searched"

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sortingoffice.core import derive, fields
 from sortingoffice.core.model import Grant, GrantMode, Sensitivity, Via
+from sortingoffice.frozen import dataclass
 
 SCHEMA = "sortingoffice-27560-1"
 

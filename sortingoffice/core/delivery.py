@@ -12,12 +12,12 @@ Sources: RFC 5321 §4.2.1 (classes of replies), §4.5.4.1, §4.5.3.2.6 and RFC 1
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sortingoffice.core import retry
 from sortingoffice.core.model import Delivery, DeliveryState, Direction
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.reply import Reply
 
 

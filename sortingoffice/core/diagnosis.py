@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from sortingoffice.core.records import Record
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import dmarc, keys, spf, tags
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.asking import Answer, Outcome, Program, Question

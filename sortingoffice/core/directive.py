@@ -20,11 +20,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sortingoffice.core import fields
 from sortingoffice.core.model import Via
 from sortingoffice.errors import OfficeError
+from sortingoffice.frozen import dataclass
 
 MAX_WORDS = 24  # of a directive; longer ones are doubted
 _MAX_LINE = 2000  # characters of a line that may be a directive

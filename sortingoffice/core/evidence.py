@@ -16,11 +16,12 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sortingoffice.core import naming
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Message
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from sortingoffice.core import fields, render
 from sortingoffice.core.model import FieldType
 from sortingoffice.core.wallet import Value
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import vcard
 from sortingoffice.mail.vcard import Property
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cache
@@ -25,6 +25,7 @@ from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from sortingoffice.core import access, evidence, model, names, notification, proof, writers
+from sortingoffice.frozen import dataclass
 
 VERSION = 2
 

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from sortingoffice.core import cleansed, outward, secrets, turned
 from sortingoffice.core.checked import UNREAD, Checked, Found
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.secrets import Secrets
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import charset, headers, html, inside, mime, parameters, quoting, readings
 from sortingoffice.mail.layers import TOGETHER
 from sortingoffice.mail.message import Field, Message

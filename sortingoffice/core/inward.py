@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sortingoffice.core import calendar, mailto, naming
 from sortingoffice.core.model import FromForm
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.headers import Mention

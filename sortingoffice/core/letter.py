@@ -8,10 +8,10 @@ Sources: the cards document of the design, "Change, withdraw, ask"; RFC 5322 §3
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import headers
 from sortingoffice.mail.address import Address
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import cipher, folding
 from sortingoffice.mail.folding import Folding
 

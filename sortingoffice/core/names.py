@@ -7,8 +7,9 @@ Sources: the design, "The leak guard".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from sortingoffice.frozen import dataclass
 
 MOST = 50  # marked names of one account
 LONGEST = 100  # characters

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
 from sortingoffice.core import days
 from sortingoffice.core.likeness import Likeness
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import toplevel
 from sortingoffice.mail.folding import Origins
 

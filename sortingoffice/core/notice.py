@@ -9,10 +9,10 @@ plain and short.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import headers
 from sortingoffice.mail.address import Address
 

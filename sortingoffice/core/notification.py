@@ -9,11 +9,11 @@ Sources: the cards document of the design, "Change, withdraw, ask"; RFC 3834 §2
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from sortingoffice.core.model import DeliveryState
+from sortingoffice.frozen import dataclass
 
 
 class Fate(StrEnum):

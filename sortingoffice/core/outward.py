@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from sortingoffice.core import naming, reports, turned
 from sortingoffice.core.turned import Correspondent, Turn
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import classify, headers, mime, parameters
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.headers import Mention

@@ -14,8 +14,9 @@ Sources: RFC 6376 §8.6 (replay), §3.5 (t=, x=); RFC 5321 §4.5.4.1 (a queue tr
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from sortingoffice.frozen import dataclass
 
 # Longer than any queue tries, and what large providers give their own x=.
 FRESH = timedelta(days=7)

@@ -10,9 +10,9 @@ for the HELO name); RFC 6376 §3.6.2 and RFC 8463 (DKIM); RFC 7489 §6.3 (DMARC)
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sortingoffice.core.model import DkimKey
+from sortingoffice.frozen import dataclass
 
 _STRING = 255  # octets in one <character-string>, RFC 1035 §3.3
 

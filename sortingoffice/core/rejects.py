@@ -7,8 +7,9 @@ Sources: the design, "Addresses": no fuzzy delivery, but a list for the person.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from sortingoffice.frozen import dataclass
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 LONGEST = 40  # octets of a canonical local part that is looked at: ours are shorter

@@ -11,11 +11,12 @@ Sources: the design, "States of a relationship".
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sortingoffice.core.model import Mailbox, MailboxState, Relationship, RelationshipState
+from sortingoffice.frozen import dataclass
 
 CLOSING_FOR = timedelta(days=45)
 

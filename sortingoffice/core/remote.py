@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sortingoffice.core.model import RemoteImages
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import css, html, mime
 from sortingoffice.mail.html import Kind, Token
 from sortingoffice.mail.message import Message

@@ -15,13 +15,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sortingoffice.core import evidence
 from sortingoffice.core.binding import Stranger
 from sortingoffice.core.evidence import Evidence
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import asking, dkim, trace
 from sortingoffice.mail.asking import Answer, Outcome, Question
 from sortingoffice.mail.message import Message

@@ -13,11 +13,11 @@ Sources: RFC 5321 §6.1; RFC 3464; RFC 3834 §2; RFC 2369 and RFC 2919 lists wan
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from sortingoffice.core.model import DeliveryState, Direction, SpooledMessage
 from sortingoffice.core.notice import Notice
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.dsn import Failure
 from sortingoffice.mail.message import Message

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date
 
 import idna
@@ -32,6 +32,7 @@ from sortingoffice.core.needle import Secret as Secret
 from sortingoffice.core.needle import around as around
 from sortingoffice.core.wallet import Value
 from sortingoffice.core.ways import PROVIDERS, otherwise
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import folding
 from sortingoffice.mail.folding import Folding
 

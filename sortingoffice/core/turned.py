@@ -16,11 +16,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import idna
 
 from sortingoffice.core import calendar, inward, naming
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import html, quoting
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.quoting import Kind

@@ -8,13 +8,14 @@ Sources: the cards document of the design, "Model".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from sortingoffice.core import derive
 from sortingoffice.core.directive import Ask, Doubt
 from sortingoffice.core.likeness import Likeness
 from sortingoffice.core.model import FieldType, Grant, RelationshipState, Sensitivity
+from sortingoffice.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

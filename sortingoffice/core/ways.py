@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from sortingoffice.core import exchanged
 from sortingoffice.core.needle import Hit, Needle, around, begins, letter, standing
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import folding
 from sortingoffice.mail.folding import Folding
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from sortingoffice.core.binding import Identities, Stranger, identity, proven
+from sortingoffice.frozen import dataclass
 
 MOST_MARKS = 20
 _LIST, _PATH = "list ", "return path"

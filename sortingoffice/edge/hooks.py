@@ -8,9 +8,9 @@ logged without its frames.  A hook is never cancelled because a client went away
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from sortingoffice.core.model import Envelope, Peer
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.reply import Reply
 

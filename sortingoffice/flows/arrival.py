@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from sortingoffice.core import cards
 from sortingoffice.core.decide import Scan
 from sortingoffice.core.model import Envelope, Peer, Relationship
 from sortingoffice.flows.computed import Computed
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.authentication import Authentication
 from sortingoffice.mail.message import Message
 from sortingoffice.store import events

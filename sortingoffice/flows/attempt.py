@@ -12,7 +12,6 @@ import asyncio
 import random
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -22,6 +21,7 @@ from sortingoffice.core.model import Delivery, SpooledMessage
 from sortingoffice.flows import signing, strict
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.strict import Policies
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import token
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply

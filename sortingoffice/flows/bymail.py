@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from sortingoffice.core import decide
@@ -31,6 +31,7 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.flows import issue, notices, signup
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import classify, headers, token, toplevel
 from sortingoffice.mail.address import Address
 from sortingoffice.store import accounts, events, relationships, spool

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import cards as rows
 from sortingoffice.store import events
 from sortingoffice.store.database import Transaction

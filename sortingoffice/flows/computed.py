@@ -12,8 +12,9 @@ from the very facts that it sees now.  So nothing is ever stored for facts that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
+
+from sortingoffice.frozen import dataclass
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -16,7 +16,6 @@ import base64
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,6 +46,7 @@ from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.entry import Leaving
 from sortingoffice.flows.findings import Findings
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import classify, mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message

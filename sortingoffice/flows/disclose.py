@@ -9,7 +9,7 @@ message as it came goes back to the person, whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from sortingoffice.core import attach, body, cards, exchange, planted, render, typed
@@ -32,6 +32,7 @@ from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.computed import Computed
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import mime
 from sortingoffice.mail.message import Message
 from sortingoffice.store import accounts, ledger, spool

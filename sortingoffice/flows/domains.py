@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from sortingoffice import failpoint
@@ -27,6 +26,7 @@ from sortingoffice.core.records import Record, records
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import accounts
 from sortingoffice.flows.office import Office, key_folder, write_private
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.keys import generate_ed25519, generate_rsa
 from sortingoffice.store import domains as rows

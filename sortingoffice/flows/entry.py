@@ -7,13 +7,13 @@ per message however many contacts it goes to.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from sortingoffice.core.cards import Filled
 from sortingoffice.core.model import Disclosure, DisclosureItem, Relationship, Via
 from sortingoffice.core.wallet import Value
 from sortingoffice.flows.vault import Vault
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import cards as rows
 from sortingoffice.store import ledger
 from sortingoffice.store.database import Transaction

@@ -9,7 +9,7 @@ Promise: nothing is stored, nothing is sent and nobody is asked, whatever the an
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
@@ -21,6 +21,7 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.flows import gate, receive, target
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import headers, trace
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.authentication import Authentication

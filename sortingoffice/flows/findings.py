@@ -7,13 +7,13 @@ long as the question is open, and no longer (`confirmations.end`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from sortingoffice.core.checked import Found
 from sortingoffice.core.question import MOST_PLACES
 from sortingoffice.core.secrets import Secret
 from sortingoffice.flows import gate
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import mime
 from sortingoffice.mail.message import Message
 from sortingoffice.store.database import Transaction

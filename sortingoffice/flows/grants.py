@@ -8,7 +8,7 @@ Promise: a grant never lifts a denial; what a grant's end stops comes back to th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import cards, notices
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import cards as rows
 from sortingoffice.store import events, ledger, relationships, spool
 from sortingoffice.store.database import Transaction

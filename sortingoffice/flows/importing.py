@@ -16,7 +16,6 @@ import csv
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sortingoffice.core import naming, told
@@ -28,6 +27,7 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.flows import relationships, signup
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.signup import Asked
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address as addresses
 from sortingoffice.store import domains
 from sortingoffice.store import relationships as rows

@@ -9,7 +9,6 @@ Sources: the design's interface document; RFC 5321 §4.5.1 (the admin gets what 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from sortingoffice import config
@@ -19,6 +18,7 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.flows import accounts, domains
 from sortingoffice.flows.office import KEY_OCTETS, OFFICE_KEY, TOKEN_KEY, Office, key_folder, write_private
 from sortingoffice.flows.office import open as open_office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.address import Address
 from sortingoffice.store import accounts as account_rows

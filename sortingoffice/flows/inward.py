@@ -6,7 +6,7 @@ binding that it makes and the event stand together or not at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from sortingoffice.core import binding, decide, inward, naming, remote
@@ -30,6 +30,7 @@ from sortingoffice.core.relationship import mailbox_of
 from sortingoffice.flows import disclose, issue, notified, strangers, target, unsubscribe
 from sortingoffice.flows.arrival import Arrival, write_event
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import arc, classify, headers, token, trace
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Message, field

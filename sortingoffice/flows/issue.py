@@ -8,7 +8,7 @@ Sources: the design, "Addresses"; RFC 5321 §4.5.1 (reserved local parts).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +30,7 @@ from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import accounts, overview, relationships
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address as addresses
 from sortingoffice.store import accounts as account_rows
 from sortingoffice.store import contacts, domains

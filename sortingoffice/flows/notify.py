@@ -8,7 +8,6 @@ Sources: the cards document of the design, "Change, withdraw, ask".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,6 +31,7 @@ from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.entry import Leaving
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import cards as rows
 from sortingoffice.store import contacts, events, ledger, notifications, relationships
 from sortingoffice.store.database import Transaction

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -30,6 +30,7 @@ from sortingoffice.config import Config
 from sortingoffice.core.limits import Peers
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.apart import Apart
+from sortingoffice.frozen import dataclass
 from sortingoffice.store.database import Database, Unavailable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ with the reason; nothing is dropped in silence and nothing is half sent.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from sortingoffice.core import addressing, decide, naming, outward
@@ -32,6 +32,7 @@ from sortingoffice.flows import bymail, disclose, gate, inward, notices, proof, 
 from sortingoffice.flows.arrival import Arrival, write_event
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import classify, headers, mime
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Message

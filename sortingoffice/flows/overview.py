@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +22,7 @@ from sortingoffice.core.model import (
 from sortingoffice.core.relationship import mailbox_of, state_at
 from sortingoffice.flows import relationships
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import accounts as account_rows
 from sortingoffice.store import belongings, contacts
 from sortingoffice.store import relationships as rows

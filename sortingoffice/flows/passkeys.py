@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
@@ -24,6 +24,7 @@ from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import signin
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.tokens import digest
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import accounts, events
 from sortingoffice.store import sessions as rows
 from sortingoffice.store.database import Transaction

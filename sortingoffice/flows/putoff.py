@@ -20,7 +20,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Concatenate, ParamSpec
@@ -30,6 +29,7 @@ from sortingoffice.core import pace
 from sortingoffice.core.delivery import Outcome, Tried
 from sortingoffice.flows import settle
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import leases, spool
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.leases import Later

@@ -11,7 +11,7 @@ rule's name and the disclosures; a refusal only when every recipient refuses.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from sortingoffice import failpoint, log, metrics
@@ -37,6 +37,7 @@ from sortingoffice.flows.arrival import Arrival, digested
 from sortingoffice.flows.computed import LARGE, Computed, Elsewhere
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import dmarc, token, trace
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.authentication import Authentication

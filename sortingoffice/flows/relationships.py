@@ -10,7 +10,7 @@ Sources: the design, "States of a relationship".
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from sortingoffice.core import naming
@@ -32,6 +32,7 @@ from sortingoffice.core.text import one_line, quoted
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import accounts, released
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.publicsuffix import organizational
 from sortingoffice.store import accounts as account_rows

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from sortingoffice.flows import vault as vaults
 from sortingoffice.flows.cards import Assignment
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import cipher
 from sortingoffice.mail.cipher import Place
 from sortingoffice.store import cards as rows

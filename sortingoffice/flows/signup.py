@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,7 @@ from sortingoffice.flows import issue, relationships
 from sortingoffice.flows.issue import Wish
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.relationships import Change
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import accounts, domains, traffic
 from sortingoffice.store import relationships as rows
 from sortingoffice.store.database import Transaction

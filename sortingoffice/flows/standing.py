@@ -5,13 +5,13 @@ Sources: the r-button of Project VRM (⊂ ⊃); the design, "States of a relatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sortingoffice.core import binding
 from sortingoffice.core.model import Account, Contact, Direction, Relationship, RelationshipState
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address as addresses
 from sortingoffice.store import contacts, relationships, traffic
 from sortingoffice.store.database import Transaction

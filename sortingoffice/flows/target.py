@@ -5,7 +5,6 @@ One read, used at RCPT, again after DATA (a revoke in between holds) and by `exp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sortingoffice.core import naming
@@ -14,6 +13,7 @@ from sortingoffice.core.model import Account, AccountState, Alias, Contact, Deli
 from sortingoffice.flows import accounts as accounts_flow
 from sortingoffice.flows import bymail, cardcontacts, consent
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import token
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.store import accounts, contacts, domains, relationships, spool

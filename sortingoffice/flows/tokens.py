@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from string import ascii_letters, digits
 from typing import Any
@@ -20,6 +20,7 @@ from sortingoffice.core.model import Account, AccountState
 from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import accounts, events
 from sortingoffice.store import tokens as rows
 from sortingoffice.store.database import Transaction

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import ssl
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sortingoffice.core.letter import Letter
@@ -24,6 +23,7 @@ from sortingoffice.flows import issue, letters
 from sortingoffice.flows import relationships as states
 from sortingoffice.flows.attempt import here
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import token, unsubscribe
 from sortingoffice.mail.message import Message
 from sortingoffice.net import https, tls

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from sortingoffice.core import fields
 from sortingoffice.core.model import Account, FieldType
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import cipher
 from sortingoffice.mail.cipher import Place
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import canonical, dkim, tags, trace
 from sortingoffice.mail.asking import Program
 from sortingoffice.mail.authentication import ArcResult, Result

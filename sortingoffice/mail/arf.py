@@ -7,8 +7,7 @@ Sources: RFC 5965 (message/feedback-report), RFC 6650 (who sends which).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import mime
 from sortingoffice.mail.classify import report_type
 from sortingoffice.mail.message import Message

@@ -10,9 +10,10 @@ Sources: RFC 1035, RFC 2308 (negative answers), RFC 7208 §4.4, RFC 6376 §6.1.2
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
+
+from sortingoffice.frozen import dataclass
 
 T = TypeVar("T")
 

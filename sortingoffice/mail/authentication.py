@@ -9,9 +9,10 @@ Sources: RFC 8601 (the field and its results, §2.2, §2.7); RFC 7489 §11.2 (dm
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.publicsuffix import organizational
 
 MAX_SHOWN = 300  # octets of one value in the field

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from sortingoffice.frozen import dataclass
 
 KEY = 32  # octets of every key
 NONCE = 12  # octets, SP 800-38D §8.2.2: random, so never more than 2**32 values under one key

@@ -8,7 +8,8 @@ Sources: CSS 2.2 §11 (visibility), CSS Display 3 §2.5; Outlook's mso-hide.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from sortingoffice.frozen import dataclass
 
 _MAX_STYLE = 4096  # characters of one style attribute; a longer one is cut
 _MAX_SHEET = 1 << 18  # characters of style sheets in one document

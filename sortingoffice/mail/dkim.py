@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address, canonical, tags
 from sortingoffice.mail.asking import Program
 from sortingoffice.mail.authentication import DkimResult, Result

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import headers
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.asking import Outcome, Program, Question

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from enum import StrEnum
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.classify import auto_submitted, report_type

@@ -15,8 +15,8 @@ import binascii
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import signalled, transfer
 
 _LONG_RUN = 1 << 17

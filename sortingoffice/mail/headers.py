@@ -15,11 +15,11 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address as addresses_5321
 from sortingoffice.mail import charset
 from sortingoffice.mail.address import Address

@@ -15,9 +15,10 @@ import html as stdlib_html
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import css
 
 _NAME = re.compile(r"[a-zA-Z][^\s/>]*", re.ASCII)

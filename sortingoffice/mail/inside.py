@@ -14,9 +14,10 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
+
+from sortingoffice.frozen import dataclass
 
 MAX_STREAMS = 20_000
 _MOST_ENGINES = 500  # of those that take megabytes each

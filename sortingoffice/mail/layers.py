@@ -15,8 +15,8 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import charset, headers, html, transfer
 
 # Where a pattern begins with signs as they are, `re` skips all others.

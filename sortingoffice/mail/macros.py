@@ -11,8 +11,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from sortingoffice.frozen import dataclass
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 

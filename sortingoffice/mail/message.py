@@ -13,8 +13,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+
+from sortingoffice.frozen import dataclass
 
 # A line of a header block that starts a field: a name of printable ASCII but the colon (RFC 5322
 # §3.6.8), then blanks that obsolete syntax allows (§4.5), then the colon.

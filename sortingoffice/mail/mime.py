@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import charset as charsets
 from sortingoffice.mail import parameters, transfer
 from sortingoffice.mail.message import Field, Message, field

@@ -11,10 +11,10 @@ Sources: RFC 8461 §3.1 (record), §3.2 (policy), §4.1 (matching), §5 (applica
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import tags
 from sortingoffice.mail.asking import Outcome, Program, Question
 

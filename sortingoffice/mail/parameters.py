@@ -11,8 +11,8 @@ RFC 822 §3.3 (comments, quoted strings).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import charset
 
 MAX_PARAMETERS = 100

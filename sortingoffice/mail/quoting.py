@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import accumulate
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import html
 
 _MOST_ATTRIBUTION_LINES = 5

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import charset, embedded, inside, layers, pages
 from sortingoffice.mail.layers import TOGETHER
 

@@ -9,7 +9,8 @@ Sources: RFC 5321 §4.2 (reply codes), RFC 3463 and RFC 5248 (enhanced codes).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from sortingoffice.frozen import dataclass
 
 _STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})")
 _LEADING_STATUS = re.compile(r"^([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s+|$)")

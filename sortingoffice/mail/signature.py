@@ -8,9 +8,9 @@ Sources: RFC 6376 §3.5, §3.6.2, §6.1; RFC 8301; RFC 8617 §4.1.2 (the same ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address, canonical, tags
 from sortingoffice.mail.asking import Answer, Outcome, Question
 from sortingoffice.mail.authentication import Result

@@ -14,9 +14,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import macros
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.asking import Answer, Outcome, Program, Question

@@ -6,9 +6,9 @@ Sources: RFC 2369 §3.2 (List-Unsubscribe), RFC 8058 (one click), RFC 6068 (mail
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Message
 

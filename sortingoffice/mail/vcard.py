@@ -14,7 +14,8 @@ import binascii
 import codecs
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from sortingoffice.frozen import dataclass
 
 MAX_OCTETS = 1 << 20
 MAX_LINES = 20_000

@@ -19,10 +19,11 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 from sortingoffice import failpoint
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address
 from sortingoffice.mail.reply import Reply, heard
 from sortingoffice.net.parcel import PIECE, Filed, Parcel, clean, stuffed

@@ -16,9 +16,10 @@ import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.net import route
 from sortingoffice.net.resolver import Resolver
 from sortingoffice.net.route import Here

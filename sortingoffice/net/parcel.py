@@ -14,8 +14,9 @@ import re
 import tempfile
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from sortingoffice.frozen import dataclass
 
 PIECE = 64 * 1024  # octets that are sent at a time
 _BARE = re.compile(rb"\r\n|\r|\n")

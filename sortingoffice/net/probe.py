@@ -17,10 +17,10 @@ import re
 import ssl
 import subprocess
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.values import Endpoint, Network, endpoint
 
 SECONDS = 5.0

@@ -17,11 +17,12 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import aiosmtplib
 
 from sortingoffice.core.delivery import Tried
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.reply import Reply, heard
 from sortingoffice.net import tls
 from sortingoffice.net.conversation import Answered, Conversation, Timeouts, taken_over

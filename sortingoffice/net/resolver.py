@@ -16,7 +16,6 @@ import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import dns.asyncresolver
@@ -31,6 +30,7 @@ import dns.resolver
 
 from sortingoffice import log
 from sortingoffice.errors import OfficeError
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.asking import Answer, Outcome, Program, Question
 from sortingoffice.values import Endpoint
 
@@ -56,6 +56,9 @@ class CacheBounds:
     entries: int = 10_000
 
 
+_BOUNDS = CacheBounds()
+
+
 class Resolver:
     """Asks the given name servers, or the system's where none are given.
 
@@ -68,7 +71,7 @@ class Resolver:
         nameservers: Iterable[Endpoint] = (),
         timeout: float = 5.0,
         *,
-        bounds: CacheBounds = CacheBounds(),
+        bounds: CacheBounds = _BOUNDS,
         at_once: int = 256,
     ):
         self._resolver = _asker(tuple(nameservers), timeout)

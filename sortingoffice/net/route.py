@@ -14,9 +14,9 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.asking import Answer, Outcome, Program, Question
 from sortingoffice.mail.reply import Reply
 from sortingoffice.values import Endpoint

@@ -16,9 +16,10 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import TracebackType
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.net.conversing import Conversing
 
 DROP = "drop"  # close the connection instead of answering

@@ -6,12 +6,12 @@ of `core.fields.name`.  What is removed stays as a row, for the ledger points at
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from sortingoffice.core.model import Card, CardField, FieldVersion, Grant, InboundDirective, Sensitivity, View
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import schema
 from sortingoffice.store.schema import card, card_field, field_version, grant, inbound_directive, view
 

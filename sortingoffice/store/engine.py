@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 
 from sortingoffice.errors import OfficeError
+from sortingoffice.frozen import dataclass
 from sortingoffice.store.turn import Turn
 
 # What a transaction function is handed; flows name it without importing SQLAlchemy.

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from sortingoffice.core.model import Delivery, SpooledMessage
+from sortingoffice.frozen import dataclass
 from sortingoffice.store.engine import Transaction
 
 _KEY = "handover"

@@ -9,13 +9,13 @@ Sources: PostgreSQL manual, SELECT, "The Locking Clause" (SKIP LOCKED); RFC 1047
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from sortingoffice import failpoint
 from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction, SpooledMessage
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import schema
 from sortingoffice.store.claim import STATEMENTS, WINDOW, by_index
 from sortingoffice.store.engine import Transaction

@@ -9,7 +9,7 @@ Promise: no function here updates or deletes a disclosure or an item of one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sortingoffice.core import derive
 from sortingoffice.core.model import Delivery, DeliveryState, Disclosure, DisclosureItem, Via
 from sortingoffice.core.wallet import Held
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import schema
 from sortingoffice.store.schema import (
     card_field,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ import sqlalchemy as sa
 
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.core.notification import Notification
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
 from sortingoffice.store.schema import delivery, message, notification

@@ -14,10 +14,11 @@ Sources: PEP 249; docs.sqlalchemy.org, "Custom SQL Constructs" and `Compiled`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+
+from sortingoffice.frozen import dataclass
 
 Convert = Callable[[Any], Any]
 

@@ -19,10 +19,10 @@ import os
 import struct
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sortingoffice.core.delivery import Tried
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.reply import Reply
 
 _PLACE = 1024  # octets

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from sortingoffice.core.model import DeliveryState, Direction
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
 

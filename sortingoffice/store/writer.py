@@ -17,12 +17,12 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from sortingoffice import failpoint, metrics
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import engine, handover
 from sortingoffice.store.handover import Births, Desk
 from sortingoffice.store.statement import say

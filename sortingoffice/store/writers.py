@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from sortingoffice.core.evidence import Evidence
 from sortingoffice.core.writers import Writer, joined
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
 from sortingoffice.store.statement import run

@@ -9,7 +9,6 @@ Sources: RFC 6750 §2.1 (Authorization: Bearer), §3; SimpleLogin's API (Authent
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +20,7 @@ from sortingoffice.core.model import Account
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import tokens
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.store import tokens as token_rows
 from sortingoffice.store.database import Unavailable
 from sortingoffice.web import limits

@@ -8,7 +8,6 @@ Sources: as `web.compat_addy`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
@@ -20,6 +19,7 @@ from sortingoffice.errors import NotThere
 from sortingoffice.flows import relationships, signup
 from sortingoffice.flows.relationships import Change
 from sortingoffice.flows.signup import Row
+from sortingoffice.frozen import dataclass
 from sortingoffice.store.database import Transaction
 from sortingoffice.web.answers import Answer, Refused, said
 from sortingoffice.web.auth import Call, Handler

@@ -8,8 +8,7 @@ Sources: Unicode Standard Annex 9 §2 (turned directions).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail import html, mime
 from sortingoffice.mail.message import Message
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
+
+from sortingoffice.frozen import dataclass
 
 _MOST = 10_000  # buckets kept; the longest unused is forgotten, and was full by then
 

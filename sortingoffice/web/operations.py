@@ -9,7 +9,6 @@ Sources: OpenAPI 3.1; RFC 9110 §15.5.6 (405 and Allow), §15.5.10 (409), §15.5
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sortingoffice.core.access import Scope
+from sortingoffice.frozen import dataclass
 from sortingoffice.web.answers import Answer, Refused, nothing, octets, refusal
 from sortingoffice.web.auth import Desk, guarded, let_in
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -26,6 +26,7 @@ from sortingoffice.core.model import Account
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import held, signin
 from sortingoffice.flows.office import Office
+from sortingoffice.frozen import dataclass
 from sortingoffice.store.database import Unavailable
 from sortingoffice.web import limits
 from sortingoffice.web.answers import Answer, Refused, octets

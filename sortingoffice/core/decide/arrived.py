@@ -6,12 +6,12 @@ Sources: RFC 7489 §6.6 (DMARC); RFC 7960 (mailing lists); RFC 8617 §7.2 (ARC).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from sortingoffice.core.binding import Stranger
 from sortingoffice.core.decide.decision import ACCEPTED, NO_SUCH, Decision, Verdict, refused
 from sortingoffice.core.model import MailboxState, RelationshipState, Strangers
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.reply import Reply
 
 

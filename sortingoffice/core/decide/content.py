@@ -6,9 +6,9 @@ Sources: RFC 5321 §6.3; RFC 5322 §3.6; RFC 7489 §6.6.1.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sortingoffice.core.decide.decision import Decision, refused
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.reply import Reply
 
 

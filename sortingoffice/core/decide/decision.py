@@ -8,9 +8,9 @@ Sources: RFC 5321 §4.2; RFC 3463; the design's "Limits and refusals".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.reply import Reply
 
 

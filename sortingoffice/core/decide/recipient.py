@@ -6,12 +6,12 @@ Sources: RFC 5321 §3.3, §4.5.1; RFC 3463.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from sortingoffice.core.decide.decision import NO_SUCH, Decision, Verdict, refused
 from sortingoffice.core.model import AliasState, RelationshipState
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.reply import Reply
 
 _RELAY_DENIED = Reply(550, "5.7.1", "we do not relay to that domain")

@@ -6,9 +6,9 @@ Sources: RFC 7489 §3.1 (alignment); the design's rules for who may send outward
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sortingoffice.core.decide.decision import ACCEPTED, NO_SUCH, Decision, Verdict, refused
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.reply import Reply
 
 

@@ -7,10 +7,10 @@ Sources: RFC 5321 §2.3.1 (envelope), RFC 5598 (roles).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from sortingoffice.frozen import dataclass
 from sortingoffice.mail.address import Address
 
 
