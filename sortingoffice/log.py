@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import sys
+import time
 import traceback
 
 _logger = logging.getLogger("sortingoffice")
@@ -29,11 +30,27 @@ def start(*, debug: bool = False) -> None:
     """Send our lines to standard error, and silence aiosmtpd's logger: it names addresses."""
     handler = logging.StreamHandler(sys.stderr)
     journal = bool(os.environ.get("JOURNAL_STREAM"))
-    handler.setFormatter(logging.Formatter("%(message)s" if journal else "%(asctime)s %(message)s"))
+    handler.setFormatter(logging.Formatter("%(message)s") if journal else _Timed("%(asctime)s %(message)s"))
+    # What no line of ours shows is not found out for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     _logger.handlers[:] = [handler]
     _logger.setLevel(logging.DEBUG if debug else logging.INFO)
     _logger.propagate = False
     logging.getLogger("mail.log").setLevel(logging.CRITICAL + 1)
+
+
+class _Timed(logging.Formatter):
+    """As its parent, with the time of day worked out once for each second."""
+
+    _last = 0, ""  # the second, and how it is shown; replaced as one
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        second = int(record.created)
+        known, shown = self._last
+        if second != known:
+            shown = time.strftime(self.default_time_format, self.converter(second))
+            self._last = second, shown
+        return f"{shown},{int(record.msecs):03d}"
 
 
 def event(name: str, **fields: object) -> None:

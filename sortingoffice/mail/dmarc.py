@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from sortingoffice.frozen import dataclass
 from sortingoffice.mail import headers
@@ -29,6 +30,7 @@ from sortingoffice.mail.publicsuffix import organizational, registrable
 __all__ = ["Discovery", "aligned", "author_domain", "evaluate", "organizational", "registrable"]
 
 MAX_RECORD = 16_384
+_USUAL = 512  # octets, up to which what was read of a record is kept
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[^ \t]+")
 _VERSION = re.compile(rb"[vV][ \t]*=[ \t]*DMARC1[ \t]*(?:;|\Z)")
 _POLICIES = ("none", "quarantine", "reject")
@@ -235,6 +237,10 @@ def policy(record: bytes, discovery: Discovery = Discovery.SUFFIX_LIST) -> Polic
 
     For the tree walk a record without p= asks for "none" (RFC 9989 §4.7): it may only say psd=.
     """
+    return (_usual if len(record) <= _USUAL else _policy)(record, discovery)
+
+
+def _policy(record: bytes, discovery: Discovery) -> Policy | None:
     found: dict[str, str] = {}
     for part in record.decode("ascii", "replace").split(";"):
         name, equals, value = part.partition("=")
@@ -251,6 +257,9 @@ def policy(record: bytes, discovery: Discovery = Discovery.SUFFIX_LIST) -> Polic
         own, below, absent = _LOWER[own], _LOWER[below], _LOWER[absent]
     boundary = found.get("psd", "u")
     return Policy(own, below, absent, boundary, found.get("aspf") == "s", found.get("adkim") == "s", record)
+
+
+_usual = lru_cache(256)(_policy)  # the same for each of a sender's messages
 
 
 # ---- alignment ---------------------------------------------------------------------------------------

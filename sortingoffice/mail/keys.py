@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import lru_cache
 from typing import cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -24,6 +25,7 @@ LEAST_RSA_BITS = 1024  # RFC 8301 §3.2
 MOST_RSA_BITS = 8192  # what a stranger may make us compute with
 MOST_EXPONENT_BITS = 64  # one as long as the key costs thirty times the work; OpenSSL asks it of larger keys
 MAX_RECORD = 16_384  # octets of a key record
+_USUAL = 1024  # octets, up to which what was read of a record is kept: RSA-4096 takes 750
 
 _PKCS1 = padding.PKCS1v15()
 _SHA256 = hashes.SHA256()
@@ -129,6 +131,10 @@ def public_key(record: bytes, algorithm: str) -> PublicKey:
 
     Raises Unusable with the reason.
     """
+    return (_usual if len(record) <= _USUAL else _public_key)(record, algorithm)
+
+
+def _public_key(record: bytes, algorithm: str) -> PublicKey:
     if len(record) > MAX_RECORD:
         raise Unusable("key record too long")
     found = tags.parse(record)
@@ -148,6 +154,9 @@ def public_key(record: bytes, algorithm: str) -> PublicKey:
     flags = tags.words(found.get("t", ""))
     public, bits = _load(kind, tags.octets(found["p"]))
     return PublicKey(public, bits, testing="y" in flags, exact="s" in flags)
+
+
+_usual = lru_cache(256)(_public_key)  # a sender has one key for all its messages
 
 
 def _load(kind: str, octets: bytes | None) -> tuple[rsa.RSAPublicKey | Ed25519PublicKey, int]:

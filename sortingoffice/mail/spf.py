@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable
 from dataclasses import field, replace
 from datetime import datetime
+from functools import lru_cache
 
 from sortingoffice.frozen import dataclass
 from sortingoffice.mail import macros
@@ -28,6 +29,7 @@ MAX_LOOKUPS = 10  # §4.6.4
 MAX_VOID = 2
 MAX_NAMES = 10  # MX or PTR names of one term
 MAX_RECORD = 16_384  # octets; real ones fit in 4 KiB
+_USUAL = 512  # octets, up to which what was read of a record is kept
 MAX_EXPLANATION = 400  # characters that a stranger may put into our reply
 
 _VERSION = re.compile(rb"v=spf1(?= |\Z)", re.IGNORECASE)
@@ -120,7 +122,7 @@ def _evaluate(state: _Check, about: SpfResult, domain: str) -> Program[SpfResult
     if record is None:
         return replace(about, result=Result.NONE, reason="")
     about = replace(about, record=record)
-    policy = _parsed(record)
+    policy = (_usual if len(record) <= _USUAL else _parsed)(record)
     for directive in policy.directives:
         if (yield from _matches(state, directive, domain)):
             explanation = ""
@@ -170,6 +172,9 @@ def _parsed(record: bytes) -> _Policy:
         else:
             directives.append(_directive(term))
     return _Policy(tuple(directives), modifiers.get("redirect"), modifiers.get("exp"))
+
+
+_usual = lru_cache(256)(_parsed)  # what a sender publishes is the same for each of its messages
 
 
 def _add_modifier(modifiers: dict[str, MacroString], name: str, value: str) -> None:

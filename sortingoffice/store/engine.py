@@ -24,6 +24,7 @@ from sqlalchemy.engine import URL
 
 from sortingoffice.errors import OfficeError
 from sortingoffice.frozen import dataclass
+from sortingoffice.store.statement import say
 from sortingoffice.store.turn import Turn
 
 # What a transaction function is handed; flows name it without importing SQLAlchemy.
@@ -108,7 +109,7 @@ def _sqlite(url: URL) -> Engines:
     glance = sa.create_engine(url, pool_size=1, connect_args={"timeout": 0})
     event.listen(glance, "connect", _prepare_sqlite_reader)
     for each in (reader, glance):
-        event.listen(each, "begin", lambda tx: tx.exec_driver_sql("BEGIN"))
+        event.listen(each, "begin", lambda tx: say(tx, "BEGIN"))
     return Engines(writer, reader, glance)
 
 
@@ -141,7 +142,7 @@ def _prepare_sqlite_writer(connection: sqlite3.Connection, record: Any) -> None:
 
 def _begin_to_write(tx: Transaction) -> None:
     tx.info["turn"].take()
-    tx.exec_driver_sql("BEGIN IMMEDIATE")
+    say(tx, "BEGIN IMMEDIATE")
 
 
 def _prepare_sqlite_reader(connection: sqlite3.Connection, record: object) -> None:
