@@ -25,7 +25,17 @@ from sortingoffice.errors import OfficeError
 from sortingoffice.frozen import dataclass
 from sortingoffice.values import Endpoint, Network, duration, endpoint
 
-__all__ = ["Config", "Endpoint", "check_files", "defaults", "duration", "endpoint", "find", "load"]
+__all__ = [
+    "Config",
+    "Endpoint",
+    "check_files",
+    "defaults",
+    "duration",
+    "endpoint",
+    "find",
+    "load",
+    "smarthost_password",
+]
 
 FILE_NAME = "sortingoffice.toml"
 ENVIRONMENT = "SORTINGOFFICE_CONFIG"
@@ -239,22 +249,38 @@ def from_tables(tables: Mapping[str, Any], path: Path) -> Config:
 
 
 def check_files(config: Config) -> None:
-    """Raise `OfficeError` if a file that the config names can't be read."""
+    """Raise `OfficeError` if a file that the config names can't be read, or holds what can't be used."""
     named = {
         "smtp.tls_certificate": config.smtp.tls_certificate,
         "smtp.tls_key": config.smtp.tls_key,
-        "delivery.smarthost_password_file": config.delivery.smarthost_password_file,
     }
     for key, file in named.items():
-        if file is None:
-            continue
-        try:
-            file.open("rb").close()
-        except OSError as error:
-            why = error.strerror or "it can't be opened"
-            raise OfficeError(
-                f"{config.path}: {key}: {file} can't be read ({why}): mend the path or its mode"
-            ) from None
+        if file is not None:
+            _octets(config, key, file)
+    smarthost_password(config)
+
+
+def smarthost_password(config: Config) -> str:
+    """What its file holds, without the end of the line; "" where none is named.  Raises `OfficeError`."""
+    key, file = "delivery.smarthost_password_file", config.delivery.smarthost_password_file
+    if file is None:
+        return ""
+    try:
+        return _octets(config, key, file).decode("utf-8").strip("\r\n")
+    except UnicodeDecodeError:  # which holds the password
+        raise OfficeError(
+            f"{config.path}: {key}: {file} is not UTF-8 text: save it as UTF-8, with the password alone in it"
+        ) from None
+
+
+def _octets(config: Config, key: str, file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        why = error.strerror or "it can't be opened"
+        raise OfficeError(
+            f"{config.path}: {key}: {file} can't be read ({why}): mend the path or its mode"
+        ) from None
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ there are several processes, each takes mail and delivers; what is done once (ho
 is done in the first.
 
 Promise: READY after every socket accepts; SIGTERM drains within 10 s; SIGHUP re-reads the config
-and the certificates, and keeps the old ones where the new can't be read.
+and the certificates, keeps the old ones where the new can't be read, and stops no delivery.
 
 Sources: daemon(7), sd_notify(3).
 """
@@ -39,6 +39,7 @@ from sortingoffice.edge.serve import serve as serve_edge
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import deliver, housekeeping, rcpt, receive, submit
 from sortingoffice.flows import office as offices
+from sortingoffice.flows.attempt import Attempts
 from sortingoffice.flows.office import Office
 from sortingoffice.listening import Listening
 from sortingoffice.mail import certificate
@@ -67,10 +68,13 @@ class Daemon:
     due: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     lease: leases.Name | None = None
+    attempts: Attempts | None = None
     edge: Edge | None = None
     pages: Server | None = None
     figures: Server | None = None
     loops: list[tuple[asyncio.Task[None], asyncio.Event]] = field(default_factory=list)
+    _reloading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _reload_waits: bool = False
 
     async def start(self, at: Listening, counts: Counts) -> None:
         """Every part of the role; raises `OfficeError` where one can't start."""
@@ -86,6 +90,7 @@ class Daemon:
             )
         if self.role in ("all", "queue"):
             self.lease = leases.take(self.config.data_dir)
+            self.attempts = Attempts(self.office)
         self._start_loops()
         if self.seat.number == 0 and (at.http or at.metrics):
             await self._start_web(at)
@@ -110,11 +115,15 @@ class Daemon:
         assert self.lease is not None
         taken = Taken(self.lease.lock)
         await deliver.run(
-            self.office, str(self.lease), stop, wake=self.due, drain=_DRAIN_SECONDS, taken=taken
+            self._attempts, str(self.lease), stop, wake=self.due, drain=_DRAIN_SECONDS, taken=taken
         )
 
+    def _attempts(self) -> Attempts:
+        assert self.attempts is not None
+        return self.attempts
+
     async def _keep_house(self, stop: asyncio.Event) -> None:
-        await housekeeping.run(self.office, stop, self.role)
+        await housekeeping.run(lambda: self.office, stop, self.role)
 
     def _hooks(self) -> Hooks:
         return Hooks(
@@ -135,27 +144,39 @@ class Daemon:
             metrics.answered(time.monotonic() - began)
 
     async def reload(self) -> None:
-        """SIGHUP.  What listens where stays; a broken config changes nothing and is logged."""
-        self.seat.reloading()
-        try:
-            fresh = configuration.load(self.config.path)
-            configuration.check_files(fresh)
-            context = server_context(fresh, self.office) if self.edge is not None else None
-            keys = offices.read_keys(fresh, self.role)
-        except OfficeError as error:
-            log.event("reload-refused", reason=error)
-        else:
-            resolver = Resolver(fresh.dns.nameservers, fresh.dns.timeout)
-            self.config = fresh
-            self.office = replace(
-                self.office, config=_part(fresh, self.seat.processes), keys=keys, resolver=resolver
-            )
-            if self.edge is not None:
-                await self.edge.reload(fresh, context)
-            await self._stop_loops(_DRAIN_SECONDS)
-            self._start_loops()
-            log.event("reloaded")
-        self.seat.reloaded()
+        """SIGHUP.  What listens where stays; a broken config changes nothing and is logged.
+
+        One at a time; who comes while another waits for its turn is served by that one.
+        """
+        if self._reload_waits:
+            return
+        self._reload_waits = True
+        async with self._reloading:
+            self._reload_waits = False
+            self.seat.reloading()
+            try:
+                await self._reload()
+            except OfficeError as error:
+                log.event("reload-refused", reason=error)
+            except Exception as error:
+                log.bug("reload-failed", error)
+            self.seat.reloaded()
+
+    async def _reload(self) -> None:
+        """Everything is read before anything is changed.  No loop is stopped: each asks for what is current,
+        and an attempt that is under way ends as it began."""
+        fresh = configuration.load(self.config.path)
+        configuration.check_files(fresh)
+        context = server_context(fresh, self.office) if self.edge is not None else None
+        keys = offices.read_keys(fresh, self.role)
+        resolver = Resolver(fresh.dns.nameservers, fresh.dns.timeout)
+        office = replace(self.office, config=_part(fresh, self.seat.processes), keys=keys, resolver=resolver)
+        attempts = Attempts(office) if self.attempts is not None else None
+        self.config, self.office, self.attempts = fresh, office, attempts
+        if self.edge is not None:
+            await self.edge.reload(fresh, context)
+        self.due.set()
+        log.event("reloaded")
 
     async def stop(self) -> None:
         """SIGTERM: idle sessions get 421, what is under way is finished or given back."""

@@ -18,6 +18,6 @@ if TYPE_CHECKING:
 else:
     import dataclasses
 
-    def dataclass(*, frozen: bool = False, **options: Any) -> Any:
+    def dataclass(cls: Any = None, /, *, frozen: bool = False, **options: Any) -> Any:
         """The standard library's; a frozen class has its equality and hash, and no guard."""
-        return dataclasses.dataclass(unsafe_hash=frozen, **options)
+        return dataclasses.dataclass(cls, unsafe_hash=frozen, **options)

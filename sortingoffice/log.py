@@ -24,6 +24,7 @@ _logger = logging.getLogger("sortingoffice")
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _BARE = re.compile(r'[^\s"=\\]+')
 _LONGEST = 500
+_LINE_END = "\n"
 
 
 def start(*, debug: bool = False) -> None:
@@ -71,8 +72,19 @@ def bug(name: str, error: BaseException, **fields: object) -> None:
         f"{frame.filename.rpartition('sortingoffice/')[2]}:{frame.lineno}:{frame.name}"
         for frame in traceback.extract_tb(error.__traceback__)
     ]
-    shown = {**fields, "error": f"{type(error).__name__}: {error}", "at": " < ".join(reversed(frames[-6:]))}
+    shown = {**fields, "error": told(error), "at": " < ".join(reversed(frames[-6:]))}
     _write(logging.ERROR, line(name, shown))
+
+
+def told(error: BaseException) -> str:
+    """Its type and its words; a database's without statement, values and row, which may hold addresses."""
+    kind, driver = type(error).__name__, getattr(error, "orig", None) or error  # orig: SQLAlchemy's
+    said = getattr(getattr(driver, "diag", None), "message_primary", None)  # psycopg's
+    if driver is not error:
+        kind = f"{kind} ({type(driver).__name__})"
+    elif said is None:
+        return f"{kind}: {error}"
+    return f"{kind}: {said or str(driver).partition(_LINE_END)[0]}"
 
 
 def _write(level: int, text: str) -> None:

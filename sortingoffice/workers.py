@@ -24,7 +24,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
@@ -139,7 +138,7 @@ class _Worker:
 
     heard     when it last said something
     reloaded  False between SIGHUP and its word
-    stale     it was born before a reload that it can't have heard of
+    stale     it was born, or began its last reload, before one that it hasn't been told of
     """
 
     number: int
@@ -252,8 +251,8 @@ class Crew:
         except OfficeError as error:
             seat._say(f"failed {error}")
         except BaseException as error:
-            traceback.print_exc()
-            seat._say(f"failed {type(error).__name__}: {error}")
+            log.bug("worker-failed", error)
+            seat._say(f"failed {log.told(error)}")
         finally:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
@@ -277,11 +276,10 @@ class Crew:
         worker.heard = time.monotonic()
         if said == "ready":
             worker.ready = True
-            if worker.stale:
-                worker.stale = False
-                _signal(worker, signal.SIGHUP)
+            _freshen(worker)
         elif said == "reloaded":
             worker.reloaded = True
+            _freshen(worker)
         elif said.startswith("failed "):
             worker.reason = said.removeprefix("failed ")
         return True
@@ -300,10 +298,9 @@ class Crew:
         if not self.reload():
             return
         for worker in self._workers.values():
-            worker.reloaded = False
-            worker.stale = not worker.ready
-            if worker.ready:
-                _signal(worker, signal.SIGHUP)
+            worker.stale = True
+            if worker.ready and worker.reloaded:  # else as soon as it is: one at a time
+                _freshen(worker)
 
     def _bury(self) -> None:
         for worker in tuple(self._workers.values()):
@@ -383,6 +380,13 @@ def _kill(why: str, workers: Iterable[_Worker]) -> None:
 def _signal(worker: _Worker, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):  # it has died, and SIGCHLD is on its way
         os.kill(worker.pid, number)
+
+
+def _freshen(worker: _Worker) -> None:
+    """Have it reload, if it knows less than we do; its next word is about this one."""
+    if worker.stale:
+        worker.stale, worker.reloaded = False, False
+        _signal(worker, signal.SIGHUP)
 
 
 def _die_with(parent: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sortingoffice.core.model import Delivery
 from sortingoffice.flows import deliver
+from sortingoffice.flows.attempt import Attempts
 from sortingoffice.net.relay import Relay, Timeouts
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store.database import Database
@@ -30,14 +31,19 @@ def at_sink(db: Database, sink: Sink, zone: ZoneServer, folder: Path, **how: obj
     return spooled.make(db, folder, delivery=settings, nameserver=zone.endpoint)
 
 
+def always(ways: Attempts) -> Callable[[], Attempts]:
+    """For an office that nobody reloads."""
+    return lambda: ways
+
+
 @asynccontextmanager
 async def delivering(
     made: Spooled, *, node: str = "here", drain: float = 3.0
 ) -> AsyncIterator[asyncio.Event]:
     """The loop runs; gives its wake-up."""
     stop, wake = asyncio.Event(), asyncio.Event()
-    relay = Relay("mx.sort.example", timeouts=QUICK)
-    running = asyncio.create_task(deliver.run(made.office, node, stop, wake, relay=relay, drain=drain))
+    ways = Attempts(made.office, Relay("mx.sort.example", timeouts=QUICK))
+    running = asyncio.create_task(deliver.run(lambda: ways, node, stop, wake, drain=drain))
     try:
         yield wake
     finally:

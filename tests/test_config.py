@@ -186,6 +186,21 @@ def test_a_secret_file_that_cannot_be_read_is_named_with_its_key(tmp_path: Path)
     config.check_files(read)
 
 
+def test_a_password_file_that_is_no_text_or_gone_is_named_and_nothing_of_it_is_told(tmp_path: Path) -> None:
+    named = _load(tmp_path, '[delivery]\nsmarthost_username = "u"\nsmarthost_password_file = "p"')
+    for octets, said in ((None, "p can't be read"), (b"p\xe4ssw0rd\n", "p is not UTF-8 text: save it as")):
+        if octets is not None:
+            (tmp_path / "p").write_bytes(octets)
+        for asked in (config.check_files, config.smarthost_password):
+            with pytest.raises(OfficeError, match=r"delivery\.smarthost_password_file: .*" + said) as refused:
+                asked(named)
+            assert "ssw0rd" not in str(refused.value)
+            assert refused.value.__suppress_context__  # the error below it holds the octets
+    (tmp_path / "p").write_text("pässword\r\n", encoding="utf-8")
+    config.check_files(named)
+    assert config.smarthost_password(named) == "pässword"
+
+
 def test_the_file_is_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import smtplib
@@ -20,6 +21,7 @@ import pytest
 from sortingoffice import config as configuration
 from sortingoffice import listening
 from sortingoffice.cli.stage import MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, opened, until
+from sortingoffice.net.sink import Late
 from tests.office import Office, written
 
 
@@ -69,6 +71,74 @@ def test_sighup_takes_a_renewed_certificate_for_the_next_connection_and_keeps_th
     assert _certificate(stage.smtp_port) != before
     assert inside.noop()[0] == 250
     inside.quit()
+
+
+def test_reloads_stop_no_delivery_and_no_attempt_is_made_twice_for_them(stage: Stage) -> None:
+    slow, other = stage.command("new", "Slow"), stage.command("new", "Other")
+    stage.start()
+    stage.home.answers["."] = Late(5, "250 2.0.0 taken")
+    _write(stage, slow, "slow")
+    until(lambda: "DATA" in str(stage.home.commands), "the first attempt")
+    assert stage.daemon is not None
+    stage.daemon.send_signal(signal.SIGHUP)
+    until(lambda: " reloaded" in stage.log, "the reload")
+    stage.daemon.send_signal(signal.SIGHUP)
+    until(lambda: stage.log.count(" reloaded") == 2, "the second")
+    stage.home.answers.clear()
+    _write(stage, other, "other")
+    assert b"Subject: other" in stage.home.wait(1, PATIENCE)[0].octets
+    stage.home.wait(2, PATIENCE)
+    until(lambda: stage.log.count(" attempt message=") == 2, "both outcomes")
+    assert [each["attempts"] for each in stage.json("queue", "list", "--state", "delivered")] == [1, 1]
+    assert len(stage.home.received) == 2
+
+
+def _write(stage: Stage, alias: str, subject: str) -> None:
+    letter = written(f"From: {ORDERS}", f"To: {alias}", f"Message-ID: <{subject}@{VENDOR}>", subject=subject)
+    stage.send(VENDOR, ORDERS, alias, letter)
+
+
+def test_signals_that_come_together_are_one_reload_or_two_and_the_last_config_holds(stage: Stage) -> None:
+    stage.start()
+    assert stage.daemon is not None
+    text = stage.config.read_text()
+    for most in range(20, 0, -1):
+        stage.config.write_text(text.replace("[limits]", f"[limits]\nconnections_per_peer = {most}"))
+        stage.daemon.send_signal(signal.SIGHUP)
+    with stage.client() as inside:
+        until(lambda: _refused(stage), "the last config")
+        assert inside.noop()[0] == 250
+
+
+def _refused(stage: Stage) -> bool:
+    with contextlib.suppress(smtplib.SMTPConnectError):
+        stage.client().close()
+        return False
+    return True
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_password_file_that_is_no_text_is_refused_at_sighup_without_its_content(
+    stage: Stage, processes: int
+) -> None:
+    stage.processes = processes
+    stage.configure()
+    stage.start()
+    password = stage.folder / "password"
+    password.write_bytes(b"p\xe4ssw0rd\n")
+    stage.configure(
+        delivery=f'smarthost = "127.0.0.3:{stage.port}"\nsmarthost_username = "office"\n'
+        f'smarthost_password_file = "{password}"'
+    )
+    assert stage.daemon is not None
+    stage.daemon.send_signal(signal.SIGHUP)
+    until(lambda: "reload-refused" in stage.log, "the refusal")
+    assert "not UTF-8" in stage.log
+    assert "ssw0rd" not in stage.log
+    assert stage.rcpt(f"postmaster@{OFFICE}")[0] == 250
+    password.write_text("good", encoding="utf-8")
+    stage.daemon.send_signal(signal.SIGHUP)
+    until(lambda: stage.log.count(" reloaded") == processes, "the reload")
 
 
 def test_a_broken_config_at_sighup_changes_nothing_and_says_so(stage: Stage) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sortingoffice.flows import deliver
+from sortingoffice.flows.attempt import Attempts
 from sortingoffice.net.parcel import PIECE, Filed
 from sortingoffice.net.relay import Relay, Timeouts
 from sortingoffice.net.zone import ZoneServer
@@ -97,6 +98,20 @@ async def test_a_host_with_large_messages_waiting_gets_no_more_than_a_few_at_onc
     assert not unnamed(tmp_path)
 
 
+async def test_large_messages_wait_for_their_turn_without_a_connection(
+    sqlite_db: Database, sinks: Sinks, sink: Sink, zone: ZoneServer, tmp_path: Path, small_is_large: None
+) -> None:
+    """A host parts from who says nothing for some minutes, and is not out of reach for that."""
+    made = at_sink(sqlite_db, sink, zone, tmp_path)
+    slow = slow_host(sinks, sink, zone, 0, "MAIL")
+    for n in range(3):
+        made.put(raw=LARGE, recipient=f"x{n}@slow0.example")
+    async with delivering(made, drain=0.1):
+        await until(lambda: got_to(slow, "MAIL") >= 2)
+        await asyncio.sleep(0.3)
+        assert slow.open_sessions == 2
+
+
 @pytest.mark.parametrize(("rate", "taken"), [(20e6, False), (1e6, True)], ids=["too slow", "just so"])
 async def test_a_peer_that_takes_each_block_in_time_but_all_of_them_in_no_time_is_given_up(
     rate: float, taken: bool
@@ -137,9 +152,9 @@ async def test_large_messages_that_slow_hosts_do_not_take_are_not_in_memory(
         message, delivery = made.letter(raw=raw, recipient=f"x{n}@slow{n % 20}.example")
         made.db.call(spool.put, message, (delivery,))
     del raw, message
-    stop, relay = asyncio.Event(), Relay("mx.sort.example")  # as patient as it is
+    stop, ways = asyncio.Event(), Attempts(made.office)  # as patient as it is
     before = most = measure.octets([os.getpid()])
-    running = asyncio.create_task(deliver.run(made.office, "here", stop, relay=relay, drain=0.1))
+    running = asyncio.create_task(deliver.run(lambda: ways, "here", stop, drain=0.1))
     try:
         while not all(got_to(each, "MAIL") >= 2 for each in slow):
             await asyncio.sleep(0.05)

@@ -10,6 +10,7 @@ import pytest
 from sortingoffice import failpoint
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.flows import deliver
+from sortingoffice.flows.attempt import Attempts
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store import leases, spool
 from sortingoffice.store.database import Database
@@ -29,7 +30,8 @@ async def test_a_loop_that_is_cancelled_leaves_nothing_running(made: Spooled, si
     sink.answers["MAIL"] = HANG
     made.put()
     before = asyncio.all_tasks()
-    running = asyncio.create_task(deliver.run(made.office, "here", asyncio.Event()))
+    ways = Attempts(made.office)
+    running = asyncio.create_task(deliver.run(lambda: ways, "here", asyncio.Event()))
     await until(lambda: any("MAIL" in line for line in sink.commands))
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -16,12 +16,13 @@ import pytest
 
 from sortingoffice.core.model import Delivery, DeliveryState
 from sortingoffice.flows import deliver, settle
+from sortingoffice.flows.attempt import Attempts
 from sortingoffice.flows.office import Office
 from sortingoffice.net.relay import Relay
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store import engine, leases, spool, turn
 from sortingoffice.store.database import Database
-from tests.delivering import QUICK, at_sink
+from tests.delivering import QUICK, always, at_sink
 from tests.servers import Late, Sink
 from tests.spooled import INWARD, Spooled
 from tests.waiting import until
@@ -63,7 +64,8 @@ async def _processes(made: Spooled, *names: str) -> AsyncIterator[None]:
         of = made.office
         office = Office(of.config, db, of.keys, of.resolver, of.clock, of.random)
         relay = Relay("mx.sort.example", timeouts=QUICK)
-        runs.append(asyncio.create_task(deliver.run(office, name, stop, relay=relay)))
+        ways = Attempts(office, relay)
+        runs.append(asyncio.create_task(deliver.run(always(ways), name, stop)))
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sortingoffice.core import evidence, naming, report
+from sortingoffice.mail import token
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,7 @@ from sortingoffice.core import evidence, naming, report
         (lambda: naming.alias_local(lambda n: bytes(n), 10), 33),
         (lambda: naming.alias_local(lambda n: bytes(n), 5000), 43),
         (lambda: naming.labelled("shop", lambda n: bytes(range(n))), 45),
+        (lambda: token.return_path(bytes(32), 7), 80),
         (lambda: "my.shop", None),
         (lambda: "anna1990", None),
         (lambda: "lampshop1234", None),

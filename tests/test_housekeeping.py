@@ -97,14 +97,14 @@ async def test_a_task_that_fails_stops_no_other_and_no_round(
     monkeypatch.setattr(housekeeping, "NOW_AND_THEN", ())
     monkeypatch.setattr(housekeeping, "ROUND", timedelta(milliseconds=1))
     with person.office() as office:
-        await asyncio.wait_for(housekeeping.run(office, stop), 10)
+        await asyncio.wait_for(housekeeping.run(lambda: office, stop), 10)
     assert len(done) == 3
 
 
 async def test_it_ends_at_once_when_told_to(person: Person) -> None:
     stop = asyncio.Event()
     with person.office() as office:
-        task = asyncio.create_task(housekeeping.run(office, stop))
+        task = asyncio.create_task(housekeeping.run(lambda: office, stop))
         await asyncio.sleep(0.05)
         stop.set()
         await asyncio.wait_for(task, 20)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sortingoffice import log
+from sortingoffice.core.model import Domain
+from sortingoffice.store import domains
+from sortingoffice.store.database import Database, Transaction
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +77,28 @@ def test_a_bug_is_one_line_with_its_place(capsys: pytest.CaptureFixture[str]) ->
     assert "accept-failed message=abc" in told
     assert "ValueError: line one" in told
     assert "test_log.py" in told
+
+
+def test_a_databases_error_is_told_without_the_values_that_it_was_about(
+    db: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def twice(tx: Transaction) -> None:
+        for _ in range(2):
+            domains.add(tx, Domain(0, "anna.example", datetime(2026, 3, 1, tzinfo=UTC)))
+
+    log.start()
+    with pytest.raises(Exception, match=r"(?i)unique constraint") as raised:
+        db.call(twice)
+    log.bug("accept-failed", raised.value, message="abc")
+    raw = getattr(raised.value, "orig", None)
+    assert raw is not None
+    log.bug("accept-failed", raw)
+    told = capsys.readouterr().err
+    assert told.count("IntegrityError (") == 1
+    assert told.lower().count("unique constraint") == 2
+    assert "anna" not in told
+    assert "INSERT" not in told
+    assert told.count("\n") == 2
 
 
 def test_aiosmtpds_logger_which_names_addresses_is_silent(capsys: pytest.CaptureFixture[str]) -> None:

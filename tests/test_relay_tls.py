@@ -55,6 +55,94 @@ async def test_opportunistic_tls_that_fails_falls_back_to_plain_text(
     assert tried.tls == ""
 
 
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+
+class _Choosy:
+    """A host whose TLS works, and which then wants none of it: a certificate of ours, or nothing more to say.
+
+    With TLS 1.3 we hear of that only when our handshake has ended.
+    """
+
+    def __init__(self, certificate: Certificate, version: ssl.TLSVersion, *, says: str | None = None) -> None:
+        self.context = certificate.server()
+        self.context.minimum_version = self.context.maximum_version = version
+        self.says = says
+        self.calls = 0
+        self.said: list[bytes] = []
+
+    def wants_a_certificate(self, certificate: Certificate) -> None:
+        self.context.verify_mode = ssl.CERT_REQUIRED
+        self.context.load_verify_locations(certificate.certificate)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.calls += 1
+        await greet(reader, writer, "STARTTLS")
+        while line := await reader.readline():
+            self.said.append(line[:4])
+            if line.startswith(b"STARTTLS"):
+                writer.write(b"220 go\r\n")
+                await writer.start_tls(self.context)
+                if self.says is None:
+                    return
+                for _ in range(2):  # EHLO, and HELO where that isn't known
+                    await reader.readline()
+                    writer.write(self.says.encode() + b"\r\n")
+                return
+            if line.startswith(b"DATA"):
+                writer.write(b"354 go\r\n")
+                await reader.readuntil(b"\r\n.\r\n")
+            writer.write(b"250 ok\r\n")
+
+
+@pytest.mark.parametrize("version", VERSIONS.values(), ids=VERSIONS.keys())
+@pytest.mark.parametrize("choosy", [True, False], ids=["wants a certificate", "closes"])
+async def test_opportunistic_tls_that_ends_after_the_handshake_falls_back_to_plain_text(
+    relay: Relay, certificate: Certificate, version: ssl.TLSVersion, choosy: bool
+) -> None:
+    peer = _Choosy(certificate, version)
+    if choosy:
+        peer.wants_a_certificate(certificate)
+    async with far_end(peer.serve) as there:
+        tried = await relay.attempt([there], parcel())
+        strictly = await relay.attempt([there], parcel(), policy=tls.Policy.REQUIRED)
+    assert tried.reply.accepted
+    assert tried.tls == ""
+    assert strictly.reply.temporary
+    assert peer.said.count(b"MAIL") == 1
+
+
+@pytest.mark.parametrize("says", ["421 4.3.2 busy", "550 5.7.1 go away"])
+async def test_a_reply_in_tls_is_no_reason_to_go_without(
+    relay: Relay, certificate: Certificate, says: str
+) -> None:
+    peer = _Choosy(certificate, ssl.TLSVersion.TLSv1_3, says=says)
+    async with far_end(peer.serve) as there:
+        tried = await relay.attempt([there], parcel())
+    assert says[:3] in tried.reply.text
+    assert tried.unreachable
+    assert peer.calls == 1
+
+
+async def test_a_greeting_in_tls_is_no_reason_to_go_without(
+    certificate: Certificate, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        await writer.start_tls(certificate.server())
+        writer.write(b"554 5.7.1 go away\r\n")
+        await reader.readline()
+
+    async with far_end(serve) as there:
+        monkeypatch.setattr(tls, "SUBMISSIONS", there.port)  # we may not bind 465 here
+        tried = await relay.attempt([there], parcel())
+    assert "554" in tried.reply.text
+    assert calls == 1
+
+
 async def test_required_tls_never_sends_without_a_good_certificate(
     sinks: Sinks, certificate: Certificate
 ) -> None:

@@ -33,15 +33,15 @@ def made(sqlite_db: Database, tmp_path: Path) -> Spooled:
     return spooled.make(sqlite_db, tmp_path)
 
 
-def came(made: Spooled, name: str, *to: str) -> str:
+def came(made: Spooled, name: str, *to: str, raw: bytes = RAW) -> str:
     """By which rule it was judged."""
     author, recipients = parse(VENDOR), tuple(map(parse, to or (ALIAS,)))
     assert author is not None
     arrival = Arrival(
         Peer("192.0.2.1"),
         Envelope(author, tuple(each for each in recipients if each is not None)),
-        Message.parse(RAW),
-        len(RAW),
+        Message.parse(raw),
+        len(raw),
         receive.proved(author),
         name,
         made.clock.now,
@@ -66,6 +66,33 @@ def test_what_came_to_nothing_is_taken_when_the_vendor_sends_it_again(made: Spoo
     (waiting,) = made.db.view(spool.queue, address=spooled.MAILBOX)
     assert waiting.message.token == "third"
     assert came(made, "fourth") == "repeated_message"
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        (b"Subject: your lamp", b"Subject: DISK FAILURE on nas1"),
+        (f"To: {ALIAS}".encode(), f"To: {ALIAS}, root@shop.example".encode()),
+        (b"From: Lamp Shop", b"From: Second Lamp"),
+        (b"Content-Type: text/plain", b"Content-Type: text/html"),
+        (b"Subject: your lamp", b"Subject: your lamp\r\nSubject: DISK FAILURE"),
+    ],
+)
+def test_a_device_that_gives_all_its_mails_one_id_has_none_of_them_swallowed(
+    made: Spooled, field: bytes, other: bytes
+) -> None:
+    one = RAW.replace(b"Date: Mon, 2 Mar 2026 09:00:00 +0000", b"Content-Type: text/plain")
+    assert came(made, "first", raw=one) != "repeated_message"
+    assert came(made, "second", raw=one.replace(field, other)) != "repeated_message"
+    assert came(made, "third", raw=one) == "repeated_message"
+    assert len(made.queued(Direction.INWARD)) == 2
+
+
+def test_a_retry_that_is_folded_and_traced_in_another_way_is_the_same_message(made: Spooled) -> None:
+    assert came(made, "first") != "repeated_message"
+    again = RAW.replace(b"Subject: your lamp", b"Subject: \tyour\r\n lamp")
+    traced = b"Received: from a.example by b.example; Mon, 2 Mar 2026 09:05:00 +0000\r\n" + again
+    assert came(made, "second", raw=traced) == "repeated_message"
 
 
 def test_one_relationship_in_several_spellings_gets_one_copy(made: Spooled) -> None:

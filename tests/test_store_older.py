@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
 from sortingoffice.core.model import DeliveryState
-from sortingoffice.store import migrations, schema
+from sortingoffice.store import migrations, schema, spool
 from sortingoffice.store.database import Database, Transaction
 from tests.person import Person
+from tests.test_store_spool import DELIVERY, MESSAGE
 
 _SHOWN = (
     "list",
@@ -34,10 +37,14 @@ def _rows(tx: Transaction) -> dict[str, list[dict[str, Any]]]:
 
 
 def _first_schema(tx: Transaction) -> None:
+    _schema(tx, migrations.REVISIONS[0])
+
+
+def _schema(tx: Transaction, revision: str) -> None:
     wanted = Config()
     wanted.set_main_option("script_location", str(Path(migrations.__file__).parent))
     wanted.attributes["connection"] = tx
-    command.upgrade(wanted, migrations.REVISIONS[0])
+    command.upgrade(wanted, revision)
 
 
 def _put(tx: Transaction, rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -76,3 +83,27 @@ def test_an_office_of_the_first_schema_is_the_same_office_after_the_upgrade(pers
     person.out("held", "release", str(waiting))
     person.out("rotate", "lamp-shop")
     assert person.json("log", "verify")["holds"]
+
+
+@pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
+def test_a_delivery_of_before_0016_says_not_what_address_it_was_accepted_for(empty_url: str) -> None:
+    older = Database(empty_url)
+    older.call(_schema, "0015")
+    number = older.call(_delivered)
+    older.upgrade()
+    kept = older.view(spool.delivery_by_id, number)
+    older.close()
+    assert kept is not None
+    assert (kept.recipient, kept.accepted_for) == (DELIVERY.recipient, "")
+
+
+def _delivered(tx: Transaction) -> int:
+    message = _older(tx, schema.message, schema.values(replace(MESSAGE, token="older")))
+    return _older(tx, schema.delivery, schema.values(replace(DELIVERY, message_id=message)))
+
+
+def _older(tx: Transaction, table: sa.Table, row: dict[str, Any]) -> int:
+    """Put in without the columns that came later; its id."""
+    columns = {each["name"] for each in sa.inspect(tx).get_columns(table.name)}
+    statement = table.insert().returning(table.c.id)
+    return int(tx.execute(statement, {k: v for k, v in row.items() if k in columns}).scalar_one())

@@ -15,6 +15,7 @@ import pytest
 from sortingoffice.core.delivery import Tried
 from sortingoffice.core.model import Delivery, DeliveryState
 from sortingoffice.flows import deliver
+from sortingoffice.flows.attempt import Attempts
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net.sink import Received
 from sortingoffice.net.zone import ZoneServer
@@ -104,7 +105,8 @@ async def _until(condition: Callable[[], bool]) -> None:
 @asynccontextmanager
 async def _delivering(made: Spooled, file: int) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    running = asyncio.create_task(deliver.run(made.office, "here", stop, taken=Taken(file)))
+    ways = Attempts(made.office)
+    running = asyncio.create_task(deliver.run(lambda: ways, "here", stop, taken=Taken(file)))
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import smtplib
 import sqlite3
@@ -10,12 +11,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sortingoffice.cli.stage import HOME, MAILBOX, ORDERS, PATIENCE, VENDOR, Stage, opened, until
 from sortingoffice.net.zone import SERVFAIL
+from sortingoffice.store import domains
+from sortingoffice.store.database import Database, Unavailable
 from tests.chaos.run import small_temporary_disk
 from tests.database import Cluster, skip_or_fail
 from tests.office import written
@@ -114,6 +118,40 @@ def test_a_locked_database_is_a_451_and_what_waits_is_taken_when_it_is_free(stag
         assert stage.rcpt(alias)[0] == 250  # reading goes on
         other.execute("ROLLBACK")
     _goes_on(stage, alias, "locked")
+
+
+def test_an_office_whose_writes_are_refused_is_not_ready_until_one_succeeds(stage: Stage) -> None:
+    stage.config.write_text(stage.config.read_text().replace('listen = ""', 'listen = "127.0.0.1:0"'))
+    alias = stage.command("new", "Shop")
+    stage.start()
+    assert _asked(stage, "readyz") == 200
+    [path] = (stage.folder / "office").glob("*.db")
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=10)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert _code(stage, alias, "locked") == 451
+        for _ in range(2):
+            began = time.monotonic()
+            assert _asked(stage, "readyz") == 503
+            assert time.monotonic() - began < 3  # not as long as the write waits that is tried
+        assert _asked(stage, "healthz") == 200
+        other.execute("ROLLBACK")
+    until(lambda: _asked(stage, "readyz") == 200, "the office to be ready")
+
+
+async def test_who_never_writes_finds_out_by_itself_that_writing_is_possible_again(
+    sqlite_db: Database,
+) -> None:
+    assert sqlite_db.path is not None
+    assert await sqlite_db.takes_writes()
+    with closing(sqlite3.connect(sqlite_db.path, isolation_level=None, timeout=10)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable):
+            await sqlite_db.write(domains.retire_key, 0, datetime(2026, 3, 1, tzinfo=UTC))
+        assert not await sqlite_db.takes_writes(0.1)
+        other.execute("ROLLBACK")
+    async with asyncio.timeout(20):
+        while not await sqlite_db.takes_writes():
+            pass
 
 
 def test_a_database_that_is_gone_is_a_451_and_is_found_again_without_a_restart(

@@ -17,7 +17,6 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def stage() -> Iterator[Stage]:
         yield made
 
 
-def _workers(pid: int) -> list[int]:
+def workers_of(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -59,7 +58,7 @@ def _gone(pid: int) -> bool:
 def _takers(stage: Stage) -> dict[int, int]:
     """Which worker has the connection from which port of a client's."""
     held: dict[str, int] = {}
-    for pid in _workers(_pid(stage)):
+    for pid in workers_of(_pid(stage)):
         for file in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 held[os.readlink(file)] = pid
@@ -94,7 +93,7 @@ def _subjects(stage: Stage) -> Counter[str]:
 
 def test_two_workers_take_connections_at_one_port_and_sigterm_ends_both(stage: Stage) -> None:
     stage.start()
-    both = _workers(_pid(stage))
+    both = workers_of(_pid(stage))
     assert len(both) == 2
     assert "2 processes" in stage.log
     with ExitStack() as stack:
@@ -116,7 +115,7 @@ def test_the_number_of_workers_is_that_of_the_cores_unless_the_config_says_other
     stage.config.write_text(stage.config.read_text().replace("count = 2", ""))
     stage.start()
     cores = len(os.sched_getaffinity(0))
-    assert len(_workers(_pid(stage))) == (cores if cores > 1 else 0)
+    assert len(workers_of(_pid(stage))) == (cores if cores > 1 else 0)
 
 
 def test_each_worker_stays_on_a_processor_of_its_own_and_so_does_a_successor(stage: Stage) -> None:
@@ -127,14 +126,14 @@ def test_each_worker_stays_on_a_processor_of_its_own_and_so_does_a_successor(sta
 
     def spread() -> bool:
         with contextlib.suppress(ProcessLookupError):
-            return sorted(list(os.sched_getaffinity(pid)) for pid in _workers(parent)) == [
+            return sorted(list(os.sched_getaffinity(pid)) for pid in workers_of(parent)) == [
                 [n] for n in allowed
             ]
         return False
 
     if len(allowed) > 1:  # else there is no worker
         until(spread, "workers on every processor")
-        victim = _workers(parent)[0]
+        victim = workers_of(parent)[0]
         os.kill(victim, signal.SIGKILL)
         until(lambda: _gone(victim) and spread(), "a successor on the same")
     assert os.sched_getaffinity(parent) == set(allowed)
@@ -164,9 +163,9 @@ def test_a_worker_killed_under_load_loses_nothing_and_has_a_successor_at_once(st
     try:
         until(lambda: len(promised) > 10, "the load")
         for turn in (0, 1):
-            victim = sorted(_workers(_pid(stage)))[turn]
+            victim = sorted(workers_of(_pid(stage)))[turn]
             os.kill(victim, signal.SIGKILL)
-            until(lambda old=victim: _gone(old) and len(_workers(_pid(stage))) == 2, "a successor")  # type: ignore[misc]
+            until(lambda old=victim: _gone(old) and len(workers_of(_pid(stage))) == 2, "a successor")  # type: ignore[misc]
             at_least = len(promised) + 10
             until(lambda least=at_least: len(promised) > least, "more load")  # type: ignore[misc]
     finally:
@@ -185,7 +184,7 @@ def test_a_successor_takes_back_the_leases_of_the_dead_and_not_those_of_its_sibl
     until(lambda: len(stage.home.received) == 4, "four attempts past the dot")
     assert list(_leases(stage).values()) == [2, 2]
     name = min(_leases(stage))
-    victim = next(pid for pid in _workers(_pid(stage)) if _locks(pid, name))
+    victim = next(pid for pid in workers_of(_pid(stage)) if _locks(pid, name))
     os.kill(victim, signal.SIGKILL)
     started = time.monotonic()
     until(lambda: len(stage.home.received) == 6, "the second copies of the dead one's")
@@ -221,7 +220,7 @@ def _locks(pid: int, name: str) -> bool:
 
 def test_no_worker_outlives_a_parent_that_is_killed_and_the_port_is_free(stage: Stage) -> None:
     stage.start()
-    both = _workers(_pid(stage))
+    both = workers_of(_pid(stage))
     assert stage.daemon is not None
     stage.daemon.kill()
     stage.daemon.wait()
@@ -237,86 +236,13 @@ def _free(port: int) -> bool:
         return False
 
 
-_CREW = """
-import os, signal, sys, time
-from sortingoffice import log
-from sortingoffice.workers import Crew
-
-def work(seat):
-    if sys.argv[1] == "killed" and seat.number and not os.path.exists(sys.argv[2]):
-        open(sys.argv[2], "x").close()
-        os.kill(os.getpid(), signal.SIGKILL)
-    seat.ready()
-    while seat.alive():
-        time.sleep(0.05)
-        if sys.argv[1] == "fall" and seat.number:
-            raise ValueError("a bug")
-
-log.start()
-crew = Crew(2, work, lambda number: None, lambda: True, lambda: None, silent=3.0)
-crew.run(lambda: print("ready", flush=True))
-"""
-
-
-@contextlib.contextmanager
-def _crew(kind: str, log: Path) -> Iterator[int]:
-    """A crew that is ready: its workers only live, or the second falls again and again, or is killed once
-    before it was ready."""
-    with log.open("wb") as words:
-        command = [sys.executable, "-c", _CREW, kind, str(log.with_name("killed"))]
-        timed = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
-        parent = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words, env=timed)
-    assert parent.stdout is not None
-    try:
-        assert parent.stdout.readline() == b"ready\n"
-        yield parent.pid
-    finally:
-        parent.terminate()
-        assert parent.wait(15) == 0
-        parent.stdout.close()
-
-
-def test_a_worker_that_is_killed_while_it_starts_has_a_successor(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with _crew("killed", log) as parent:
-        assert len(_workers(parent)) == 2
-    assert len(re.findall("worker-ended number=1 .*status=-9", log.read_text())) == 1
-
-
-def test_a_worker_that_stands_still_is_replaced(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with _crew("live", log) as parent:
-        stands, lives = _workers(parent)
-        os.kill(stands, signal.SIGSTOP)
-        until(lambda: stands not in _workers(parent) and len(_workers(parent)) == 2, "its successor")
-        assert lives in _workers(parent)
-    assert f"worker-silent number=0 pid={stands}" in log.read_text()
-
-
-def _times(log: Path, event: str) -> list[datetime]:
-    found = re.findall(rf"^(\S+ \S+) {event}\b", log.read_text(), re.MULTILINE)
-    return [datetime.strptime(each, "%Y-%m-%d %H:%M:%S,%f") for each in found]  # noqa: DTZ007  differences only
-
-
-def test_one_that_falls_again_and_again_is_replaced_ever_more_slowly(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with _crew("fall", log):
-        until(lambda: len(_times(log, "worker-started number=1")) >= 6, "six births")
-    born, died = _times(log, "worker-started number=1"), _times(log, "worker-ended number=1")
-    pauses = [(birth - death).total_seconds() for death, birth in zip(died, born[1:6], strict=False)]
-    for pause, least in zip(pauses, (0, 0.1, 0.2, 0.4, 0.8), strict=True):
-        assert pause >= least - 0.002  # the log tells milliseconds
-    assert 'reason="ValueError: a bug"' in log.read_text()
-    assert len(re.findall("worker-started number=0", log.read_text())) == 1
-
-
 def test_figures_are_summed_over_the_workers_the_dead_ones_too(stage: Stage) -> None:
     stage.configure(metrics='listen = "127.0.0.1:0"')
     alias = stage.command("new", "Shop")
     stage.start()
     _send_to_both(stage, alias, 6)
     assert _accepted(stage) == 6
-    os.kill(_workers(_pid(stage))[1], signal.SIGKILL)
+    os.kill(workers_of(_pid(stage))[1], signal.SIGKILL)
     until(lambda: stage.log.count("worker-started") == 3, "the successor")
     assert _accepted(stage) == 6
     folders = set(Path("/dev/shm").glob("sortingoffice-*"))
@@ -337,7 +263,7 @@ def test_sighup_reaches_every_worker_and_those_that_are_born_later(stage: Stage)
     stage.config.write_text(text.replace("[limits]", "[limits]\nconnections_per_peer = 1"))
     os.kill(_pid(stage), signal.SIGHUP)
     until(lambda: stage.log.count(" reloaded") == 2, "both reloads")
-    os.kill(_workers(_pid(stage))[0], signal.SIGKILL)
+    os.kill(workers_of(_pid(stage))[0], signal.SIGKILL)
     until(lambda: stage.log.count("worker-started") == 3, "a successor")
     with stage.client() as inside:
         assert inside.noop()[0] == 250
@@ -393,14 +319,14 @@ def test_a_passed_socket_is_every_workers(stage: Stage) -> None:
 def test_a_role_has_workers_too_but_the_pages_need_none(stage: Stage) -> None:
     alias = stage.command("new", "Shop")
     stage.start("--role", "smtp")
-    assert len(_workers(_pid(stage))) == 2
+    assert len(workers_of(_pid(stage))) == 2
     _write(stage, alias, "two roles")
     assert stage.json("queue", "list")[0]["state"] == "queued"
     command = [sys.executable, "-m", "sortingoffice", "--config", str(stage.config), "serve", "--role"]
     queue = subprocess.Popen([*command, "queue"], stderr=subprocess.DEVNULL)
     try:
         assert stage.home.wait(1, PATIENCE)[0].recipients == (MAILBOX,)
-        assert len(_workers(queue.pid)) == 2
+        assert len(workers_of(queue.pid)) == 2
     finally:
         queue.terminate()
         assert queue.wait(15) == 0

@@ -46,6 +46,8 @@ class Tried:
     past_dot      the whole message was sent and no reply came
     unreachable   no host took a connection: says something about the destination, not the message
     milliseconds  how long it took
+    of_message    the recipient had been accepted, or MAIL was refused for the size: the reply is rather to
+                  this message than to whom it is for
     """
 
     reply: Reply
@@ -54,6 +56,7 @@ class Tried:
     past_dot: bool = False
     unreachable: bool = False
     milliseconds: int = 0
+    of_message: bool = False
 
     @property
     def outcome(self) -> Outcome:
@@ -75,6 +78,21 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """How a delivery ended, as it is remembered.
+
+    reason  see `_NEXT`; "bounced" where it came back after it was delivered
+    reply   the last one; "" where there was none
+    at      None where an older version did not write it down
+    """
+
+    state: DeliveryState
+    reason: str
+    reply: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Patience:
     """How long we go on: see `[delivery]` in the config."""
 
@@ -82,10 +100,13 @@ class Patience:
     delay_notice_after: timedelta
 
 
+REFUSED = "refused"
+MESSAGE_REFUSED = "message refused"  # see `Tried.of_message`
+
 # outcome → (state while there is time, state when the days are over), with the reason for each.
 _NEXT: dict[Outcome, tuple[tuple[DeliveryState, str], tuple[DeliveryState, str]]] = {
     Outcome.TAKEN: ((DeliveryState.DELIVERED, "delivered"), (DeliveryState.DELIVERED, "delivered")),
-    Outcome.NEVER: ((DeliveryState.RETURNED, "refused"), (DeliveryState.RETURNED, "refused")),
+    Outcome.NEVER: ((DeliveryState.RETURNED, REFUSED), (DeliveryState.RETURNED, REFUSED)),
     Outcome.LATER: ((DeliveryState.QUEUED, ""), (DeliveryState.RETURNED, "expired")),
     # Not "delivered": RFC 5321 §4.5.3.2.6 rather has two copies than none.
     Outcome.UNKNOWN: ((DeliveryState.QUEUED, "reply lost"), (DeliveryState.RETURNED, "expired")),
@@ -111,6 +132,8 @@ def step(
     if state is DeliveryState.DELIVERED:
         return Step(state, reason, now, Tell.NOBODY)
     if state is DeliveryState.RETURNED:
+        if reason == REFUSED and tried.of_message:
+            reason = MESSAGE_REFUSED
         return Step(state, reason, now, Tell.FAILURE)
     due = retry.next_due(
         patience.steps, delivery.attempts + 1, now=now, expires=delivery.expires, fraction=fraction

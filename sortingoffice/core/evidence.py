@@ -30,6 +30,8 @@ KEEP = 10  # messages of one writer
 _DIGITS_BITS = math.log2(10_000)
 _WORD_BITS = 10.0  # 1,024 words
 _TOKEN_BITS = 45.0
+_SIGNED_BITS = 80.0  # of a return path, by its MAC (mail.token)
+_RETURN_PATH = re.compile(r"rp[a-z2-7]{26}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,8 @@ def _base64(octets: bytes) -> str:
 def bits(alias: str) -> float | None:
     """How hard an alias is to guess, by its own form; None where a person chose it."""
     local = alias.rpartition("@")[0]
+    if _RETURN_PATH.fullmatch(local):
+        return _SIGNED_BITS
     parts = local.split(".")
     if re.fullmatch(r"[a-z]+[0-9]{4}", parts[-1]):
         spoken = [*parts[:-1], parts[-1][:-4]]

@@ -16,9 +16,11 @@ manager, SCHEDULER_README, for start, growth and probes.
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -52,8 +54,20 @@ class Lineup(Generic[T]):
         self._bound = bound
         self._most = most
         self._lanes: dict[str, _Lane[T]] = {}
-        self._with_waiting: dict[str, _Lane[T]] = {}  # in the order in which they are served
+        # Whoever something waits for is in one of two: in the order in which they are served, or aside until
+        # its pause is over, so that thousands that are out of reach cost nothing at each arrival.
+        self._with_waiting: dict[str, _Lane[T]] = {}
+        self._paused: dict[str, _Lane[T]] = {}
+        self._opening: list[tuple[float, str]] = []  # a heap of those, and of some that are no longer there
+        self._parked = 0
         self.busy = 0
+
+    def change(self, bound: int, most: int) -> None:
+        """Other bounds from now on; and every pause is over, for who changes them may mend the way, too."""
+        self._bound, self._most = bound, most
+        for destination, lane in self._lanes.items():
+            lane.limit, lane.opens = min(lane.limit, bound), 0.0
+            self._serve(destination)
 
     def add(self, destination: str, item: T) -> None:
         lane = self._lanes.get(destination)
@@ -61,20 +75,48 @@ class Lineup(Generic[T]):
             self._forget()
             lane = self._lanes[destination] = _Lane(min(FIRST, self._bound))
         lane.waiting.append(item)
-        self._with_waiting.setdefault(destination, lane)
+        self._parked += lane.pause > 0.0
+        if destination not in self._paused:
+            self._with_waiting.setdefault(destination, lane)
+
+    def _serve(self, destination: str) -> None:
+        """When its pause has changed."""
+        lane = self._paused.pop(destination, None)
+        if lane is not None:
+            self._with_waiting[destination] = lane
+
+    def _next_opens(self) -> float | None:
+        """When the first that is aside is to be served."""
+        while self._opening:
+            opens, destination = self._opening[0]
+            lane = self._paused.get(destination)
+            if lane is not None and lane.opens == opens:
+                return opens
+            heapq.heappop(self._opening)
+        return None
+
+    def _look_at_pauses(self, now: float) -> None:
+        while (opens := self._next_opens()) is not None and opens <= now:
+            self._serve(heapq.heappop(self._opening)[1])
+        for destination, lane in tuple(self._with_waiting.items()):
+            if lane.opens > now:
+                self._paused[destination] = self._with_waiting.pop(destination)
+                heapq.heappush(self._opening, (lane.opens, destination))
 
     def ready(self, now: float) -> list[tuple[str, T]]:
         """What may begin now; it counts as under way from here on.  One of each destination in turn."""
         begun: list[tuple[str, T]] = []
+        self._look_at_pauses(now)
         turn = list(self._with_waiting.items())
         while turn and self.busy < self._most:
             again: list[tuple[str, _Lane[T]]] = []
             for destination, lane in turn:
                 if self.busy >= self._most:
                     break
-                if not lane.waiting or lane.busy >= lane.limit or lane.opens > now:
+                if not lane.waiting or lane.busy >= lane.limit:
                     continue
                 begun.append((destination, lane.waiting.popleft()))
+                self._parked -= lane.pause > 0.0
                 lane.busy += 1
                 self.busy += 1
                 again.append((destination, lane))
@@ -85,26 +127,45 @@ class Lineup(Generic[T]):
                 self._with_waiting[destination] = served
         return begun
 
-    def ended(self, destination: str, *, reached: bool, now: float) -> None:
-        """An attempt is over.  `reached`: a host of the destination talked to us, whatever it said."""
+    def ended(self, destination: str, *, reached: bool | None, now: float) -> None:
+        """An attempt is over.
+
+        reached  a host of the destination talked to us, whatever it said; None: nobody knows, and all stays
+        """
         lane = self._lanes[destination]
         lane.busy -= 1
         self.busy -= 1
+        if reached is None:
+            return
+        self._serve(destination)
+        self._parked -= len(lane.waiting) if lane.pause > 0.0 else 0
         if reached:
             lane.limit, lane.pause, lane.opens = min(lane.limit + 1, self._bound), 0.0, 0.0
         elif lane.opens <= now:  # several that failed together are one failure
             lane.limit = 1
             lane.pause = min(max(2 * lane.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
             lane.opens = now + lane.pause
+        self._parked += len(lane.waiting) if lane.pause > 0.0 else 0
+
+    def reopen(self, destination: str) -> None:
+        """Who is out of reach is probed now."""
+        lane = self._lanes.get(destination)
+        if lane is not None:
+            lane.opens = 0.0
+            self._serve(destination)
 
     def opens_in(self, now: float) -> float | None:
         """Seconds until a destination that something waits for ends its pause; None where none does."""
-        pauses = [lane.opens - now for lane in self._with_waiting.values() if lane.opens > now]
-        return min(pauses, default=None)
+        pauses = [lane.opens for lane in self._with_waiting.values() if lane.opens > now]
+        first = self._next_opens()
+        if first is not None and first > now:
+            pauses.append(first)
+        return min(pauses) - now if pauses else None
 
     def waiting(self) -> Iterator[T]:
         """What was added and didn't begin."""
-        return (item for lane in self._with_waiting.values() for item in lane.waiting)
+        lanes = chain(self._with_waiting.values(), self._paused.values())
+        return (item for lane in lanes for item in lane.waiting)
 
     def room(self) -> int:
         """How many more could be under way, beside what waits and may begin."""
@@ -135,24 +196,29 @@ class Lineup(Generic[T]):
 
     def take_out(self, destination: str) -> list[T]:
         """All that waits there, in its order."""
+        self._serve(destination)
         lane = self._with_waiting.pop(destination, None)
         if lane is None:
             return []
         taken, lane.waiting = list(lane.waiting), deque()
+        self._parked -= len(taken) if lane.pause > 0.0 else 0
         return taken
 
     def parked(self) -> int:
         """How many wait at destinations out of reach."""
-        return sum(len(lane.waiting) for lane in self._with_waiting.values() if lane.pause > 0.0)
+        return self._parked
 
     def remove(self, unwanted: Callable[[T], bool]) -> list[T]:
         """Take out what waits and is no longer wanted."""
         gone: list[T] = []
-        for destination, lane in list(self._with_waiting.items()):
-            gone += [item for item in lane.waiting if unwanted(item)]
-            lane.waiting = deque(item for item in lane.waiting if not unwanted(item))
-            if not lane.waiting:
-                del self._with_waiting[destination]
+        for lanes in (self._with_waiting, self._paused):
+            for destination, lane in list(lanes.items()):
+                before = len(gone)
+                gone += [item for item in lane.waiting if unwanted(item)]
+                lane.waiting = deque(item for item in lane.waiting if not unwanted(item))
+                self._parked -= len(gone) - before if lane.pause > 0.0 else 0
+                if not lane.waiting:
+                    del lanes[destination]
         return gone
 
     def _forget(self) -> None:

@@ -1,7 +1,7 @@
 """A delivery has failed for good: who is told, and in which words.
 
     outward   the person: a plain note with the remote's words and their own mail
-    inward    the vendor: a DSN that knows only the alias; and the person at another mailbox
+    inward    the vendor: a DSN that knows only the address it wrote to; and the person at another mailbox
     anything of the office's own: nobody
 
 Promise: nobody is told who didn't prove to have written (no backscatter), nor for mail that nobody waits
@@ -12,22 +12,30 @@ Sources: RFC 5321 §6.1; RFC 3464; RFC 3834 §2; RFC 2369 and RFC 2919 lists wan
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from enum import StrEnum
+from itertools import takewhile
 
+from sortingoffice.core.delivery import REFUSED, End
 from sortingoffice.core.model import DeliveryState, Direction, SpooledMessage
 from sortingoffice.core.notice import Notice
 from sortingoffice.frozen import dataclass
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.dsn import Failure
-from sortingoffice.mail.message import Message
-from sortingoffice.mail.reply import Reply
+from sortingoffice.mail.message import Field, Message, field
+from sortingoffice.mail.reply import Reply, heard
 
 MOST_ATTACHED = 10 * 1024 * 1024  # octets; of larger mail only the header goes back
 FAILURES = 3  # in a row, and the mailbox counts as failing
+LOOKED_AT = 200  # of the last ends: a busy mailbox's may be many in `_FAILS_FOR`
+_FAILS_FOR = timedelta(hours=4)  # from the first of them, where the recipient was not refused as such
 
 # What a vendor may see of its own message: it wrote these, and we kept them octet for octet.
-_KNOWN_BY = ("message-id", "date", "subject")
+_KNOWN_BY = ("date", "subject")
+_ID = "message-id"  # not as it stands: for a second copy in one account it is one of ours
+_PLAIN_ID = re.compile(r"<[\x21-\x7e]{1,900}>")
 
 
 class Told(StrEnum):
@@ -92,7 +100,7 @@ def failure_note(message: SpooledMessage, *, to: str, reply: Reply, reason: str)
     """The mail that the person wrote did not arrive.
 
     to      the contact's address as written
-    reason  "refused", "expired" or "bounced": how the delivery ended
+    reason  "refused", "message refused", "expired" or "bounced": how the delivery ended
     """
     first = {
         "expired": f"Your mail to {to} could not be delivered, and the office has stopped trying.",
@@ -100,7 +108,7 @@ def failure_note(message: SpooledMessage, *, to: str, reply: Reply, reason: str)
     }.get(reason, f"Your mail to {to} was refused.")
     lines = [first, _what_to_do(reply, reason), "", f"Subject: {message.subject}"]
     if str(reply):
-        lines += ["", "The other side said:", f"    {reply}"]
+        lines += ["", "The other side said:", f"    {reply.shown}"]
     original = _own_mail(message)
     if original is not None:
         lines += ["", "Your mail, as it was sent, is attached."]
@@ -118,7 +126,7 @@ def delay_note(message: SpooledMessage, *, to: str, reply: Reply, hours: int) ->
             f"Subject: {message.subject}",
             "",
             "The last try ended with:",
-            f"    {reply}",
+            f"    {reply.shown}",
         ),
     )
 
@@ -138,7 +146,7 @@ def mailbox_note(message: SpooledMessage, *, mailbox: str, reply: Reply, failing
             f"Subject: {message.subject}",
             "",
             "Its server said:",
-            f"    {reply}",
+            f"    {reply.shown}",
         ),
     )
 
@@ -168,40 +176,86 @@ def _own_mail(message: SpooledMessage) -> bytes | None:
 # ---- to the vendor -----------------------------------------------------------------------------------
 
 
-def vendor_failure(message: SpooledMessage, alias: Address, reason: str) -> Failure:
-    """What the vendor is told: that the alias did not get it, and nothing more.
+def vendor_failure(message: SpooledMessage, recipient: Address, reason: str, message_id: str) -> Failure:
+    """What the vendor is told: that the address it wrote to did not get it, and nothing more.
 
     One status for every refusal: "mailbox full" or "no such user" would speak of the mailbox.
+
+    recipient   as the vendor wrote it
+    message_id  the vendor's own, with brackets; "" leaves it out
     """
-    original = Message.parse(message.raw)
     expired = reason == "expired"
     return Failure(
-        recipient=alias,
+        recipient=recipient,
         status="5.4.7" if expired else "5.0.0",
         words=(
             "Your mail could not be delivered to",
             "",
-            f"    {alias}",
+            f"    {recipient}",
             "",
             "It was tried for several days." if expired else "It was not taken.",
             "",
         ),
-        fields=tuple(f for f in original.fields if f.name.lower().decode("ascii") in _KNOWN_BY),
+        fields=tuple(_known_by(Message.parse(message.raw), message_id)),
     )
+
+
+def _known_by(original: Message, message_id: str) -> Iterator[Field]:
+    """The fields by which the vendor knows its mail again.
+
+    The id is always written anew: whether it was mapped must not show in blanks, folds or comments, else two
+    aliases that got one mail are seen to be of one account.
+    """
+    wanted = _PLAIN_ID.fullmatch(message_id) is not None
+    for each in original.fields:
+        name = each.name.decode("ascii")
+        if name.lower() in _KNOWN_BY:
+            yield each
+        elif name.lower() == _ID and wanted:
+            wanted = False
+            yield field(name, message_id)
 
 
 # ---- the mailbox ---------------------------------------------------------------------------------------
 
 
-def speaks_of_mailbox(reply: Reply) -> bool:
+def speaks_of_mailbox(end: End) -> bool:
     """Whether a failure says something about the mailbox, and not about this one message.
 
-    A refusal for what the message is (too large, spam, its form: X.3, X.6, X.7) does not.
+    A refusal for what the message is (too large, spam, its form: X.2.3, X.3, X.6, X.7) does not.  One that
+    came when the recipient had been accepted is about the message, too, unless its code names the mailbox:
+    many filters give none, and a stranger chooses what they see.
     """
-    subject = reply.status.split(".")[1] if reply.status else ""
-    return subject in ("", "0", "1", "2", "4")
+    subject, detail = _code(end.reply)
+    if (subject, detail) == ("2", "3"):
+        return False
+    if end.reason == REFUSED:
+        return subject in ("", "0", "1", "2", "4")
+    if end.reason == "expired" and subject == "4":
+        return detail != "2"  # a connection that was lost may be this message's doing
+    return subject == "2" or (subject == "1" and detail not in ("7", "8"))  # those are about the author
 
 
-def keeps_failing(latest: tuple[DeliveryState, ...]) -> bool:
-    """latest  how the mailbox's last deliveries ended, the newest first"""
-    return len(latest) >= FAILURES and all(state is DeliveryState.RETURNED for state in latest[:FAILURES])
+def keeps_failing(latest: Iterable[End]) -> bool:
+    """Whether a mailbox's mail is held from now on.
+
+    Not at once where the recipient was accepted each time: what one stranger sends in an hour must not do it.
+
+    latest  how the mailbox's last deliveries ended, the newest first
+    """
+    taken = takewhile(lambda end: end.state is DeliveryState.RETURNED, latest)
+    failures = [end for end in taken if speaks_of_mailbox(end)]
+    if len(failures) < FAILURES:
+        return False
+    if all(end.reason in (REFUSED, "expired") for end in failures[:FAILURES]):
+        return True
+    last, first = failures[0].at, failures[-1].at
+    return last is not None and first is not None and last - first >= _FAILS_FOR
+
+
+def _code(reply: str) -> tuple[str, str]:
+    """Subject and detail of the enhanced code (RFC 3463); empty where there is none."""
+    if not reply[:3].isdigit():
+        return "", ""
+    _, subject, detail = (heard(int(reply[:3]), reply[4:]).status or "..").split(".")
+    return subject, detail

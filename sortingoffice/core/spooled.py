@@ -61,10 +61,12 @@ def delivery(
     return_domain: str = "",
     contact_id: int | None = None,
     held: str = "",
+    accepted_for: str = "",
 ) -> Delivery:
     """A delivery of `of`, due at once.
 
-    held  the rule that makes it wait for the person's word; "" if none does
+    held          the rule that makes it wait for the person's word; "" if none does
+    accepted_for  see `Delivery`
     """
     return Delivery(
         id=0,
@@ -86,4 +88,5 @@ def delivery(
         last_reply="",
         created=of.accepted,
         ended=None,
+        accepted_for=accepted_for,
     )

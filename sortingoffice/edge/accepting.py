@@ -5,8 +5,10 @@ at a quiet time, for as long as those sessions last.  So whoever has more inside
 moment before it takes one more.
 
 Promise: a connection waits no longer than that moment for its session; whatever accept(2) says, we go on.
+With TLS from the first octet a peer is counted before TLS begins, and no longer than it takes: as long as
+it is silent, it takes the room of a session.
 
-Sources: accept(2), epoll(7).
+Sources: accept(2), epoll(7); RFC 8314 §3.3.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections.abc import Awaitable, Callable
 
 from sortingoffice import log
 from sortingoffice.edge.reader import Hangup
+from sortingoffice.edge.session import HANDSHAKE_SECONDS, Session
 
 _MOMENT = 0.004  # seconds: an idle process is there in a tenth of it
 _BREATH = 1.0  # when the system has no room for one more
@@ -28,16 +31,16 @@ _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Accepting:
     """From one socket, until `end`.
 
-    begin    what a connection is given to, and whose it is where a proxy said so; "" where none did
+    begin    what a connection is given to
     context  for TLS from the first octet, asked at each connection; None: none
-    client   whom a proxy names before TLS begins; "": there is none.  Raises Hangup
+    client   whose a connection is, before its TLS begins: of a listed proxy, whom it names.  Raises Hangup
     ahead    whether this process has more inside than another
     """
 
     def __init__(
         self,
         door: socket.socket,
-        begin: Callable[[str], asyncio.Protocol],
+        begin: Callable[[], Session],
         context: Callable[[], ssl.SSLContext | None],
         client: Callable[[socket.socket], Awaitable[str]],
         ahead: Callable[[], bool],
@@ -84,10 +87,35 @@ class Accepting:
     async def _open(self, connection: socket.socket) -> None:
         context = self._context()
         try:
-            client = await self._client(connection) if context is not None else ""
-            await self._loop.connect_accepted_socket(lambda: self._begin(client), connection, ssl=context)
+            if context is None:
+                await self._loop.connect_accepted_socket(self._begin, connection)
+            else:
+                await self._secured(connection, context)
         except (OSError, EOFError, Hangup):  # gone before it began, or TLS that came to nothing
             connection.close()
+        except asyncio.CancelledError:  # it makes room, or the office ends
+            connection.close()
+            raise
+
+    async def _secured(self, connection: socket.socket, context: ssl.SSLContext) -> None:
+        """TLS, by one who was counted in before.
+
+        A listed proxy is counted as no peer, neither here nor in a session: it is its client, whom it has a
+        few seconds to name.
+        """
+        client = await self._client(connection)
+        session = self._begin()
+        task = asyncio.current_task()
+        assert task is not None
+        if not session.secure(client, task.cancel):
+            connection.close()
+            return
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: session, connection, ssl=context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+            )
+        finally:
+            session.missed()
 
     def end(self) -> None:
         """Take no more, while the socket is still open; what has begun goes on."""

@@ -105,10 +105,10 @@ async def proxied(source: Source, ip: str) -> str:
 
 
 async def before_tls(connection: socket.socket, proxies: Iterable[Network]) -> str:
-    """Of a connection that begins with TLS, before it does; "" where no listed proxy is there."""
+    """Whose a connection is that begins with TLS, before it does.  Raises `Hangup`."""
     peername = connection.getpeername()
-    ip = plain(peername[0]) if isinstance(peername, tuple) else ""
-    return await client(Bare(connection), ip) if listed(ip, proxies) else ""
+    ip = plain(peername[0]) if isinstance(peername, tuple) else "local"
+    return await client(Bare(connection), ip) if listed(ip, proxies) else ip
 
 
 async def client(octets: Octets, ip: str) -> str:

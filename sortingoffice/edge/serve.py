@@ -66,14 +66,9 @@ class Edge:
     def _open(self, listener: _Listener) -> None:
         door = self.door
 
-        def begin(client: str) -> Session:
-            session = listener.kind(door)
-            session.connected = client
-            return session
-
         listener.accepting = Accepting(
             listener.socket,
-            begin,
+            lambda: listener.kind(door),
             lambda: door.context if listener.implicit_tls else None,
             lambda connection: before_tls(connection, door.proxies),
             lambda: door.gate.ahead,

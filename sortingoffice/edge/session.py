@@ -73,15 +73,18 @@ class Session(SMTP):
         self.connected = ""  # who speaks to us; behind a listed proxy its client, whatever XCLIENT says
         self.peer = Peer("")
         self._out: list[bytes] = []
+        self._ending: asyncio.TimerHandle | None = None
         self._over = False
         self._bye = False
         self._receiving = False
         self._counted = ""  # the address under which the gate counts us
+        self._give_up: Callable[[], object] | None = None  # while TLS from the first octet is not there yet
         self._commands = self._errors = 0
 
     # ---- the protocol: called by the transport -----------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._give_up = None
         self.door.sessions.add(self)
         self.wire = cast(asyncio.Transport, transport)
         self.reader.connect(self.wire)
@@ -106,6 +109,8 @@ class Session(SMTP):
             self._original_transport.close()
         asyncio.StreamReaderProtocol.connection_lost(self, None)
         self.wire = self.transport = None
+        if self._ending is not None:
+            self._ending.cancel()
         self.reader.feed_eof()
 
     def _reset_timeout(self, duration: float | None = None) -> None:
@@ -194,10 +199,26 @@ class Session(SMTP):
         if not self.peer.tls and listed(self.peer.ip, self.door.proxies):
             self.connected = await proxied(self, self.connected)
             self.peer = replace(self.peer, ip=self.connected)
-        if not self.enter():
+        if not self._counted and not self.enter():
             return False
         self.greet()
         return True
+
+    def secure(self, client: str, give_up: Callable[[], object]) -> bool:
+        """Count the peer in before its TLS begins; whether it may.  give_up  ends its handshake"""
+        self.connected = client
+        self.peer = Peer(client)
+        if not self.enter():  # nothing that it could read can be said before TLS
+            return False
+        self._give_up = give_up
+        self.door.sessions.add(self)
+        return True
+
+    def missed(self) -> None:
+        """TLS came to nothing, so this never became a session; nothing happens where it did."""
+        if self.task is None:
+            self._leave()
+            self.door.sessions.discard(self)
 
     def enter(self) -> bool:
         """Count the peer in, as who it is now; one that may not come in is told, and that is all."""
@@ -218,11 +239,13 @@ class Session(SMTP):
     @property
     def evictable(self) -> bool:
         """Whether it takes room and only waits for its peer."""
-        return bool(self._counted) and self.reader.waiting
+        return bool(self._counted) and (self.reader.waiting or self._give_up is not None)
 
     def evict(self) -> None:
         """Make room for another."""
         self._leave()
+        if self._give_up is not None:
+            self._give_up()
         self.reader.interrupt(replies.MAKING_ROOM)
 
     def dismiss(self) -> None:
@@ -236,7 +259,8 @@ class Session(SMTP):
             self.wire.abort()
         if self.task is not None:
             self.task.cancel()
-        self.door.sessions.discard(self)  # one whose task has not begun does nothing any more
+        self._leave()  # one whose task has not begun does nothing any more
+        self.door.sessions.discard(self)
 
     @property
     def busy(self) -> bool:
@@ -336,5 +360,5 @@ class Session(SMTP):
         if wire is not None:
             unsent = wire.get_write_buffer_size()
             wire.close()
-            if unsent:
-                self.loop.call_later(LINGER_SECONDS, wire.abort)
+            if unsent or self.peer.tls:  # TLS waits for the peer to say that it ends, too
+                self._ending = self.loop.call_later(LINGER_SECONDS, wire.abort)

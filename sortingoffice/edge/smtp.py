@@ -12,6 +12,7 @@ RFC 6531 (SMTPUTF8).
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,12 +21,14 @@ from typing import ClassVar
 from aiosmtpd.smtp import Envelope as Aiosmtpd
 
 from sortingoffice import failpoint, log
+from sortingoffice import transaction as transactions
 from sortingoffice.core.model import Envelope
 from sortingoffice.edge import proxy, replies
 from sortingoffice.edge.content import Content
 from sortingoffice.edge.peer import helo, listed
 from sortingoffice.edge.reader import Hangup
 from sortingoffice.edge.session import Command, Session
+from sortingoffice.mail import token
 from sortingoffice.mail.address import Address, Path, parse_path
 from sortingoffice.mail.reply import Reply
 
@@ -133,6 +136,7 @@ class Smtp(Session):
         if refusal is not None:
             self.say(refusal)
             return
+        transactions.begin(token.fresh(os.urandom(10)))
         transaction = self.transaction
         transaction.open = True
         transaction.sender = path.address
@@ -254,7 +258,13 @@ class Smtp(Session):
         failpoint.at("content-complete")
         refusal = content.refusal
         if refusal is not None:
-            log.event("content.refused", ip=self.peer.ip, reply=refusal, octets=content.received)
+            log.event(
+                "content.refused",
+                message=transactions.message(),
+                ip=self.peer.ip,
+                reply=refusal,
+                octets=content.received,
+            )
             self.say(refusal)
             return
         envelope = Envelope(

@@ -53,7 +53,7 @@ class Arrival:
     def fingerprint(self, *recipients: str) -> bytes | None:
         """Equal for the same message to the same recipients, sent again; None without a Message-ID.
 
-        Message-ID, Date, body and envelope; not the trace fields, which differ at each try.
+        Body, envelope and `_SAME`; not the trace fields, which differ at each try.
         """
         begun = self.computed(digested, self.sender, self.message)
         if begun is None:
@@ -63,13 +63,18 @@ class Arrival:
         return bytes(digest.digest())
 
 
+# Fields in which a message that is sent again doesn't differ.  A device may give all its mails one Message-ID
+# and no Date: then these alone tell a failure from a success.
+_SAME = ("Message-ID", "Date", "Subject", "From", "To", "Content-Type")
+
+
 def digested(sender: str, message: Message) -> Any:
     """A fingerprint's hash before the recipients; None without a Message-ID."""
-    message_id = message.value("Message-ID")
-    if not message_id:
+    if not message.value("Message-ID"):
         return None
     digest = hashlib.sha256()
-    for part in (sender.encode(), message_id, message.value("Date") or b"", message.body):
+    fields = (b"\n".join([b" ".join(each.value.split()) for each in message.all(name)]) for name in _SAME)
+    for part in (sender.encode(), *fields, message.body):
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest

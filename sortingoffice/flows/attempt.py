@@ -1,9 +1,9 @@
 """One attempt: where to, what, and how it went.
 
 Promise: always a `Tried`, and no transaction is open while the network is waited for.  A message is
-loaded and signed only when a host is there to take it.  A large one is in memory only while it is signed,
-one at a time; then it waits and leaves from a file, so that a host that takes it slowly keeps nobody else's
-waiting.
+loaded and signed only when a host is there to take it.  A large one waits without a connection for its
+turn at a host, and is in memory only while it is signed, one at a time; then it leaves from a file, so that a
+host that takes it slowly keeps nobody else's waiting.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from functools import partial
 from weakref import WeakValueDictionary
 
 from sortingoffice import failpoint, log, processors
+from sortingoffice.config import smarthost_password
 from sortingoffice.core.delivery import Tried
 from sortingoffice.core.model import Delivery, SpooledMessage
 from sortingoffice.flows import signing, strict
@@ -68,11 +70,12 @@ class _Route:
 class Attempts:
     """How this process makes attempts; as long as its config stands."""
 
-    def __init__(self, office: Office, relay: Relay, policies: Policies | None = None) -> None:
+    def __init__(self, office: Office, relay: Relay | None = None, policies: Policies | None = None) -> None:
+        """Raises `OfficeError` where the smarthost's password can't be read."""
         self._office = office
-        self._relay = relay
+        self._relay = relay or Relay(office.config.hostname)
         self._here = here(office)
-        self._policies = policies or Policies(office, relay.contexts, self._here)
+        self._policies = policies or Policies(office, self._relay.contexts, self._here)
         self._way = _way(office)
         # As long as somebody waits or sends: the turns at each address, and what is sent.
         self._large: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
@@ -81,6 +84,17 @@ class Attempts:
         cores = len(processors.ALLOWED)
         self._cores_are_taken = (office.config.processes.count or cores) >= cores
         self._routes: dict[str, tuple[float, _Route]] = {}  # destination → until when, where
+
+    @property
+    def office(self) -> Office:
+        """With that config."""
+        return self._office
+
+    async def part(self, after: Collection[asyncio.Task[None]] = ()) -> None:
+        """Part from every host, once these attempts are over."""
+        if after:
+            await asyncio.wait(after)
+        await self._relay.close()
 
     async def make(self, claimed: Claimed, *, ours: bool) -> Tried:
         """Try once.
@@ -93,21 +107,24 @@ class Attempts:
         if isinstance(found, Reply):
             return Tried(found, unreachable=found.temporary)
         made: list[Parcel] = []
-        turn = AsyncExitStack()
+        turns = AsyncExitStack()
+
+        async def turn(host: Host) -> None:
+            """With no connection open: hosts part from who says nothing for a few minutes."""
+            if claimed.message.size > LARGE:
+                await turns.aclose()  # of the host before it
+                few = self._large.setdefault(host.address, asyncio.Semaphore(_LARGE_AT_ONCE))
+                await turns.enter_async_context(few)
 
         async def parcel(host: Host) -> Parcel:
-            if claimed.message.size > LARGE:
-                await turn.aclose()  # of the host before it
-                few = self._large.setdefault(host.address, asyncio.Semaphore(_LARGE_AT_ONCE))
-                await turn.enter_async_context(few)
             if not made:
                 made.append(await self._parcel(claimed))
             return made[0]
 
         try:
-            async with turn:
+            async with turns:
                 return await self._relay.attempt(
-                    found.hosts, parcel, policy=found.policy, login=self._way.login
+                    found.hosts, parcel, policy=found.policy, login=self._way.login, turn=turn
                 )
         except _Gone:
             return _GONE
@@ -141,6 +158,8 @@ class Attempts:
         """Straight to the MX, as far as the destination's MTA-STS policy lets us."""
         hosts = await self._office.resolver.run(route.find(destination, self._here, _shuffled, ours=ours))
         policy = None if ours or isinstance(hosts, Reply) else await self._policies.of(destination)
+        if isinstance(policy, Reply):
+            return policy
         if isinstance(hosts, Reply) or not strict.strict(policy):
             return hosts if isinstance(hosts, Reply) else _Route(hosts, self._way.policy)
         fit = strict.allowed(policy, hosts, destination)
@@ -229,9 +248,8 @@ def _way(office: Office) -> _Way:
     if config.smarthost is None:
         return _Way(tls.Policy.OPPORTUNISTIC, None)
     login = None
-    if config.smarthost_username and config.smarthost_password_file is not None:
-        password = config.smarthost_password_file.read_text(encoding="utf-8").strip("\r\n")
-        login = Login(config.smarthost_username, password)
+    if config.smarthost_username:
+        login = Login(config.smarthost_username, smarthost_password(office.config))
     return _Way(tls.Policy(config.smarthost_tls), login)
 
 

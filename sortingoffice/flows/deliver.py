@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -29,14 +29,12 @@ from sortingoffice.core.delivery import Outcome, Tried
 from sortingoffice.core.pace import FIRST, Lineup
 from sortingoffice.core.retry import Watch
 from sortingoffice.core.silence import Silence
-from sortingoffice.flows import putoff, settle
+from sortingoffice.flows import claiming, putoff, settle
 from sortingoffice.flows.attempt import LARGE, Attempts
-from sortingoffice.flows.office import Office
-from sortingoffice.flows.putoff import Aside, Sweep
+from sortingoffice.flows.putoff import Aside
 from sortingoffice.mail.reply import Reply
-from sortingoffice.net.relay import Relay
-from sortingoffice.store import clock, domains, leases
-from sortingoffice.store.database import Transaction, Unavailable
+from sortingoffice.store import clock, leases
+from sortingoffice.store.database import Unavailable
 from sortingoffice.store.handover import Lease
 from sortingoffice.store.spool import Claimed
 from sortingoffice.store.taken import Brought, Taken
@@ -59,28 +57,27 @@ _SMARTHOST = "the smarthost"  # the one destination where all mail goes through 
 
 
 async def run(
-    office: Office,
+    current: Callable[[], Attempts],
     node: str,
     stop: asyncio.Event,
     wake: asyncio.Event | None = None,
     *,
-    relay: Relay | None = None,
     drain: float = 7.0,
     taken: Taken | None = None,
 ) -> None:
     """Deliver until `stop`; then finish what is under way within `drain` seconds and give the rest back.
 
-    node  names this process's leases: the same after a restart, and no other process's
-    wake  set by whoever queued something in this process
-    taken where what a next hop took is noted until it is settled: the node's own, like its name
+    current  how attempts are made now: asked before any begins, since a reload puts others in their place
+    node     names this process's leases: the same after a restart, and no other process's
+    wake     set by whoever queued something in this process
+    taken    where what a next hop took is noted until it is settled: the node's own, like its name
     """
-    relay = relay or Relay(office.config.hostname)
-    out = _Out(office, node, Attempts(office, relay), wake or asyncio.Event(), taken)
+    out, office = _Out(current, node, wake or asyncio.Event(), taken), current().office
     if taken is not None:
         await settle.catch_up(office, taken)
     asked = time.monotonic()
     await settle.patiently(office, leases.take_back, node, office.clock())  # what our predecessor left
-    await settle.patiently(office, clock.went_back, office.clock())  # while nobody looked
+    await settle.patiently(office, putoff.went_back, office)  # while nobody looked
     if time.monotonic() - asked > _AWAY_POLL:
         out.silence.unknown()
     beside = asyncio.create_task(out.renew_leases()), asyncio.create_task(out.aside.run())
@@ -93,34 +90,31 @@ async def run(
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, out.abandon(), return_exceptions=True)
-        await relay.close()
+        await out.part()
 
 
 class _Out:
     """What this process holds leases on."""
 
     def __init__(
-        self, office: Office, node: str, attempts: Attempts, wake: asyncio.Event, taken: Taken | None
+        self, current: Callable[[], Attempts], node: str, wake: asyncio.Event, taken: Taken | None
     ) -> None:
-        config = office.config.delivery
-        self._office = office
+        self._current = current
         self._node = node
-        self._attempts = attempts
         self._wake = wake
         self._taken = taken
-        self._bound = config.concurrency_per_destination
-        self._most_held = _AHEAD * self._bound  # of one destination
-        self._smart = config.smarthost is not None
-        every = _SMARTHOST if self._smart else ""
-        self.aside = Aside(office, node, every, self._let_go, self._patient, wake.set)
-        self._lineup: Lineup[Claimed] = Lineup(self._bound, self._bound if self._smart else AT_ONCE)
+        every, most = self._go_by(current())
+        self.aside = Aside(self._office, node, every, self._let_go, self._patient, wake.set)
+        self._lineup: Lineup[Claimed] = Lineup(self._bound, most)
+        self._parting: list[asyncio.Task[None]] = []  # from the hosts of configs before this one
         self._held: dict[int, int] = {}  # what is lined up or under way: delivery → octets in memory
         self._parked = 0  # of those, what waits where nobody is reached
         self._octets = 0
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._unsettled = 0
         self._attempting: set[int] = set()  # of those, whose outcome isn't known yet
-        self._watch = Watch(office.clock(), time.monotonic())
+        self._watch = Watch(self._office.clock(), time.monotonic())
+        self._set_back = False  # the clock, and nobody has seen to what waits
         self._claims_from = 0.0  # time.monotonic()
         # So long that a lease renewed one heartbeat before ends with the next.
         patience = leases.LEASE.total_seconds() - 2 * _HEARTBEAT
@@ -132,6 +126,30 @@ class _Out:
         self._behind: frozenset[str] = frozenset()  # destinations of which something older may wait
         self._ours: frozenset[str] = frozenset()
 
+    def _go_by(self, attempts: Attempts) -> tuple[str, int]:
+        """The lane of all mail, where there is one, and how many attempts there are at once."""
+        self._attempts, self._office = attempts, attempts.office
+        config = self._office.config.delivery
+        self._bound = config.concurrency_per_destination
+        self._most_held = _AHEAD * self._bound  # of one destination
+        self._smart = config.smarthost is not None
+        return (_SMARTHOST, self._bound) if self._smart else ("", AT_ONCE)
+
+    def _keep_up(self) -> None:
+        """After a reload: what begins from now on goes by it, and what is under way ends as it began."""
+        last, attempts = self._attempts, self._current()
+        if attempts is last:
+            return
+        self._parting.append(asyncio.create_task(last.part(tuple(self._under_way.values()))))
+        every, most = self._go_by(attempts)
+        self.aside.change(self._office, every)
+        for each in self._lineup.remove(lambda _: True):
+            self._lineup.add(self._lane(each), each)
+        self._lineup.change(self._bound, most)
+
+    async def part(self) -> None:
+        await asyncio.gather(self._attempts.part(), *self._parting, return_exceptions=True)
+
     # ---- claiming ----
 
     async def work(self, stop: asyncio.Event) -> None:
@@ -140,6 +158,7 @@ class _Out:
         try:
             while not stop.is_set():
                 self._wake.clear()
+                self._keep_up()
                 await self._look_at_the_clock()
                 if self.silence.long(time.monotonic()):
                     await self._renew()
@@ -175,14 +194,16 @@ class _Out:
     async def _look_at_the_clock(self) -> None:
         """Where it was set, leases and waiting times are put right before anything is claimed by them."""
         moved = self._watch.moved(self._office.clock(), time.monotonic())
-        if not moved:
-            return
-        log.event("clock-was-set", seconds=round(moved.total_seconds()))
-        await self._renew()
+        if moved:
+            log.event("clock-was-set", seconds=round(moved.total_seconds()))
+            self._set_back = self._set_back or moved < timedelta(0)
+            await self._renew()
         try:
-            if moved < timedelta(0):
-                await self._office.db.write(clock.went_back, self._office.clock())
-            elif await self._office.db.read(clock.others_hold, self._node):  # they only seem to have run out
+            if self._set_back:  # again, where the database was away
+                await self._office.db.write(putoff.went_back, self._office)
+                self._set_back = False
+            if moved > timedelta(0) and await self._office.db.read(clock.others_hold, self._node):
+                # They only seem to have run out.
                 self._claims_from = time.monotonic() + _OTHERS_SECONDS
         except Unavailable as problem:
             self._unavailable(problem)
@@ -193,7 +214,7 @@ class _Out:
         sweeps = self.aside.sweeps(lambda lane: self._lineup.held(lane) > 0)
         try:
             claimed, ours, swept = await self._office.db.write(
-                _claim, self._office.clock(), self._node, room, each=share, sweeps=sweeps
+                claiming.claim, self._office.clock(), self._node, room, each=share, sweeps=sweeps
             )
         except Unavailable as problem:
             self._unavailable(problem)
@@ -202,7 +223,8 @@ class _Out:
             log.bug("claim-failed", error)
             return 0
         self.silence.answered(asked, time.monotonic())
-        self.aside.swept(swept)
+        for lane in self.aside.swept(swept):
+            self._lineup.reopen(lane)
         self._more = any(self._lineup.pause(self._lane(each)) == 0.0 for each in claimed)
         if claimed:
             failpoint.at("claimed")
@@ -279,6 +301,7 @@ class _Out:
     # ---- one delivery ----
 
     def _begin(self) -> None:
+        self._keep_up()
         if self._unsettled >= _UNSETTLED:
             return
         for destination, claimed in self._lineup.ready(time.monotonic()):
@@ -287,30 +310,29 @@ class _Out:
 
     async def _one(self, destination: str, claimed: Claimed) -> None:
         number = claimed.delivery.id
-        missed: Tried | None = None
+        tried: Tried | None = None
         try:
             at = self._office.clock()
             tried = await self._tried(claimed)
-            missed = tried if tried.unreachable else None
             await self._settled(claimed, tried, at)
         except Exception as error:
             log.bug("delivery-failed", error, message=claimed.message.token)  # its lease runs out
         finally:
-            self._lineup.ended(destination, reached=missed is None, now=time.monotonic())
             self._let_go(number)
             del self._under_way[number]
-            self._found(destination, missed)
+            self._found(destination, tried)
             self._begin()
             # Its place may be wanted, in all or at its destination.
             if self._more and self._lineup.held(destination) <= self._most_held // 2:
                 self._wake.set()
 
-    def _found(self, destination: str, missed: Tried | None) -> None:
-        """An attempt has got through, or `missed`."""
-        if missed is None:
+    def _found(self, destination: str, tried: Tried | None) -> None:
+        """An attempt is over; None: it was stopped."""
+        self._lineup.ended(destination, reached=putoff.reached(tried), now=time.monotonic())
+        if putoff.reached(tried):
             self.aside.in_reach(destination)
-        else:
-            self.aside.out_of_reach(destination, missed, self._lineup.pause(destination))
+        elif tried is not None and tried.unreachable:
+            self.aside.out_of_reach(destination, tried, self._lineup.pause(destination))
             self._clear(destination)
 
     def _patient(self, claimed: Claimed) -> Claimed:
@@ -378,7 +400,7 @@ class _Out:
         held, asked = tuple(self._held), time.monotonic()
         try:
             until = self._office.clock() + leases.LEASE
-            kept, others = await self._office.db.write(_renew, held, self._node, until)
+            kept, others = await self._office.db.write(claiming.renew, held, self._node, until)
         except Unavailable as problem:
             self._unavailable(problem)
         except Exception as error:
@@ -426,23 +448,3 @@ class _Out:
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
-
-
-def _claim(
-    tx: Transaction, now: datetime, node: str, n: int, *, each: int, sweeps: Collection[Sweep]
-) -> tuple[tuple[Claimed, ...], frozenset[str], int]:
-    """What is due, which domains are ours at this moment, and how many were put off before."""
-    leases.lapse(tx, now)
-    swept = putoff.sweep(tx, now, sweeps)
-    claimed = leases.claim(tx, now, node, n, each=each)
-    if claimed:
-        failpoint.at("at-claim")
-    ours = (domain.name for domain in domains.every(tx)) if claimed else ()
-    return claimed, frozenset(ours), swept
-
-
-def _renew(
-    tx: Transaction, held: Collection[int], node: str, until: datetime
-) -> tuple[tuple[int, ...], bool]:
-    """What is still ours, and whether others hold something."""
-    return leases.renew(tx, held, node, until), clock.others_hold(tx, node)

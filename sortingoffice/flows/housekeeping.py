@@ -33,11 +33,11 @@ _BATCH = 1000  # rows in one transaction, so that arriving mail never waits long
 Task = Callable[[Office], Awaitable[int]]
 
 
-async def run(office: Office, stop: asyncio.Event, role: str = "all") -> None:
-    """Keep house until told to stop."""
+async def run(office: Callable[[], Office], stop: asyncio.Event, role: str = "all") -> None:
+    """Keep house until told to stop; `office` is asked in each round, since a reload changes it."""
     rounds = 0
     while not stop.is_set():
-        await look_after(office, due(role, rounds))
+        await look_after(office(), due(role, rounds))
         rounds += 1
         try:
             await asyncio.wait_for(stop.wait(), ROUND.total_seconds())

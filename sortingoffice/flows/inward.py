@@ -178,6 +178,7 @@ def put(
         return_domain=alias.domain,
         contact_id=None if author is None else author.id,
         held=held,
+        accepted_for=str(_accepted_for(arrival, alias)),
     )
     spool.put(tx, spooled, (delivery,))
     relationships.count(tx, relationship.id, pixels=loaded.pixels)
@@ -188,6 +189,13 @@ def put(
     count(tx, office, arrival, replace(known, relationship=relationship), alias, decision)
     seen = f"{_from(arrival)}; {loaded}" if loaded else _from(arrival)
     write_event(tx, arrival, relationship, "held" if held else "accepted", decision.rule, seen)
+
+
+def _accepted_for(arrival: Arrival, alias: Address) -> Address:
+    """The address as the sender wrote it: it may be another spelling of the alias."""
+    wanted = naming.canonical(alias.normal)
+    written = (each for each in arrival.envelope.recipients if naming.canonical(each.normal) == wanted)
+    return next(written, alias)
 
 
 def _spooled(

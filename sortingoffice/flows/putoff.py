@@ -22,15 +22,16 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
+from math import inf
 from typing import Concatenate, ParamSpec
 
 from sortingoffice import log
-from sortingoffice.core import pace
+from sortingoffice.core import pace, retry
 from sortingoffice.core.delivery import Outcome, Tried
 from sortingoffice.flows import settle
 from sortingoffice.flows.office import Office
 from sortingoffice.frozen import dataclass
-from sortingoffice.store import leases, spool
+from sortingoffice.store import clock, leases, spool
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.leases import Later
 from sortingoffice.store.spool import Claimed
@@ -45,8 +46,12 @@ _SWEPT = 200  # in one sweep of a destination
 _SWEEPS = 5  # with one claim
 _SWEEP_SECONDS = 1.0  # between two of one destination
 _BACK = 500  # that are due again at once, and so many each second
+_SOON = 1.0  # seconds until what another process may bring is due again
 _AGAIN = 1.0  # seconds between tries at a database that is out of reach
 _REMEMBERED = 10_000  # destinations
+_ALL = ""  # of them
+_WIDEST = max(_TOGETHER, _SWEPT) / _A_SECOND + pace.LONGEST_PAUSE / 5  # seconds over which some are spread
+_FARTHEST_DUE = timedelta(seconds=_FARTHEST + _WIDEST)
 
 
 @dataclass(slots=True)
@@ -56,17 +61,27 @@ class _Gone:
     why    what the last probe met
     pause  seconds until the next
     swept  when its last sweep was
+    asked  when something that was put off was last made due to probe with
+    since  when that probe began
+    fresh  whether it has taken mail since, from another process
+    taken  the same, or before that probe, but after the last but one: we alone may not reach it
+    opened when it was last probed for that, before its pause was over
     """
 
     why: Tried
     pause: float
+    since: datetime
     swept: float = 0.0
+    asked: float = -inf
+    fresh: bool = False
+    taken: bool = False
+    opened: float = -inf
 
     @property
     def speaks_for_others(self) -> bool:
         """What a probe met would have met any other mail; a connection lost may be that one's own doing."""
         lost = self.why.reply.status == "4.4.2" and self.pause <= pace.SHORTEST_PAUSE
-        return self.why.outcome is Outcome.LATER and not lost
+        return self.why.outcome is Outcome.LATER and not lost and not self.taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +91,53 @@ class Sweep:
     destination: str
     later: Later
     late: datetime
+    since: datetime
     most: int = _SWEPT
 
 
-def sweep(tx: Transaction, now: datetime, sweeps: Collection[Sweep]) -> int:
-    """In the transaction of a claim; how many were put off."""
-    return sum(
+@dataclass(frozen=True, slots=True)
+class Sweeps:
+    """seen  the last attempt that was looked at; None where none was"""
+
+    each: tuple[Sweep, ...]
+    seen: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many were put off, and where mail was taken, from whichever process, since it was last asked."""
+
+    number: int
+    seen: int | None
+    taken: dict[str, datetime]
+
+
+def sweep(tx: Transaction, now: datetime, sweeps: Sweeps | None) -> Swept:
+    """In the transaction of a claim.  What another process delivers isn't put off for our not reaching it."""
+    if sweeps is None:
+        return Swept(0, None, {})
+    seen, taken = leases.taken_since(tx, sweeps.seen)
+    number = sum(
         leases.put_off_due(tx, each.destination, now, each.later, late=each.late, most=each.most)
-        for each in sweeps
+        for each in sweeps.each
+        if not any(at > each.since and each.destination in (_ALL, where) for where, at in taken.items())
     )
+    return Swept(number, seen, taken)
+
+
+def went_back(tx: Transaction, office: Office) -> int:
+    """After the clock was set back, see `store.clock`."""
+    now = office.clock()
+    step = max(office.config.delivery.retry)
+    retried = retry.next_due([step], 1, now=now, expires=now + 2 * step, fraction=1.0)
+    return clock.went_back(tx, now, max(retried, now + _FARTHEST_DUE))
+
+
+def reached(tried: Tried | None) -> bool | None:
+    """Whether its destination is in reach; None: it was stopped, or asked no host, and doesn't know."""
+    if tried is None or not (tried.host or tried.unreachable or tried.reply.permanent):
+        return None
+    return not tried.unreachable
 
 
 class Aside:
@@ -115,21 +168,36 @@ class Aside:
         self._off: dict[str, tuple[_Gone, list[int]]] = {}
         self._over: deque[tuple[str, _Gone, Claimed]] = deque()
         self._back: dict[str, float] = {}  # in reach again: when something of theirs was last made due
+        self._unprobed: list[str] = []  # out of reach, and nothing is held to probe them with
         self._sweeping: list[str] = []  # with the claim that is under way
+        self._seen: int | None = None  # the last attempt of whichever process
         self._line = 0.0  # until when the places are given away
         self._work = asyncio.Event()
         self.behind = False  # much of many destinations is due, and each claim has to look at it
 
+    def change(self, office: Office, every: str) -> None:
+        """Another config; where all mail goes another way by it, who was out of reach may be in reach."""
+        self._office = office
+        if every != self._every:
+            self._every = every
+            self._gone.clear()
+            self._back.clear()
+            self._is_back(_ALL)
+
     def out_of_reach(self, lane: str, why: Tried, pause: float) -> None:
         """A probe failed."""
-        self._back.pop(lane, None)
         gone = self._gone.get(lane)
+        since = self._office.clock() - timedelta(milliseconds=why.milliseconds)
         if gone is not None:
-            gone.why, gone.pause = why, pause
+            gone.why, gone.pause, gone.since = why, pause, since
+            gone.fresh, gone.taken = False, gone.fresh
+        if gone is None or not gone.taken:
+            self._back.pop(lane, None)
+        if gone is not None:
             return
         if len(self._gone) >= _REMEMBERED:
             del self._gone[next(iter(self._gone))]
-        self._gone[lane] = _Gone(why, pause)
+        self._gone[lane] = _Gone(why, pause, since)
 
     def in_reach(self, lane: str) -> None:
         """An attempt got through."""
@@ -164,7 +232,7 @@ class Aside:
 
     # ---- beside the claims ----
 
-    def sweeps(self, probed: Callable[[str], bool]) -> tuple[Sweep, ...]:
+    def sweeps(self, probed: Callable[[str], bool]) -> Sweeps | None:
         """What the next claim does first.
 
         probed  whether there is something to probe a destination with: where not, a claim is to find it
@@ -178,29 +246,55 @@ class Aside:
                 break
             self._gone[lane] = self._gone.pop(lane)
             gone.swept = now
-            if probed(lane):
+            if probed(lane) and not gone.taken:
                 self._sweeping.append(lane)
-                found.append(Sweep(self._destination(lane), self._later(gone, _SWEPT), late))
-        return tuple(found)
+                found.append(Sweep(self._destination(lane), self._later(gone, _SWEPT), late, gone.since))
+            elif (
+                not probed(lane) and gone.asked + gone.pause <= now
+            ):  # all of it may stand at the end of others' line
+                gone.asked = now
+                self._unprobed.append(lane)
+                self._work.set()
+        return Sweeps(tuple(found), self._seen) if self._gone else None
 
-    def swept(self, number: int) -> None:
-        """So many were put off by sweeps."""
-        self.behind = number >= _SWEPT and len(self._gone) > _SWEEPS
-        self._advance(number)
+    def swept(self, swept: Swept) -> list[str]:
+        """What sweeps have done; whom to probe now, for others reach them."""
+        self.behind = swept.number >= _SWEPT and len(self._gone) > _SWEEPS
+        self._advance(swept.number)
+        self._seen = swept.seen
         for lane in self._sweeping:
             if lane not in self._gone:  # in reach again meanwhile
                 self._is_back(lane)
+        return [lane for where, at in swept.taken.items() if self._taken(lane := self._every or where, at)]
+
+    def _taken(self, lane: str, at: datetime) -> bool:
+        """Whether it is to be probed now; where we alone don't reach it, not with each that others bring."""
+        gone, now = self._gone.get(lane), time.monotonic()
+        if gone is None or at <= gone.since:
+            return False
+        if not gone.fresh:
+            gone.fresh = gone.taken = True
+            self._is_back(lane)  # for whoever brings it
+        if gone.opened + gone.pause > now:
+            return False
+        gone.opened = now
+        return True
 
     def _advance(self, number: int) -> None:
         self._line = max(self._line, time.monotonic()) + number / _A_SECOND
 
     def _destination(self, lane: str) -> str:
-        return "" if lane == self._every else lane
+        return _ALL if lane == self._every else lane
 
     def _later(self, gone: _Gone, number: int) -> Later:
-        """The next places in the line."""
+        """The next places in the line; a short while, where another process may have it."""
+        if gone.taken:
+            return self._from(gone, _SOON, _SOON)
         start = min(max(self._line - time.monotonic(), gone.pause), _FARTHEST)
         width = max(number / _A_SECOND, gone.pause / 5)
+        return self._from(gone, start, width)
+
+    def _from(self, gone: _Gone, start: float, width: float) -> Later:
         reply = str(settle.not_tried(gone.why.reply))
         return Later(self._office.clock() + timedelta(seconds=start), timedelta(seconds=width), reply)
 
@@ -217,6 +311,7 @@ class Aside:
                 await self._put_off()
                 await self._tell()
                 await self._bring_back()
+                await self._bring_some()
             except Exception as error:
                 log.bug("put-off-failed", error)  # the leases run out
 
@@ -226,9 +321,8 @@ class Aside:
             gone, numbers = self._off.pop(lane)
             for first in range(0, len(numbers), _TOGETHER):
                 some = numbers[first : first + _TOGETHER]
-                later = self._later(gone, len(some))
                 try:
-                    await self._write(leases.put_off, some, self._node, self._office.clock(), later)
+                    await self._write(self._off_now, gone, some)
                 except Exception as error:
                     log.bug("put-off-failed", error)  # the leases run out
                 self._advance(len(some))
@@ -237,12 +331,16 @@ class Aside:
             if lane not in self._gone:  # in reach again meanwhile
                 self._is_back(lane)
 
+    def _off_now(self, tx: Transaction, gone: _Gone, some: Collection[int]) -> None:
+        """In the transaction, by its clock."""
+        leases.put_off(tx, some, self._node, self._office.clock(), self._later(gone, len(some)))
+
     async def _tell(self) -> None:
         """One; then the writer is left to others for as long as that took."""
         if not self._over:
             return
         lane, gone, claimed = self._over.popleft()
-        if self._gone.get(lane) is not gone:  # in reach again: it is tried
+        if self._gone.get(lane) is not gone or gone.taken:  # in reach again: it is tried
             self._put_aside(lane, gone, claimed)
             self._work.set()
             return
@@ -262,21 +360,37 @@ class Aside:
 
     async def _bring_back(self) -> None:
         """What was put off is due, some of it each second, until there is no more of it."""
-        for lane, last in tuple(self._back.items()):
-            if last > time.monotonic() - _SWEEP_SECONDS:
+        for lane in tuple(self._back):
+            # Asked for each anew: while we wait for the database, one may be out of reach again.
+            last, began = self._back.get(lane, inf), time.monotonic()
+            if last > began - _SWEEP_SECONDS:
                 continue
-            self._back[lane] = time.monotonic()
-            now = self._office.clock()
-            try:
-                found = await self._office.db.read(leases.were_put_off, self._destination(lane), now, _BACK)
-            except Unavailable as problem:
-                log.event("spool-unavailable", reason=problem)
-                continue
-            if found:
-                await self._write(spool.retry_all, found, now)
+            self._back[lane] = began
+            found = await self._due_now(lane, _BACK)
+            if found is not None and found < _BACK and self._back.get(lane) == began:
+                del self._back[lane]
+
+    async def _bring_some(self) -> None:
+        """To probe with."""
+        while self._unprobed:
+            lane = self._unprobed.pop()
+            if lane in self._gone:
+                await self._due_now(lane, pace.FIRST)
+
+    async def _due_now(self, lane: str, most: int) -> int | None:
+        """What was put off, the earliest first; how many, None where the database is away."""
+        now = self._office.clock()
+        try:
+            found = await self._office.db.read(leases.were_put_off, self._destination(lane), now, most)
+        except Unavailable as problem:
+            log.event("spool-unavailable", reason=problem)
+            return None
+        if found:
+            await self._write(spool.retry_all, found, now)
+            gone = self._gone.get(lane)
+            if gone is None or not gone.taken:  # else it is for others, who reach it
                 self._wake()
-            if len(found) < _BACK:
-                self._back.pop(lane, None)
+        return len(found)
 
     async def _write(
         self, fn: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sortingoffice import log, metrics
+from sortingoffice import log, metrics, transaction
 from sortingoffice.core import decide
 from sortingoffice.core.decide import Decision, Target, Verdict
 from sortingoffice.core.model import Peer
@@ -34,13 +34,13 @@ async def answer(office: Office, peer: Peer, sender: Address | None, recipient: 
         now = asyncio.get_running_loop().time()
         seconds = office.peers.wait(peer.ip, now, most_unknown=most)
         if seconds is None:
-            log.event("rcpt-shut-out", peer=peer.ip)
+            log.event("rcpt-shut-out", message=transaction.message(), peer=peer.ip)
             return _SHUT_OUT
         if seconds:
             await asyncio.sleep(seconds)
     decision, found = await office.db.glance(judge, office, peer, recipient)
     if decision.verdict is Verdict.REFUSE:
-        log.event("rcpt-refused", peer=peer.ip, rule=decision.rule)
+        log.event("rcpt-refused", message=transaction.message(), peer=peer.ip, rule=decision.rule)
         metrics.refused("rcpt", decision.verdict.value, decision.rule)
         if found.account is not None:
             note = office.db.write(_note_refusal, office, peer, found, decision)

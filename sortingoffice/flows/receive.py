@@ -3,7 +3,8 @@
     gather (I/O) → decide (pure) → act (one transaction) → answer
 
 Promise: `data` answers 250 only after the commit that holds the message, its recipients, the
-rule's name and the disclosures; a refusal only when every recipient refuses.
+rule's name and the disclosures; a refusal only when every recipient refuses, or when a person's own mail
+can't even come back to them.
 
 `explain` runs the same rules for a person who asks.
 """
@@ -14,11 +15,11 @@ import asyncio
 from dataclasses import replace
 from functools import partial
 
-from sortingoffice import failpoint, log, metrics
+from sortingoffice import failpoint, log, metrics, transaction
 from sortingoffice.core import decide
 from sortingoffice.core.decide import Decision, MessageFacts, Scan, Target, Verdict
 from sortingoffice.core.limits import network
-from sortingoffice.core.model import Account, Envelope, Peer, Relationship
+from sortingoffice.core.model import Account, Envelope, Peer
 from sortingoffice.flows import (
     bymail,
     consent,
@@ -27,17 +28,17 @@ from sortingoffice.flows import (
     outward,
     proof,
     rcpt,
-    relationships,
     reserved,
     returned,
+    returnpath,
     target,
     verify,
 )
 from sortingoffice.flows.arrival import Arrival, digested
 from sortingoffice.flows.computed import LARGE, Computed, Elsewhere
+from sortingoffice.flows.judged import Judged
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
-from sortingoffice.frozen import dataclass
 from sortingoffice.mail import dmarc, token, trace
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.authentication import Authentication
@@ -58,7 +59,7 @@ _RUNS = 50  # of one accepting transaction; each but the last asked for one answ
 
 async def data(office: Office, peer: Peer, envelope: Envelope, raw: bytes) -> Reply:
     """The answer to a message; 250 means committed."""
-    name = token.fresh(office.random(10))
+    name = transaction.message() or token.fresh(office.random(10))
     if peer.account_id is None:
         most = office.config.limits.peer_messages_per_hour
         if not office.peers.sent(peer.ip, asyncio.get_running_loop().time(), most=most):
@@ -110,7 +111,17 @@ async def accepted(office: Office, arrival: Arrival) -> Decision:
         except Elsewhere as wanted:
             wanted.with_traceback(None)  # else what it went through would hold the message, in a circle
             await office.aside(partial(wanted.work, office.apart) if wanted.apart else wanted.work)
+        except _Later as later:
+            return later.decision
     return Decision(Verdict.DEFER, "facts_kept_changing", _NOT_NOW)
+
+
+class _Later(Exception):
+    """One account's part can't be taken now: nothing else may stand, since all of it comes again."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.rule)
+        self.decision = decision
 
 
 def _read(arrival: Arrival) -> None:
@@ -174,43 +185,36 @@ _WRITTEN_TO = frozenset({Target.REVERSE, Target.CARD, Target.BY_MAIL})
 _PERSONAL = _WRITTEN_TO | {Target.CONFIRMATION}
 # Refusals of a stranger's mail to a live alias: they count, and evidence of them is kept.
 _EVIDENT = frozenset({"locked", "dmarc_reject", "refused_sender"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """One recipient and what will become of it.
-
-    known  what was found out for the decision at the relationship; None where it took nothing of it
-    own    the account itself wrote the message, to an alias of its own
-    """
-
-    found: Found
-    decision: Decision
-    known: inward.Known | None = None
-    own: bool = False
+# Of what became of the person's own mail, which comes back where it can: a refusal means that it can't.
+_WORST = (Verdict.DEFER, Verdict.REFUSE, Verdict.HOLD, Verdict.ACCEPT)
 
 
 def accept(tx: Transaction, office: Office, arrival: Arrival) -> Decision:
-    """The transaction: decide for every recipient, then act; nothing is stored on DEFER or REFUSE."""
+    """The transaction: decide for every recipient, then act; nothing is stored on DEFER or REFUSE.
+
+    Raises `_Later` where that takes what has been done already back.
+    """
     found = tuple(_reserved(tx, office, each) for each in arrival.envelope.recipients)
     if arrival.peer.account_id is not None:
         account = accounts.by_id(tx, arrival.peer.account_id)
         assert account is not None, "it authenticated"
         words = [each for each in found if each.target is Target.CONFIRMATION and each.account == account]
-        for asked in words:
+        if len(words) == len(found):
+            answer = Decision(Verdict.ACCEPT, "word_on_a_held_message", decide.ACCEPTED)
+        elif all(each.target is Target.BY_MAIL and each.account == account for each in found):
+            answer = _answered_by_mail(tx, office, arrival, account, found)
+        else:
+            answer = outward.accept(tx, office, arrival, account, found, arrival.token)
+        for asked in words if answer.verdict is not Verdict.DEFER else ():
             consent.answered(tx, office, arrival, asked.address)
-        if words and len(words) == len(found):
-            return Decision(Verdict.ACCEPT, "word_on_a_held_message", decide.ACCEPTED)
-        if all(each.target is Target.BY_MAIL and each.account == account for each in found):
-            return _answered_by_mail(tx, office, arrival, account, found)
-        return outward.accept(tx, office, arrival, account, found, arrival.token)
+        return answer
     judged = tuple(_judge(tx, office, arrival, each) for each in found)
     answer = decide.answer(tuple(each.decision for each in judged))
     if answer.verdict in (Verdict.REFUSE, Verdict.DEFER):
         for each in judged:
             _note(tx, arrival, each, answer)
             if each.decision.rule in _EVIDENT and each.known is not None:
-                alias = _addressed(tx, each.found, each.known.relationship)
+                alias = _addressed(each.found)
                 inward.count(tx, office, arrival, each.known, alias, each.decision)
         return answer
     return _act(tx, office, arrival, judged, answer)
@@ -226,40 +230,41 @@ def _reserved(tx: Transaction, office: Office, address: Address) -> Found:
     return replace(found, relationship=relationship, account=owner)
 
 
-def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> _Judged:
+def _judge(tx: Transaction, office: Office, arrival: Arrival, found: Found) -> Judged:
     """One recipient's decision; reads only."""
     if found.target in _PERSONAL:
         assert found.account is not None
-        return _Judged(found, outward.author(tx, office, arrival, found.account, found.address))
-    if found.target is Target.RETURN_PATH:
-        return _Judged(found, Decision(Verdict.ACCEPT, "return_path", decide.ACCEPTED))
+        return Judged(found, outward.author(tx, office, arrival, found.account, found.address))
     if found.target is Target.VERIFICATION:
-        return _Judged(found, Decision(Verdict.ACCEPT, "verification", decide.ACCEPTED))
+        return Judged(found, Decision(Verdict.ACCEPT, "verification", decide.ACCEPTED))
     facts = found.rcpt_facts(submission=False, now=arrival.now)
     again = decide.rcpt(facts)  # a revoke between RCPT and now holds
+    if found.delivery is not None and again.verdict is Verdict.ACCEPT:
+        return returnpath.judge(tx, office, arrival, found, found.delivery)
     if again.verdict is not Verdict.ACCEPT or found.relationship is None or found.account is None:
-        return _Judged(found, again)
+        return Judged(found, again)
     known = inward.known(tx, office, arrival, found.relationship, found.account)
     if outward.written_by(arrival, known.mailboxes) is not None:
         decision = outward.author(tx, office, arrival, found.account, found.address)
         if decision.verdict is Verdict.ACCEPT:
-            return _Judged(found, decision, known, own=found.target is Target.ALIAS)
-    return _Judged(found, inward.judge(tx, office, arrival, known), known)
+            return Judged(found, decision, known, own=found.target is Target.ALIAS)
+    return Judged(found, inward.judge(tx, office, arrival, known), known)
 
 
 def _act(
-    tx: Transaction, office: Office, arrival: Arrival, judged: tuple[_Judged, ...], answer: Decision
+    tx: Transaction, office: Office, arrival: Arrival, judged: tuple[Judged, ...], answer: Decision
 ) -> Decision:
     names = _Names(arrival.token)
     reached: set[int] = set()
-    own: dict[int, tuple[Account, list[Found]]] = {}
+    own: dict[tuple[int, int], tuple[Account, list[Found]]] = {}
     blind: list[Found] = []
     for each in judged:
         found, decision = each.found, each.decision
         if found.account is not None and _outward(each):
-            own.setdefault(found.account.id, (found.account, []))[1].append(found)
-        elif found.target is Target.RETURN_PATH:
-            answer = _returned(tx, office, arrival, found, next(names)) or answer
+            path = 0 if found.delivery is None else found.delivery.id  # an answer to this one alone
+            own.setdefault((found.account.id, path), (found.account, []))[1].append(found)
+        elif found.delivery is not None and decision is returnpath.REPORT:
+            returned.bounce(tx, office, arrival, found.delivery)
         elif found.target is Target.VERIFICATION:
             verify.answered(tx, office, arrival, found.address)
         elif found.target is Target.CONFIRMATION and decision.verdict is Verdict.ACCEPT:
@@ -269,17 +274,21 @@ def _act(
             blind += [found] if decision.rule == "unproven" and found.target in _WRITTEN_TO else []
         elif found.relationship is not None and found.relationship.id not in reached:
             reached.add(found.relationship.id)  # one copy, though its old alias stands beside the new one
-            alias = _addressed(tx, found, found.relationship)
+            alias = _addressed(found)
             known = each.known or inward.known(tx, office, arrival, found.relationship, found.account)
             inward.put(tx, office, arrival, known, alias, decision, next(names))
-    result = answer
-    for account, recipients in own.values():
+    answers: list[Decision] = []
+    for (_, path), (account, recipients) in own.items():
         if all(each.target is Target.BY_MAIL for each in recipients):
-            result = _answered_by_mail(tx, office, arrival, account, tuple(recipients))
+            answers.append(_answered_by_mail(tx, office, arrival, account, tuple(recipients)))
         else:
-            unseen = tuple(each.address for each in blind if each.account == account)
-            result = outward.accept(tx, office, arrival, account, tuple(recipients), next(names), unseen)
-    return result
+            unseen = () if path else tuple(each.address for each in blind if each.account == account)
+            answers.append(
+                outward.accept(tx, office, arrival, account, tuple(recipients), next(names), unseen)
+            )
+        if answers[-1].verdict is Verdict.DEFER and len(judged) > 1:
+            raise _Later(answers[-1])
+    return min(answers, key=lambda each: _WORST.index(each.verdict), default=answer)
 
 
 def _answered_by_mail(
@@ -298,39 +307,16 @@ def _gone(decision: Decision) -> bool:
     return decision.reply is decide.NO_SUCH
 
 
-def _outward(judged: _Judged) -> bool:
+def _outward(judged: Judged) -> bool:
     """Whether the account itself wrote to this recipient, as `_judge` found."""
     if judged.decision.verdict is not Verdict.ACCEPT:
         return False
     return judged.own or judged.found.target in _WRITTEN_TO
 
 
-def _returned(tx: Transaction, office: Office, arrival: Arrival, found: Found, name: str) -> Decision | None:
-    """Mail to a return path: a bounce, an automatic answer of the vendor's, or the mailbox's own, which has
-    an answer of its own."""
-    if found.delivery is None or returned.bounce(tx, office, arrival, found.delivery):
-        return None
-    if found.account is not None:
-        decision = outward.author(tx, office, arrival, found.account, found.address)
-        if outward.claims_to_be(tx, arrival, found.account) and decision.verdict is Verdict.ACCEPT:
-            return outward.accept(tx, office, arrival, found.account, (found,), name)
-    if found.relationship is None or not returned.towards_vendor(tx, found.delivery):
-        _note(tx, arrival, _Judged(found, decide.NOT_A_BOUNCE), decide.NOT_A_BOUNCE)
-        return None
-    alias = _addressed(tx, found, found.relationship)
-    known = inward.known(tx, office, arrival, found.relationship, found.account)
-    inward.put(tx, office, arrival, known, alias, inward.judge(tx, office, arrival, known), name)
-    return None
-
-
-def _addressed(tx: Transaction, found: Found, relationship: Relationship) -> Address:
-    """The alias that the message came for."""
-    if found.target is Target.ALIAS and found.alias is not None:
-        address = parse(found.alias.address)
-    elif found.target is Target.RESERVED:
-        address = found.address
-    else:
-        address = parse(relationships.current_alias(tx, relationship).address)
+def _addressed(found: Found) -> Address:
+    """What the message was written to, as evidence names it: never an alias that its sender was not given."""
+    address = found.address if found.alias is None else parse(found.alias.address)
     assert address is not None, "we issued it"
     return address
 
@@ -347,7 +333,7 @@ class _Names:
         return self._first if self._count == 1 else f"{self._first}-{self._count}"
 
 
-def _note(tx: Transaction, arrival: Arrival, judged: _Judged, decision: Decision) -> None:
+def _note(tx: Transaction, arrival: Arrival, judged: Judged, decision: Decision) -> None:
     found = judged.found
     if found.account is None:
         return

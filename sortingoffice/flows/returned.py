@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from sortingoffice import failpoint
+from sortingoffice.core import inward, naming
 from sortingoffice.core import returned as words
 from sortingoffice.core import spooled as rows
+from sortingoffice.core.delivery import End
 from sortingoffice.core.model import (
-    Alias,
-    AliasState,
     Delivery,
     DeliveryState,
     Direction,
@@ -27,12 +27,12 @@ from sortingoffice.core.returned import Told
 from sortingoffice.flows import gate, notices
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.flows.office import Office
-from sortingoffice.mail import arf, dsn, token
+from sortingoffice.mail import arf, dsn, headers, token
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.dsn import Action
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply, heard
-from sortingoffice.store import accounts, contacts, events, relationships, spool
+from sortingoffice.store import accounts, contacts, domains, events, references, relationships, spool
 from sortingoffice.store import bounce as bounces
 from sortingoffice.store.database import Transaction
 
@@ -85,7 +85,7 @@ def bounce(tx: Transaction, office: Office, arrival: Arrival, delivery: Delivery
     if complaint is not None:
         _note(tx, message, delivery, "complained", f"feedback_{complaint.kind}"[:60], None, arrival.now)
         return True
-    report = arrival.computed(_report, arrival.message, arrival.envelope.sender is None, message.subject)
+    report = arrival.computed(report_in, arrival.message, arrival.envelope.sender is None, message.subject)
     if report is None:
         return False
     reply = _said(report)
@@ -108,7 +108,7 @@ def _why_not(tx: Transaction, delivery: Delivery) -> str:
     return "bounced_again" if again else "nobody_waits"  # dropped meanwhile
 
 
-def _report(message: Message, null_sender: bool, about: str) -> dsn.Report | None:
+def report_in(message: Message, null_sender: bool, about: str) -> dsn.Report | None:
     return dsn.read(message, null_sender=null_sender, about=about)
 
 
@@ -134,11 +134,11 @@ def _said(report: dsn.Report) -> Reply:
         reply = heard(int(own[0]), report.diagnostic[4:])
         # Of several lines each began with the code: Google's are five.
         again = re.compile(rf"(?<= ){own[0]}[ -]{re.escape(reply.status)} ?")
-        reply = replace(reply, text=again.sub("", reply.text))
+        text = again.sub("", reply.spoken or reply.text)
         if reply.status in ("", known):
-            return heard(reply.code, f"{known} {reply.text}".strip())
+            return heard(reply.code, f"{known} {text}".strip())
         if known[1:] in ("", ".0.0"):
-            return reply
+            return heard(reply.code, f"{reply.status} {text}".strip())
     return heard(code, f"{known} {report.diagnostic}".strip())
 
 
@@ -172,12 +172,15 @@ def _tell_vendor(
     tx: Transaction, office: Office, message: SpooledMessage, delivery: Delivery, now: datetime
 ) -> None:
     to = parse(message.sender)
-    alias = _alias(tx, message)
-    if to is None or alias is None or message.account_id is None:
+    if to is None or message.account_id is None:
+        return
+    recipient = _accepted_for(tx, message, delivery)
+    if recipient is None:
+        _note(tx, message, delivery, "not told", "alias_unknown", None, now)
         return
     name = token.fresh(office.random(10))
-    failure = words.vendor_failure(message, alias, delivery.reason)
-    author = Address("postmaster", alias.domain)
+    failure = words.vendor_failure(message, recipient, delivery.reason, _outside_id(tx, office, message))
+    author = _postmaster(tx, office, recipient)
     # Their own fields may name the mailbox: then they are told without them.
     for said in (failure, replace(failure, fields=())):
         raw = dsn.build(said, to=to, author=author, token=name, now=now)
@@ -205,16 +208,49 @@ def _tell_vendor(
     gate.put(tx, spooled, (returned,), checked)
 
 
-def _alias(tx: Transaction, message: SpooledMessage) -> Address | None:
-    """The alias that the vendor wrote to: of several, the one that its message names."""
+def _accepted_for(tx: Transaction, message: SpooledMessage, delivery: Delivery) -> Address | None:
+    """The address that the vendor wrote to, as it wrote it.
+
+    None where an older version accepted the mail and did not keep it, and it can't be told from another one
+    that the vendor may never have seen: after a `rotate` that would be the new one.
+    """
+    if delivery.accepted_for:
+        return parse(delivery.accepted_for)
     if message.relationship_id is None:
         return None
     known = relationships.aliases(tx, message.relationship_id)
-    header = Message.parse(message.raw).header.lower()
-    named = [each for each in known if each.address.encode() in header]
-    live = [each for each in known if each.state is AliasState.LIVE]
-    chosen: Alias | None = next(iter([*named, *live, *known]), None)
-    return None if chosen is None else parse(chosen.address)
+    if len(known) > 1:
+        named = _named(Message.parse(message.raw))
+        known = tuple(each for each in known if each.canonical in named)
+    return parse(known[0].address) if known else None
+
+
+def _named(message: Message) -> frozenset[str]:
+    """Who stands in To and Cc, in the form in which aliases are compared."""
+    mentions = (
+        each for name in ("To", "Cc") for f in message.all(name) for each in headers.addresses(f.value)
+    )
+    return frozenset(naming.canonical(each.address.normal) for each in mentions if each.address is not None)
+
+
+def _postmaster(tx: Transaction, office: Office, recipient: Address) -> Address:
+    """Whom the DSN is from: at the domain that the vendor wrote to, if that one's keys can sign."""
+    if domains.by_name(tx, recipient.domain) is None:
+        return notices.author(tx, office)
+    return Address("postmaster", recipient.domain)
+
+
+def _outside_id(tx: Transaction, office: Office, message: SpooledMessage) -> str:
+    """The Message-ID as the vendor wrote it; "" where there is none, or only one of ours."""
+    inside = inward.message_id(Message.parse(message.raw))
+    if not inside or message.relationship_id is None:
+        return inside
+    outside = references.outside_of(tx, message.relationship_id, (inside,)).get(inside)
+    if outside is not None:
+        return outside
+    domain = inside.rpartition("@")[2].rstrip(">").lower()
+    ours = domain == office.config.hostname or domains.by_name(tx, domain) is not None
+    return "" if ours else inside
 
 
 # ---- the mailbox ---------------------------------------------------------------------------------------
@@ -231,8 +267,9 @@ def _mailbox_failed(
     if mailbox is None:
         return
     failing = mailbox.state is MailboxState.FAILING
-    if not failing and words.speaks_of_mailbox(reply):
-        ends = bounces.latest_ends(tx, message.account_id, delivery.recipient, words.FAILURES)
+    ended = End(delivery.state, delivery.reason, str(reply), now)
+    if not failing and words.speaks_of_mailbox(ended):
+        ends = bounces.latest_ends(tx, message.account_id, delivery.recipient, words.LOOKED_AT)
         failing = words.keeps_failing(ends)
         if failing:
             accounts.set_mailbox(tx, replace(mailbox, state=MailboxState.FAILING))

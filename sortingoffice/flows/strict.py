@@ -1,7 +1,8 @@
 """Which hosts a destination lets its mail go to: its MTA-STS policy, kept in the database.
 
 Promise: a policy that was once fetched holds until its age is over, whoever forges DNS meanwhile; what
-can't be found out stands in nobody's way (RFC 8461 §5.1).
+can't be found out stands in nobody's way (RFC 8461 §5.1), but what there was no room to ask for is unknown,
+and no mail leaves as if there were no policy.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ class Policies:
         self._here = here
         self._port = port
         self._failed: dict[str, float] = {}  # domain → not before
-        self._under_way: dict[str, asyncio.Task[Kept | None]] = {}
+        self._under_way: dict[str, asyncio.Task[Kept | Reply | None]] = {}
+        self._turns = https.Turns()
 
-    async def of(self, domain: str) -> Policy | None:
-        """The policy to apply now; None where there is none."""
+    async def of(self, domain: str) -> Policy | Reply | None:
+        """The policy to apply now; None where there is none; a 4xx where it could not even be asked for."""
         if domain.startswith("["):
             return None
         record = await self._office.resolver.run(mtasts.record(domain))
@@ -53,13 +55,17 @@ class Policies:
         if kept is not None and kept.expires <= now:
             kept = None
         if record and self._wanted(record, kept) and self._failed.get(domain, 0.0) <= time.monotonic():
-            kept = await self._once(domain, record) or kept
+            found = await self._once(domain, record)
+            if isinstance(found, Reply) and kept is None:
+                return found
+            if isinstance(found, Kept):
+                kept = found
         return None if kept is None else mtasts.parse(kept.text)
 
     def _wanted(self, record: str, kept: Kept | None) -> bool:
         return kept is None or kept.record != record or self._office.clock() - kept.fetched > _RENEW
 
-    async def _once(self, domain: str, record: str) -> Kept | None:
+    async def _once(self, domain: str, record: str) -> Kept | Reply | None:
         """Those who want it at the same time wait for one fetch; one who stops waiting stops no other."""
         task = self._under_way.get(domain)
         if task is None:
@@ -67,9 +73,15 @@ class Policies:
             task.add_done_callback(lambda _: self._under_way.pop(domain))
         return await asyncio.shield(task)
 
-    async def _fetched(self, domain: str, record: str) -> Kept | None:
-        resolver = self._office.resolver
-        text = await policy.fetch(domain, resolver, self._contexts.verified, self._here, port=self._port)
+    async def _fetched(self, domain: str, record: str) -> Kept | Reply | None:
+        resolver, verified = self._office.resolver, self._contexts.verified
+        try:
+            text = await policy.fetch(
+                domain, resolver, verified, self._here, port=self._port, turns=self._turns
+            )
+        except https.Unasked as problem:
+            log.event("mta-sts-unasked", domain=domain, reason=problem)
+            return Reply(451, "4.4.5", f"the MTA-STS policy of {domain} could not be asked for yet")
         found = None if text is None else mtasts.parse(text)
         if text is None or found is None:
             if text is not None:

@@ -29,8 +29,14 @@ _MAX_PARTS = 50
 _MAX_STATUS = 64 * 1024  # octets of a delivery-status part, or of a text, that are read
 # Three numbers of an IP address or of a program's version are no status.
 _STATUS = re.compile(r"(?<![\w.])([245]\.[0-9]{1,3}\.[0-9]{1,3})(?!\w|\.\d)")
+_FAULT = re.compile(r"(?<![\w.])([45]\.[0-9]{1,3}\.[0-9]{1,3})(?!\w|\.\d)")
 _CODE = re.compile(
     r"(?m)(?:^|[\s:(\[<])([45][0-9]{2})(?: |-|: )(?:([45]\.[0-9]{1,3}\.[0-9]{1,3})(?!\w|\.\d))?"
+)
+# What was taken, in prose; "250 recipients" in the middle of a line says nothing.
+_TAKEN = re.compile(
+    r"(?im)(?:^[ \t]*|[:(\[<][ \t]*)25[0-2][ -]|(?<![\w.])25[0-2][ -]ok\b"
+    r"|(?<![\w.])2\.[0-7]\.[0-9]{1,3}(?!\w|\.\d)"
 )
 _TYPE = re.compile(r"[ \t]*[A-Za-z][A-Za-z0-9_-]*[ \t]*;")
 _STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
@@ -263,16 +269,18 @@ def _human(subject: str, text: str) -> Report:
     status, code = "", ""
     words = "" if text.lstrip().startswith("<") else text[:_MAX_WORDS]
     for line in text.splitlines():
-        replied, named = _CODE.search(line), _STATUS.search(line)
-        if replied or (named and named[1][0] != "2"):
+        replied, named = _CODE.search(line), _FAULT.search(line)
+        if replied or named:
             status = (replied[2] if replied else "") or (named[1] if named else "") or ""
             code = replied[1] if replied else status
             words = line
             break
-    failed = code.startswith("5") or _over(subject, otherwise=not code)
+    taken = not code and _TAKEN.search(text) is not None
+    failed = code.startswith("5") or _over(subject, otherwise=not code and not taken)
+    unfailed = Action.DELIVERED if taken and not _WARNING.search(subject) else Action.DELAYED
     return Report(
-        Action.FAILED if failed else Action.DELAYED,
-        "" if status.startswith("2") else status,
+        Action.FAILED if failed else unfailed,
+        status,
         " ".join(words.split())[:_MAX_WORDS],
     )
 

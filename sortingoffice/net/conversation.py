@@ -15,7 +15,10 @@ RFC 1870 (SIZE); RFC 6152 (8BITMIME); RFC 6531 (SMTPUTF8).
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import re
+import sys
+import termios
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,6 +34,7 @@ from sortingoffice.net.parcel import PIECE, Filed, Parcel, clean, stuffed
 _MAX_PENDING = 32 * 1024  # octets of a reply that doesn't end
 _MOST_REPLIES = 16  # that nobody has read yet; four answer what was sent in one write
 _RSET, _DATA = b"RSET\r\n", b"DATA\r\n"
+_TOO_LARGE = 552  # to MAIL with SIZE, RFC 1870 §6.1; many say it without an enhanced code
 _SIZE = re.compile(r"[0-9]{1,20}")  # RFC 1870 §4
 
 
@@ -58,14 +62,18 @@ class Lost(Exception):
 class Answered:
     """How a transaction ended.
 
-    reply     the peer's, or a 4xx of ours
-    past_dot  everything was sent and no reply came
-    lost      the connection is gone; with `past_dot` false nothing was delivered
+    reply       the peer's, or a 4xx of ours
+    past_dot    everything was sent and no reply came
+    lost        the connection is gone; with `past_dot` false nothing was delivered
+    of_message  see `Tried.of_message`
+    slow        it is gone because the peer, which was there, took the message too slowly
     """
 
     reply: Reply
     past_dot: bool = False
     lost: bool = False
+    of_message: bool = False
+    slow: bool = False
 
 
 class Conversation(asyncio.Protocol):
@@ -94,6 +102,9 @@ class Conversation(asyncio.Protocol):
         self._gone = ""  # why, once it is
         self._closed = asyncio.Event()
         self._dirty = False  # a transaction was begun and not ended: RSET first
+        self._of_message = False  # whether a refusal now would be rather of the message
+        self._slow = False
+        self._unsent = 0
 
     # ---- asyncio's side ----
 
@@ -165,6 +176,7 @@ class Conversation(asyncio.Protocol):
         self.transactions += 1
         if "8bitmime" not in self.extensions and parcel.seven is not None and not parcel.octets.isascii():
             parcel = replace(parcel, octets=parcel.seven(), seven=None)  # RFC 6152 §3
+        self._of_message = False
         try:
             refusal = await self._envelope(parcel)
             if refusal is None:
@@ -172,9 +184,10 @@ class Conversation(asyncio.Protocol):
                 refusal = await self._upload(parcel.octets)
         except Lost as why:
             self._end(str(why))
-            return Answered(Reply(451, "4.4.2", f"{why} before the message was sent"), lost=True)
+            reply = Reply(451, "4.4.2", f"{why} before the message was sent")
+            return Answered(reply, lost=True, of_message=self._of_message, slow=self._slow)
         if refusal is not None:
-            return Answered(refusal, lost=bool(self._gone))
+            return Answered(refusal, lost=bool(self._gone), of_message=self._of_message)
         failpoint.at("after-dot")
         try:
             reply = await self._reply(self._timeouts.final)
@@ -190,11 +203,12 @@ class Conversation(asyncio.Protocol):
         if reply.code < 400 and reply.code // 100 != 2:
             self._end("the peer answered the message out of order")
             reply = Reply(451, "4.5.0", f"the peer answered {reply.code} to the message")
-        return Answered(reply)
+        return Answered(reply, of_message=True)
 
     def _unknown(self, why: str) -> Answered:
         self._end(why)
-        return Answered(Reply(451, "4.4.2", f"{why} after the message was sent"), past_dot=True, lost=True)
+        reply = Reply(451, "4.4.2", f"{why} after the message was sent")
+        return Answered(reply, past_dot=True, lost=True, of_message=True)
 
     async def quit(self) -> None:
         """Part politely, within three seconds."""
@@ -264,6 +278,8 @@ class Conversation(asyncio.Protocol):
             if command == _RSET and reply.code // 100 != 2:  # it says nothing about this message
                 raise Lost(f"the peer answered {reply.code} to RSET")
             last = command == _DATA
+            if refusal is None:
+                self._of_message = last or (reply.code == _TOO_LARGE and command.startswith(b"MAIL"))
             if last and refusal is not None and reply.code == 354:
                 await self._nothing()
             elif refusal is None:
@@ -345,21 +361,43 @@ class Conversation(asyncio.Protocol):
         """Until the peer took most of what was sent: within a block's time, and before all of it is `due`."""
         if self._paused and not self._gone:
             seconds = self._timeouts.block
+            midway = self._loop.call_later(seconds / 2, self._midway)
             if due - self._loop.time() < seconds:
-                deadline = self._loop.call_at(due, self._end, "the peer takes it too slowly")
+                deadline = self._loop.call_at(due, self._overdue)
             else:
-                deadline = self._loop.call_later(seconds, self._late, seconds)
+                deadline = self._loop.call_later(seconds, self._blocked, seconds)
             try:
                 while self._paused and not self._gone:
                     self._writable = self._loop.create_future()
                     await self._writable
             finally:
+                midway.cancel()
                 deadline.cancel()
                 self._writable = None
         else:
             await asyncio.sleep(0)  # let replies in, and let others work
         if self._gone and not self._replies:
             raise Lost(self._gone)
+
+    def _overdue(self) -> None:
+        self._slow = True
+        self._end("the peer takes it too slowly")
+
+    def _midway(self) -> None:
+        self._unsent = self._in_kernel()
+
+    def _blocked(self, seconds: float) -> None:
+        # The kernel holds some megabytes, and wants more only when many of them are gone.
+        self._slow = self._in_kernel() < self._unsent
+        self._late(seconds)
+
+    def _in_kernel(self) -> int:
+        """Octets that the peer has not got, of those that left us; 0 where that can't be known."""
+        try:
+            answer = fcntl.ioctl(self.transport.get_extra_info("socket"), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):  # closed
+            return 0
+        return int.from_bytes(answer, sys.byteorder)
 
     def _late(self, seconds: float) -> None:
         self._end(f"no answer within {seconds:g} seconds")

@@ -1,7 +1,8 @@
 """One HTTPS request, with nothing that could lead elsewhere.
 
 Promise: within its deadline, to a server whose certificate is good for the name; no redirect is followed,
-and the request goes to no address where mail may not go either (`net.route.addresses`).
+and the request goes to no address where mail may not go either (`net.route.addresses`).  Servers that hang
+are in the way of nobody but who asks them, and what was never asked is told from what was not answered.
 
 Sources: RFC 9110; RFC 9112.
 """
@@ -18,7 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import field
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
+from sortingoffice.core.limits import network
 from sortingoffice.frozen import dataclass
 from sortingoffice.net import route
 from sortingoffice.net.resolver import Resolver
@@ -27,14 +30,55 @@ from sortingoffice.net.route import Here
 T = TypeVar("T")
 
 PORT = 443
-DEADLINE = 15.0  # seconds, for the whole of it
-# Servers that hang would take all of those that everybody else's signatures and passwords wait for.
-_THREADS = ThreadPoolExecutor(32, "https")
+DEADLINE = 15.0  # seconds, from its beginning; as long again it may wait for its turn
+_MOST = 64
+_MOST_OF_ONE = 8
 _WRONG = (OSError, TimeoutError, http.client.HTTPException, ValueError)
 
 
 class Unanswered(Exception):
     """There is no answer, or none that can be used; str() says why."""
+
+
+class Unasked(Unanswered):
+    """For want of room here: that says nothing about the server."""
+
+
+class Turns:
+    """Threads that ask, and whose turn it is: so many in all, and so many of them one server.
+
+    Servers that hang would take all of the threads that signatures and passwords wait for, and one server
+    all of these.  A server is known by its network, as a peer is.
+    """
+
+    def __init__(self, most: int = _MOST, most_of_one: int = _MOST_OF_ONE) -> None:
+        self.threads = ThreadPoolExecutor(most, "https")
+        self._all = asyncio.Semaphore(most)
+        self._most_of_one = most_of_one
+        self._servers: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def take(self, address: str, seconds: float) -> Callable[[], None]:
+        """Wait for a thread to be free; the call that gives it back.  Raises Unasked."""
+        server = self._servers.setdefault(network(address), asyncio.Semaphore(self._most_of_one))
+        try:
+            async with asyncio.timeout(seconds):
+                await server.acquire()
+                try:
+                    await self._all.acquire()
+                except BaseException:
+                    server.release()
+                    raise
+        except TimeoutError:
+            raise Unasked("too many others are being asked") from None
+
+        def give_back() -> None:
+            self._all.release()
+            server.release()
+
+        return give_back
+
+
+_OF_ALL = Turns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +105,27 @@ async def ask(
     here: Here,
     *,
     deadline: float = DEADLINE,
+    turns: Turns = _OF_ALL,
 ) -> T:
     """What `read`, in a thread, makes of the answer; it raises ValueError for one that is of no use.
 
-    Raises Unanswered.
+    Raises Unanswered, and of it Unasked.
     """
     addresses = await resolver.run(route.addresses(question.host, here))
     if question.outside and not here.loopback:
         addresses = tuple(each for each in addresses if ipaddress.ip_address(each).is_global)
     if not addresses:
         raise Unanswered("no address")
-    dialled = socket.socket(socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET, socket.SOCK_STREAM)
-    dialled.settimeout(deadline)
+    give_back = await turns.take(addresses[0], deadline)
+    try:
+        dialled = _socket(addresses[0], deadline)
+    except BaseException:
+        give_back()
+        raise
     work = asyncio.get_running_loop().run_in_executor(
-        _THREADS, _asked, question, read, addresses[0], dialled, context, deadline
+        turns.threads, _asked, question, read, addresses[0], dialled, context, deadline
     )
+    work.add_done_callback(lambda _: give_back())  # the thread may end later than we do
     try:
         return await asyncio.wait_for(asyncio.shield(work), deadline)
     except _WRONG as problem:
@@ -85,6 +135,15 @@ async def ask(
             dialled.shutdown(socket.SHUT_RDWR)  # the thread ends at its next octet
         dialled.close()
         work.add_done_callback(_forget)
+
+
+def _socket(address: str, seconds: float) -> socket.socket:
+    try:
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as problem:  # no room for one more
+        raise Unasked(str(problem)) from None
+    made.settimeout(seconds)
+    return made
 
 
 def _forget(work: asyncio.Future[T]) -> None:

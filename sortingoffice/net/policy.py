@@ -1,7 +1,8 @@
 """Fetching an MTA-STS policy.
 
 Promise: `fetch` returns the octets of a 200 text/plain answer from a server whose certificate is good for
-`mta-sts.<domain>`, or None; at most `mtasts.MOST_OCTETS`; no redirect is followed (`net.https`).
+`mta-sts.<domain>`, or None where that was asked and is not to be had; at most `mtasts.MOST_OCTETS`; no
+redirect is followed (`net.https`).
 
 Sources: RFC 8461 §3.3.
 """
@@ -14,7 +15,7 @@ import ssl
 from sortingoffice import log
 from sortingoffice.mail import mtasts
 from sortingoffice.net import https
-from sortingoffice.net.https import DEADLINE, PORT, Question, Unanswered
+from sortingoffice.net.https import DEADLINE, PORT, Question, Turns, Unanswered, Unasked
 from sortingoffice.net.resolver import Resolver
 from sortingoffice.net.route import Here
 
@@ -29,11 +30,20 @@ async def fetch(
     *,
     port: int = PORT,
     deadline: float = DEADLINE,
+    turns: Turns | None = None,
 ) -> bytes | None:
-    """The policy's octets; None where it can't be had, which is logged."""
+    """The policy's octets; None where it can't be had, which is logged.
+
+    turns  of those who ask for policies; None: this one waits for nobody
+    Raises Unasked.
+    """
     question = Question(f"mta-sts.{domain}", _PATH, port, {"Accept": "text/plain"})
     try:
-        return await https.ask(question, _body, resolver, context, here, deadline=deadline)
+        return await https.ask(
+            question, _body, resolver, context, here, deadline=deadline, turns=turns or Turns(1)
+        )
+    except Unasked:
+        raise
     except Unanswered as problem:
         log.event("mta-sts-unreachable", domain=domain, reason=problem)
         return None

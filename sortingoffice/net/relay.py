@@ -29,14 +29,17 @@ from sortingoffice.net.conversation import Answered, Conversation, Timeouts, tak
 from sortingoffice.net.parcel import Parcel
 from sortingoffice.net.route import Host
 
-__all__ = ["Login", "Maker", "Parcel", "Relay", "Timeouts"]
+__all__ = ["Login", "Maker", "Parcel", "Relay", "Timeouts", "Turn"]
 
 Maker = Callable[[Host], Awaitable[Parcel]]
+Turn = Callable[[Host], Awaitable[None]]
 
 _HOSTS = 5  # tried in one attempt
 _IDLE_SECONDS = 10.0
 _TRANSACTIONS = 200  # then a new connection, so that no peer is held for ever
 _IDLE = 20  # kept per host
+_MISSED_SECONDS = 60.0  # in which an address that could not be dialled is tried after the others
+_MISSED = 1000  # addresses that are remembered for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,19 @@ class _Climb:
     in_tls: bool = False
     taken: bool = False
 
+    async def first_words(self, heard: Awaitable[object]) -> None:
+        """Of the peer, in TLS: only they show that it went well.
+
+        With TLS 1.3 a server judges us after our side of the handshake has ended (RFC 8446 §4.4.2.4), and its
+        alert, or just the end, comes in place of a reply.  A reply, or a time-out, is no such thing.
+        """
+        try:
+            await heard
+        except (aiosmtplib.SMTPResponseException, TimeoutError):
+            self.in_tls = False
+            raise
+        self.in_tls = False
+
 
 class Relay:
     """Connections to next hops; one per process.
@@ -79,6 +95,7 @@ class Relay:
         self._idle: dict[_Place, list[tuple[float, Conversation]]] = {}
         self._reaper: asyncio.TimerHandle | None = None
         self._partings: set[asyncio.Task[None]] = set()
+        self._missed: dict[tuple[str, int], tuple[float, Reply]] = {}  # address and port → when last, and how
 
     @property
     def contexts(self) -> tls.Contexts:
@@ -92,14 +109,24 @@ class Relay:
         *,
         policy: tls.Policy = tls.Policy.OPPORTUNISTIC,
         login: Login | None = None,
+        turn: Turn | None = None,
     ) -> Tried:
-        """Bring the parcel to the first host that can be talked to, in the order given.
+        """Bring the parcel to the first host that can be talked to, in the order given; but those whose
+        address could not be dialled a moment ago come last.
 
         parcel  or what makes it once a host is there: what can't leave is neither loaded nor signed
+        turn    returns when a host may be called: meanwhile no connection is open, or taken, for the parcel
         """
         began = time.monotonic()
         tried = Tried(Reply(451, "4.4.4", "there was no host to try"), unreachable=True)
-        for host in hosts[:_HOSTS]:
+        for host in sorted(hosts, key=self._missed_lately)[:_HOSTS]:
+            waited = time.monotonic()
+            if turn is not None:
+                await turn(host)
+            missed = self._missed.get((host.address, host.port))
+            if missed is not None and missed[0] >= waited:  # by who had the turn before
+                tried = Tried(missed[1], str(host), unreachable=True)
+                continue
             tried = await self._at(_Place(host, policy), parcel, login)
             if not tried.unreachable:
                 break
@@ -130,7 +157,9 @@ class Relay:
             return Tried(conversation, str(place.host), unreachable=True)
         answered = await self._through(place, conversation, parcel)
         # Lost before the dot and without a word: the host is as good as down, so try the next.
-        silent = answered.lost and not answered.past_dot and answered.reply.status == "4.4.2"
+        # Not so one that takes the message slowly: the next would be sent all of it again.
+        cut = answered.lost and not answered.past_dot and answered.reply.status == "4.4.2"
+        silent = cut and not answered.slow
         return replace(_tried(place, conversation, answered), unreachable=silent)
 
     async def _through(self, place: _Place, conversation: Conversation, parcel: Parcel | Maker) -> Answered:
@@ -167,7 +196,7 @@ class Relay:
         """A connection on one rung of the ladder; else why not, and whether TLS was the reason."""
         state = _Climb()
         try:
-            dialled = await self._dial(place.host)
+            dialled = await self._dialled(place.host)
             made = await self._set_up(place, rung, login, dialled, state)
             return made if isinstance(made, Conversation) else (made, False)
         except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as problem:
@@ -192,14 +221,12 @@ class Relay:
             tls_context=context,
         )
         state.client, state.in_tls = client, implicit
-        await client.connect()
-        state.in_tls = False
+        await state.first_words(client.connect())
         await _hello(client)
         if context is not None and not implicit and client.supports_extension("starttls"):
             state.in_tls = True
             await client.starttls()
-            state.in_tls = False
-            await _hello(client)
+            await state.first_words(_hello(client))
         secured = tls.described(client.get_transport_info("ssl_object"))
         if rung is tls.Rung.VERIFIED and not secured:
             return Reply(451, "4.7.0", f"{name} offers no TLS, which is required")
@@ -213,6 +240,24 @@ class Relay:
             return Reply(451, "4.4.2", "the connection was lost")
         state.taken = True
         return taken_over(client.transport, client.esmtp_extensions, secured, self._timeouts)
+
+    async def _dialled(self, host: Host) -> socket.socket:
+        """The same, and whether it went well is remembered."""
+        where = host.address, host.port
+        try:
+            dialled = await self._dial(host)
+        except OSError as problem:  # time-outs, too
+            self._missed.pop(where, None)
+            self._missed[where] = time.monotonic(), _temporary(problem)
+            if len(self._missed) > _MISSED:
+                del self._missed[next(iter(self._missed))]
+            raise
+        self._missed.pop(where, None)
+        return dialled
+
+    def _missed_lately(self, host: Host) -> bool:
+        missed = self._missed.get((host.address, host.port))
+        return missed is not None and missed[0] > time.monotonic() - _MISSED_SECONDS
 
     async def _dial(self, host: Host) -> socket.socket:
         """A connected socket: the address was chosen by `net.route`, so nothing is resolved here."""
@@ -283,7 +328,13 @@ async def _hello(client: aiosmtplib.SMTP) -> None:
 
 
 def _tried(place: _Place, conversation: Conversation, answered: Answered) -> Tried:
-    return Tried(answered.reply, str(place.host), conversation.tls, past_dot=answered.past_dot)
+    return Tried(
+        answered.reply,
+        str(place.host),
+        conversation.tls,
+        past_dot=answered.past_dot,
+        of_message=answered.of_message,
+    )
 
 
 def _temporary(problem: Exception) -> Reply:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from sortingoffice.core.delivery import End
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.store import schema, spool
 from sortingoffice.store.engine import Transaction
@@ -29,7 +30,7 @@ _BOUNCED = (
     .returning(_delivery.c.message_id)
 )
 _LATEST = (
-    sa.select(_delivery.c.state)
+    sa.select(_delivery.c.state, _delivery.c.reason, _delivery.c.last_reply, _delivery.c.ended)
     .where(
         _delivery.c.account_id == sa.bindparam("account_id"),
         _delivery.c.recipient == sa.bindparam("recipient"),
@@ -52,7 +53,7 @@ def bounced(tx: Transaction, delivery_id: int, reply: str, now: datetime) -> boo
     return found is not None
 
 
-def latest_ends(tx: Transaction, account_id: int, recipient: str, most: int) -> tuple[DeliveryState, ...]:
+def latest_ends(tx: Transaction, account_id: int, recipient: str, most: int) -> tuple[End, ...]:
     """How the last deliveries to a mailbox ended, the newest first."""
     wanted = {"account_id": account_id, "recipient": recipient, "most": most}
-    return tuple(tx.execute(_LATEST, wanted).scalars())
+    return tuple(End(*row) for row in tx.execute(_LATEST, wanted))

@@ -1,7 +1,8 @@
 """What the spool needs when the wall clock was set: stored times that a wrong clock has written.
 
-Promise: whatever a clock that was ahead put off is due at once, and nothing else is moved; what is done here
-may be done by every process, and again.
+Promise: what a clock that was ahead put off is due at once, where it was for longer than anything ever is, or
+shows that clock's hand otherwise; nothing that was put off rightly is moved; what is done here may be done by
+every process, and again.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ _QUEUED = _delivery.c.state == sa.literal_column("'queued'")  # literal, as the 
 _LEASED = _delivery.c.lease_node != sa.literal_column("''")
 
 
-def went_back(tx: Transaction, now: datetime) -> int:
+def went_back(tx: Transaction, now: datetime, farthest: datetime) -> int:
     """What was put off, or leased, by a clock that was ahead of ours: due now, or for one lease; how many.
 
-    That a clock was ahead is seen by what else it has written: a delivery, or an attempt, of the future.
+    farthest  nothing is ever put off beyond it
+
+    That a clock was ahead is seen by that, and by what else it has written: a delivery, or an attempt, of
+    the future.
     """
-    retried = tx.execute(_DUE_AGAIN, {"now": now, "soon": now + TOLERANCE}).rowcount
+    wanted = {"now": now, "soon": now + TOLERANCE, "farthest": farthest + TOLERANCE}
+    retried = tx.execute(_DUE_AGAIN, wanted).rowcount
     until = now + LEASE
     leases = tx.execute(_LEASED_AGAIN, {"until": until, "after": until + TOLERANCE}).rowcount
     return int(retried + leases)
@@ -43,6 +48,7 @@ _DUE_AGAIN = (
     .where(_QUEUED, ~_LEASED, _delivery.c.due > _SOON)
     .where(
         sa.or_(
+            _delivery.c.due > sa.bindparam("farthest", type_=schema.Instant),
             _delivery.c.created > _SOON,
             sa.exists().where(_attempt.c.delivery_id == _delivery.c.id, _attempt.c.at > _SOON),
         )

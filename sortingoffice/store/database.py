@@ -48,6 +48,8 @@ class Database:
         self._writer = Writer(self._engines.writer)
         self._glancing: sa.Connection | None = None
         self._no_connection = 0.0  # time.monotonic() at which none could be had to read with
+        self._proven = 0  # of the writes that were refused, those that no longer count
+        self._proof: asyncio.Task[None] | None = None
         self._readers = ThreadPoolExecutor(engine.READERS, thread_name_prefix="database-reader")
 
     @property
@@ -167,6 +169,30 @@ class Database:
                 raise
         raise AssertionError("the loop ends in return or raise")
 
+    async def takes_writes(self, seconds: float = 1.0) -> bool:
+        """Whether none was refused for the database's state since one was stored that proves it well.
+
+        Where one was, another try is made here, for nobody else may write in this process; what only looked
+        for something to do, and found nothing, proves nothing: a disk may be full.
+
+        seconds  that it may take; it goes on, and whoever asks next hears of it
+        """
+        refused = self._writer.refused
+        if refused != self._proven and self._proof is None:
+            self._proof = asyncio.create_task(self._prove(refused))
+        if self._proof is not None:
+            await asyncio.wait((self._proof,), timeout=seconds)
+        return self._writer.refused == self._proven
+
+    async def _prove(self, refused: int) -> None:
+        try:
+            await self.write(_write_the_same)
+            self._proven = refused
+        except Unavailable:
+            pass  # it was counted, like the others
+        finally:
+            self._proof = None
+
     async def empty_log(self) -> bool:
         """SQLite's log of the last commits is cut to nothing, where nobody is at it now; whether it is."""
         path = self.path
@@ -228,6 +254,11 @@ def _revision(tx: Transaction) -> str:
     if not sa.inspect(tx).has_table("alembic_version"):
         return ""
     return str(tx.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() or "")
+
+
+def _write_the_same(tx: Transaction) -> None:
+    """The smallest write that reaches the disk."""
+    tx.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
 
 
 def _newer(found: str) -> OfficeError:

@@ -26,7 +26,7 @@ LEASE = timedelta(seconds=30)
 CUT_SHORT = "451 4.3.0 cut short: the office stopped, and the host may have the message"
 CLAIM_OCTETS = 32 << 20  # of messages that one claim loads; always at least one message
 
-_message, _delivery = schema.message, schema.delivery
+_message, _delivery, _attempt = schema.message, schema.delivery, schema.attempt
 _QUEUED = _delivery.c.state == sa.literal_column("'queued'")  # literal, as the partial indexes have it
 _IDS: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
 
@@ -186,6 +186,22 @@ def were_put_off(tx: Transaction, destination: str, now: datetime, most: int) ->
     return tuple(tx.execute(_WERE_PUT_OFF if destination else _ALL_PUT_OFF, wanted).scalars())
 
 
+def taken_since(tx: Transaction, seen: int | None) -> tuple[int, dict[str, datetime]]:
+    """The last attempt's number, for each is looked at once; and where something was taken, by whichever
+    process brought it, with the time when the last such attempt began.
+
+    seen  what that was before; None where none was looked at, and nothing is found
+    """
+    latest = int(tx.execute(_LATEST).scalar() or 0)
+    if seen is None or latest <= seen:
+        return latest, {}
+    found: dict[str, datetime] = {}
+    with by_index(tx):
+        for destination, at in tx.execute(_TAKEN, {"seen": max(seen, latest - _LOOKED_AT)}):
+            found[destination] = max(at, found.get(destination, at))
+    return latest, found
+
+
 def _later(now: datetime, later: Later) -> dict[str, object]:
     step = later.width / _PLACES
     return {"now": now, "start": later.start, "step": step // timedelta(microseconds=1), "said": later.reply}
@@ -193,6 +209,7 @@ def _later(now: datetime, later: Later) -> dict[str, object]:
 
 UNTRIED = "not tried by itself: "  # in the `last_reply` of what was put off
 _PLACES = 97  # in the width of a spread
+_LOOKED_AT = 1000  # attempts at once
 _BIG = sa.BigInteger()
 _NOW = sa.bindparam("now", type_=schema.Instant)
 _HERE = _delivery.c.destination == sa.bindparam("destination")
@@ -215,6 +232,12 @@ _PUT_OFF = (
         ),
         last_reply=sa.bindparam("said"),
     )
+)
+_LATEST = sa.select(sa.func.max(_attempt.c.id))
+# Each delivery is looked up, for PostgreSQL would rather join what it takes for a short queue.
+_WHERE_TO = sa.select(_delivery.c.destination).where(_delivery.c.id == _attempt.c.delivery_id)
+_TAKEN = sa.select(_WHERE_TO.scalar_subquery(), _attempt.c.at).where(
+    _attempt.c.id > sa.bindparam("seen"), _attempt.c.reply.startswith("2")
 )
 _FIRST_DUE = (
     sa.select(_delivery)

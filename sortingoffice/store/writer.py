@@ -69,6 +69,7 @@ class Writer:
         self.desk: Desk | None = None  # who delivers in this process
         self.commits = 0
         self.writes = 0
+        self.refused = 0  # for the database's state
 
     async def write(self, run: Callable[[sa.Connection], T], *, urgent: bool = False) -> T:
         """The value of `run`, committed.  Cancelling the waiting task cancels only the waiting.
@@ -213,11 +214,11 @@ class Writer:
             everyone.extend(found)
         return everyone
 
-    @staticmethod
-    def _reply(answers: list[_Answer]) -> None:
+    def _reply(self, answers: list[_Answer]) -> None:
         """All callers of one loop in one wake-up."""
         by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Answer]] = defaultdict(list)
         for answer in answers:
+            self.refused += isinstance(answer.error, engine.Unavailable)
             by_loop[answer.job.loop].append(answer)
         for loop, its in by_loop.items():
             try:

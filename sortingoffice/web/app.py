@@ -78,6 +78,8 @@ def application(office: Callable[[], Office]) -> Starlette:
             await office().db.read(domains.every)
         except Unavailable:
             return PlainTextResponse("the database does not answer\n", status_code=503)
+        if not await office().db.takes_writes():
+            return PlainTextResponse("the database takes no writes: mail is put off\n", status_code=503)
         return PlainTextResponse("ok\n")
 
     made = Starlette(

@@ -44,7 +44,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "accept: events": ("store.events:add",),
     "accept: the rest": ("flows.receive:accept",),
     "commit": ("store.writer:Writer._transaction",),
-    "out: claim": ("flows.deliver:_claim",),
+    "out: claim": ("flows.claiming:claim",),
     "out: settle": ("flows.deliver:settle",),
     "out: DKIM sign": ("mail.dkim:sign",),
     "out: ARC seal": ("mail.arc:seal",),

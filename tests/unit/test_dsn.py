@@ -235,6 +235,61 @@ def test_words_with_a_semicolon_stay_whole_where_no_type_stands_before_them() ->
     assert found.diagnostic.startswith("550 5.1.1 no; see http")
 
 
+ARRIVED = """From: MAILER-DAEMON@mail.shop.example
+Subject: Delivery Notification
+
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Your message was delivered to support@shop.example. 250 2.0.0 ok",
+        "support@shop.example: delivered to its mailbox (status: 2.1.5)",
+        "support@shop.example\n  250 Message accepted for delivery",
+        "inner.shop.example said: 250-stored as 4711",
+        "It was taken with 252 OK",
+    ],
+    ids=["a reply", "a status", "a line of its own", "words of the host", "ok"],
+)
+def test_prose_that_says_it_was_taken_is_no_end(text: str) -> None:
+    found = read(ARRIVED.format(text))
+    assert found is not None
+    assert found.action is Action.DELIVERED
+    assert not found.final
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("250 2.1.5 taken\nthen: 550 5.1.1 no such user", "5.1.1"),
+        ("250 2.1.0 sender ok, but then (#5.2.2)", "5.2.2"),
+        ("Your message to 250 recipients was not accepted.", ""),
+        ("2.0.0.1 did not answer, says Exim 2.4.92.1", ""),
+    ],
+    ids=["a refusal after it", "a status after it", "a number of people", "an address and a version"],
+)
+def test_prose_that_says_more_than_that_it_was_taken_is_an_end(text: str, status: str) -> None:
+    found = read(ARRIVED.format(text))
+    assert found is not None
+    assert (found.final, found.status) == (True, status)
+
+
+def test_a_subject_that_says_it_has_failed_counts_for_more_than_what_was_taken_on_the_way() -> None:
+    said = ARRIVED.replace("Delivery Notification", "Returned mail: see transcript for details")
+    found = read(said.format("... while talking to mx.shop.example\n<<< 250 2.1.0 Sender ok\nIt hung up."))
+    assert found is not None
+    assert found.final
+
+
+def test_a_warning_of_what_was_taken_on_the_way_is_a_delay() -> None:
+    said = ARRIVED.replace("Delivery Notification", "Warning: still being retried")
+    found = read(said.format("250 2.1.0 Sender ok"))
+    assert found is not None
+    assert found.action is Action.DELAYED
+
+
 VACATION = """From: Support <support@shop.example>
 Subject: Out of office: My lamp
 Auto-Submitted: auto-replied

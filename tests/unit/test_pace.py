@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +81,58 @@ def test_a_probe_that_gets_through_opens_it_again() -> None:
     assert len(lineup.ready(0.5)) == 1  # one is still under way, and two may be
 
 
+def test_an_attempt_that_tells_nothing_changes_nothing() -> None:
+    lineup = filled(a=10)
+    lineup.ready(0)
+    lineup.ended("a", reached=None, now=0)
+    assert len(lineup.ready(0)) == 1  # still as many at once
+    for _ in range(FIRST):
+        lineup.ended("a", reached=False, now=0)
+    assert names(lineup.ready(1)) == ["a4"]
+    lineup.ended("a", reached=None, now=1)
+    assert (lineup.pause("a"), lineup.opens_in(1)) == (1, None)
+    assert len(lineup.ready(1)) == 1
+
+
+def test_one_out_of_reach_may_be_probed_before_its_pause_is_over() -> None:
+    lineup = filled(a=10)
+    lineup.reopen("unheard of")
+    lineup.ready(0)
+    for _ in range(FIRST):
+        lineup.ended("a", reached=False, now=0)
+    assert lineup.ready(0.5) == []
+    lineup.reopen("a")
+    assert len(lineup.ready(0.5)) == 1
+    assert lineup.ready(0.5) == []
+    assert lineup.pause("a") == 1
+
+
+def test_thousands_out_of_reach_cost_no_look_at_each_arrival() -> None:
+    lineup: Lineup[int] = Lineup(20, 10_000)
+    for n in range(5000):
+        lineup.add(f"d{n}", n)
+    for destination, n in lineup.ready(0):
+        lineup.ended(destination, reached=False, now=0)
+        lineup.add(destination, n)
+    assert lineup.ready(0.5) == []
+    steps = 0
+
+    def counted(_frame: FrameType, event: str, _about: object) -> Any:
+        nonlocal steps
+        steps += event in ("line", "call")
+        return counted
+
+    before = sys.gettrace()
+    sys.settrace(counted)
+    try:
+        found = lineup.ready(0.5), lineup.parked(), lineup.room(), lineup.opens_in(0.5)
+    finally:
+        sys.settrace(before)
+    assert found == ([], 5000, 10_000, 0.5)
+    assert steps < 100
+    assert len(lineup.ready(1)) == 5000
+
+
 def test_what_waits_for_one_out_of_reach_takes_no_room() -> None:
     lineup = filled(most=10, a=9)
     lineup.ready(0)
@@ -133,31 +189,44 @@ def test_the_memory_of_destinations_is_bounded() -> None:
 
 
 EVENTS = st.lists(
-    st.tuples(st.sampled_from("add ready reached lost".split()), st.sampled_from("abc"), st.integers(0, 5))
+    st.tuples(
+        st.sampled_from("add ready reached lost unknown reopen take remove".split()),
+        st.sampled_from("abc"),
+        st.integers(0, 5),
+    )
 )
 
 
 @given(EVENTS, st.integers(1, 5), st.integers(1, 8))
 def test_bounds_hold_and_nothing_is_lost(events: list[tuple[str, str, int]], bound: int, most: int) -> None:
-    lineup: Lineup[int] = Lineup(bound, most)
+    lineup: Lineup[tuple[str, int]] = Lineup(bound, most)
     under_way: dict[str, int] = dict.fromkeys("abc", 0)
     added = begun = 0
     now = 0.0
     for what, destination, seconds in events:
         now += seconds
         if what == "add":
-            lineup.add(destination, added)
+            lineup.add(destination, (destination, added))
             added += 1
         elif what == "ready":
             for name, _ in lineup.ready(now):
                 under_way[name] += 1
                 begun += 1
+        elif what == "reopen":
+            lineup.reopen(destination)
+        elif what == "take":
+            for item in lineup.take_out(destination):
+                lineup.add(destination, item)
+        elif what == "remove":
+            added -= len(lineup.remove(lambda item: item[1] % 3 == 0))
         elif under_way[destination]:
             under_way[destination] -= 1
-            lineup.ended(destination, reached=what == "reached", now=now)
+            reached = None if what == "unknown" else what == "reached"
+            lineup.ended(destination, reached=reached, now=now)
         assert sum(under_way.values()) == lineup.busy <= most
         assert max(under_way.values()) <= bound
         assert begun + len(list(lineup.waiting())) == added
+        assert lineup.parked() == sum(lineup.pause(item[0]) > 0 for item in lineup.waiting())
     for destination, count in under_way.items():
         for _ in range(count):
             lineup.ended(destination, reached=True, now=now)

@@ -89,7 +89,8 @@ def suspended_account(facts: RcptFacts) -> Decision | None:
 
 
 def return_path(facts: RcptFacts) -> Decision | None:
-    """Only we could have signed it."""
+    """Only we could have signed it, and a bounce may come whatever has ended.  What is none is judged after
+    DATA, as at the alias."""
     return Decision(Verdict.ACCEPT, "return_path", _RCPT_OK) if facts.target is Target.RETURN_PATH else None
 
 

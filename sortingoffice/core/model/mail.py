@@ -115,6 +115,8 @@ class Delivery:
     reason          why it is held, or how it ended; the rule's name
     lease_node      who is at it now; "" nobody
     created         since when it waits: when it was put in, or, held, let go
+    accepted_for    for inward mail, the address that it came for, as the sender wrote it: all that a DSN may
+                    name; "" for any other mail, and for what an older version accepted
     """
 
     id: int
@@ -136,6 +138,7 @@ class Delivery:
     last_reply: str
     created: datetime
     ended: datetime | None
+    accepted_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,4 +4,4 @@
 a test holds it and the files together.
 """
 
-REVISIONS = tuple(f"{number:04}" for number in range(1, 16))
+REVISIONS = tuple(f"{number:04}" for number in range(1, 17))

@@ -47,6 +47,7 @@ delivery = table(
     text("last_reply"),
     at("created"),
     at("ended", null=True),
+    text("accepted_for"),
 )
 
 attempt = table(
