@@ -140,7 +140,8 @@ class _Out:
         last, attempts = self._attempts, self._current()
         if attempts is last:
             return
-        self._parting.append(asyncio.create_task(last.part(tuple(self._under_way.values()))))
+        parting = asyncio.create_task(last.part(tuple(self._under_way.values())))
+        self._parting = [*(each for each in self._parting if not each.done()), parting]
         every, most = self._go_by(attempts)
         self.aside.change(self._office, every)
         for each in self._lineup.remove(lambda _: True):
@@ -203,8 +204,7 @@ class _Out:
                 await self._office.db.write(putoff.went_back, self._office)
                 self._set_back = False
             if moved > timedelta(0) and await self._office.db.read(clock.others_hold, self._node):
-                # They only seem to have run out.
-                self._claims_from = time.monotonic() + _OTHERS_SECONDS
+                self._claims_from = time.monotonic() + _OTHERS_SECONDS  # they only seem to have run out
         except Unavailable as problem:
             self._unavailable(problem)
 

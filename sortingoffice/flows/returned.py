@@ -112,12 +112,6 @@ def report_in(message: Message, null_sender: bool, about: str) -> dsn.Report | N
     return dsn.read(message, null_sender=null_sender, about=about)
 
 
-def towards_vendor(tx: Transaction, delivery: Delivery) -> bool:
-    """Whether the delivery carried the person's mail: what answers it is inward mail."""
-    message = spool.by_id(tx, delivery.message_id)
-    return message is not None and message.direction is Direction.OUTWARD
-
-
 _REPLY = re.compile(r"([245])[0-9]{2}(?=[ -])")
 _SAID = {Action.FAILED: 550, Action.DELAYED: 450}
 
