@@ -148,6 +148,17 @@ async def test_a_bug_of_ours_keeps_the_mail(made: Spooled, monkeypatch: pytest.M
     assert made.now(delivery).last_reply == "451 4.3.0 internal error of the office"
 
 
+async def test_a_bug_of_ours_after_the_message_was_sent_is_named_as_unknown(
+    made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failpoint, "at", failpoint.armed(failpoint.parse("after-dot=raise@1")))
+    delivery = made.put()
+    async with delivering(made):
+        await until(lambda: made.now(delivery).attempts == 1)
+    assert (made.now(delivery).state, made.now(delivery).reason) == (DeliveryState.QUEUED, "reply lost")
+    assert "after the message was sent" in made.now(delivery).last_reply
+
+
 async def test_an_outcome_is_kept_even_where_telling_of_it_fails(
     made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:

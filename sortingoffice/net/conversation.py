@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
-from sortingoffice import failpoint
+from sortingoffice import failpoint, log
 from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address
 from sortingoffice.mail.reply import Reply, heard
@@ -188,11 +188,14 @@ class Conversation(asyncio.Protocol):
             return Answered(reply, lost=True, of_message=self._of_message, slow=self._slow)
         if refusal is not None:
             return Answered(refusal, lost=bool(self._gone), of_message=self._of_message)
-        failpoint.at("after-dot")
         try:
+            failpoint.at("after-dot")
             reply = await self._reply(self._timeouts.final)
         except Lost as why:
             return self._unknown(str(why))
+        except Exception as error:  # our bug; the message was sent all the same
+            log.bug("answer-missed", error)
+            return self._unknown("an internal error of the office")
         except asyncio.CancelledError:
             # What is known must be told: a second copy without a name is what RFC 1047 is about.
             stopped = asyncio.current_task()
