@@ -78,7 +78,7 @@ class Turns:
         return give_back
 
 
-SHARED = Turns()
+_OF_ALL = Turns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ async def ask(
     here: Here,
     *,
     deadline: float = DEADLINE,
-    turns: Turns = SHARED,
+    turns: Turns = _OF_ALL,
 ) -> T:
     """What `read`, in a thread, makes of the answer; it raises ValueError for one that is of no use.
 
@@ -118,11 +118,10 @@ async def ask(
         raise Unanswered("no address")
     give_back = await turns.take(addresses[0], deadline)
     try:
-        dialled = socket.socket(socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET)
-    except OSError as problem:  # no room for one more
+        dialled = _socket(addresses[0], deadline)
+    except BaseException:
         give_back()
-        raise Unasked(str(problem)) from None
-    dialled.settimeout(deadline)
+        raise
     work = asyncio.get_running_loop().run_in_executor(
         turns.threads, _asked, question, read, addresses[0], dialled, context, deadline
     )
@@ -136,6 +135,15 @@ async def ask(
             dialled.shutdown(socket.SHUT_RDWR)  # the thread ends at its next octet
         dialled.close()
         work.add_done_callback(_forget)
+
+
+def _socket(address: str, seconds: float) -> socket.socket:
+    try:
+        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as problem:  # no room for one more
+        raise Unasked(str(problem)) from None
+    made.settimeout(seconds)
+    return made
 
 
 def _forget(work: asyncio.Future[T]) -> None:
