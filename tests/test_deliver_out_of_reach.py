@@ -17,7 +17,7 @@ from sortingoffice.store import events, leases, spool
 from sortingoffice.store.database import Database
 from tests import spooled
 from tests.delivering import Sinks, at_sink, delivering, ended, tried
-from tests.servers import DROP, HANG, Sink
+from tests.servers import DROP, HANG, Late, Sink
 from tests.spooled import NOW, Spooled
 from tests.test_store_leases import fill
 from tests.waiting import until
@@ -123,6 +123,19 @@ async def test_while_the_clock_is_in_doubt_nothing_that_waits_is_given_up(made: 
         await until(lambda: leases.UNTRIED in made.now(late).last_reply)
         await asyncio.sleep(0.5)
     assert {made.now(each).state for each in (late, *deliveries)} == {DeliveryState.QUEUED}
+
+
+async def test_what_fails_in_the_moment_of_a_leap_of_the_clock_is_not_given_up(
+    made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "_POLL", 30.0)  # nobody looks at the clock before it fails
+    sink.answers["CONNECT"] = Late(1.0, DROP)
+    alone = made.put()
+    async with delivering(made, drain=0.1):
+        await until(lambda: sink.open_sessions)
+        made.clock.pass_(days=6)
+        await until(lambda: made.now(alone).attempts)
+    assert made.now(alone).state is DeliveryState.QUEUED
 
 
 async def test_a_connection_that_one_message_breaks_returns_no_other(

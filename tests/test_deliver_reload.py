@@ -16,10 +16,11 @@ from sortingoffice.flows import deliver
 from sortingoffice.flows.attempt import Attempts
 from sortingoffice.net.relay import Relay
 from sortingoffice.net.zone import ZoneServer
+from sortingoffice.store import leases
 from sortingoffice.store.database import Database
 from sortingoffice.values import Endpoint
 from tests.delivering import QUICK, Sinks, at_sink, ended
-from tests.servers import Late, Sink
+from tests.servers import DROP, HANG, Late, Sink
 from tests.spooled import Spooled
 from tests.waiting import until
 
@@ -111,6 +112,39 @@ async def test_what_waits_for_who_is_out_of_reach_goes_the_new_way_at_once(
         waiting = [each for each in waiting if made.now(each).attempts == 0 or made.now(each).state.final]
         await until(ended(made, *waiting), 15)
     assert len(sink.received) == len(waiting)
+
+
+@pytest.fixture
+def dying(sinks: Sinks) -> Sink:
+    """A host that turns the first away at once; what comes with it hears nothing for a while."""
+    return sinks(answers={"CONNECT": [DROP, Late(1.0, DROP), Late(1.0, DROP)]})
+
+
+async def test_after_a_reload_nobody_waits_for_what_is_under_way_by_the_config_before(
+    made: Spooled, sink: Sink, dying: Sink
+) -> None:
+    dying.answers["CONNECT"] = [DROP, HANG, HANG]
+    waiting = [made.put() for _ in range(30)]
+    async with _running(made, port=dying.port) as running:
+        await until(lambda: any(leases.UNTRIED in made.now(each).last_reply for each in waiting))
+        running.reload(port=sink.port)
+        await until(lambda: sum(made.now(each).state.final for each in waiting) == 27, 4)
+        assert dying.open_sessions == 2
+
+
+async def test_what_a_host_of_the_config_before_did_is_not_held_against_the_new_one(
+    made: Spooled, sink: Sink, dying: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "SHORTEST_PAUSE", 60.0)
+    sink.answers["."] = [HANG]
+    waiting = [made.put() for _ in range(30)]
+    async with _running(made, port=dying.port) as running:
+        await until(lambda: any(leases.UNTRIED in made.now(each).last_reply for each in waiting))
+        running.reload(port=sink.port)
+        await until(lambda: "DATA" in str(sink.commands))
+        assert dying.open_sessions == 2
+        await until(lambda: dying.open_sessions == 0)
+        await until(lambda: any(made.now(each).state.final for each in waiting), 4)
 
 
 @pytest.mark.parametrize(("before", "after"), [(20, 1), (1, 20)])

@@ -63,10 +63,11 @@ class Lineup(Generic[T]):
         self.busy = 0
 
     def change(self, bound: int, most: int) -> None:
-        """Other bounds from now on; and every pause is over, for who changes them may mend the way, too."""
+        """Other bounds from now on; and every pause is over, for who changes them may mend the way, too: one
+        may begin beside those that are under way as before."""
         self._bound, self._most = bound, most
         for destination, lane in self._lanes.items():
-            lane.limit, lane.opens = min(lane.limit, bound), 0.0
+            lane.limit, lane.opens = min(max(lane.limit, lane.busy + 1), bound), 0.0
             self._serve(destination)
 
     def add(self, destination: str, item: T) -> None:

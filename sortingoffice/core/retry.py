@@ -32,7 +32,7 @@ class Watch:
 
     def moved(self, wall: datetime, steady: float) -> timedelta:
         """By how much it was set since the last look: ahead, or negative; zero within the tolerance."""
-        moved = wall - self._wall - timedelta(seconds=steady - self._steady)
+        moved = self._since_the_last_look(wall, steady)
         self._wall, self._steady = wall, steady
         if abs(moved) <= TOLERANCE:
             return timedelta(0)
@@ -40,9 +40,13 @@ class Watch:
             self._doubts_until = steady + _DOUBT_SECONDS
         return moved
 
-    def doubts(self, steady: float) -> bool:
-        """Whether the clock went ahead by hours within the last: what seems to be over may not be."""
-        return steady < self._doubts_until
+    def doubts(self, wall: datetime, steady: float) -> bool:
+        """Whether the clock went ahead by hours within the last, seen already or not: what seems to be over
+        may not be."""
+        return steady < self._doubts_until or self._since_the_last_look(wall, steady) > _LONG
+
+    def _since_the_last_look(self, wall: datetime, steady: float) -> timedelta:
+        return wall - self._wall - timedelta(seconds=steady - self._steady)
 
 
 def next_due(

@@ -310,17 +310,18 @@ class _Out:
 
     async def _one(self, destination: str, claimed: Claimed) -> None:
         number = claimed.delivery.id
-        tried: Tried | None = None
+        attempts, tried = self._attempts, None
         try:
             at = self._office.clock()
-            tried = await self._tried(claimed)
+            tried = await self._tried(claimed, attempts)
             await self._settled(claimed, tried, at)
         except Exception as error:
             log.bug("delivery-failed", error, message=claimed.message.token)  # its lease runs out
         finally:
             self._let_go(number)
             del self._under_way[number]
-            self._found(destination, tried)
+            # Of a config that a reload has replaced meanwhile it says nothing.
+            self._found(destination, tried if attempts is self._attempts else None)
             self._begin()
             # Its place may be wanted, in all or at its destination.
             if self._more and self._lineup.held(destination) <= self._most_held // 2:
@@ -337,9 +338,10 @@ class _Out:
 
     def _patient(self, claimed: Claimed) -> Claimed:
         """While the clock is in doubt, nothing is over for another hour."""
-        if not self._watch.doubts(time.monotonic()):
+        now = self._office.clock()
+        if not self._watch.doubts(now, time.monotonic()):
             return claimed
-        an_hour_more = max(claimed.delivery.expires, self._office.clock() + timedelta(hours=1))
+        an_hour_more = max(claimed.delivery.expires, now + timedelta(hours=1))
         return replace(claimed, delivery=replace(claimed.delivery, expires=an_hour_more))
 
     async def _settled(self, claimed: Claimed, tried: Tried, at: datetime) -> None:
@@ -358,10 +360,10 @@ class _Out:
             return None
         return self._taken.note(Brought(claimed.message.token, claimed.delivery.id, tried, at))
 
-    async def _tried(self, claimed: Claimed) -> Tried:
+    async def _tried(self, claimed: Claimed, attempts: Attempts) -> Tried:
         self._attempting.add(claimed.delivery.id)
         try:
-            tried = await self._attempts.make(claimed, ours=claimed.delivery.destination in self._ours)
+            tried = await attempts.make(claimed, ours=claimed.delivery.destination in self._ours)
         except Exception as error:
             # Our bug: the mail waits for the next release rather than being returned for it.
             log.bug("attempt-failed", error, message=claimed.message.token)
