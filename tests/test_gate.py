@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from sortingoffice.core import guard
 from sortingoffice.core.checked import Checked, Found
 from sortingoffice.core.decide import Verdict
 from sortingoffice.core.model import DeliveryState, Direction, Envelope, Peer, SpooledMessage
+from sortingoffice.core.names import Mark, PrivateName
 from sortingoffice.flows import gate, notify, receive, returned
 from sortingoffice.flows.arrival import Arrival
 from sortingoffice.mail import token
@@ -25,7 +27,7 @@ from sortingoffice.mail.address import parse
 from sortingoffice.mail.authentication import Authentication, DkimResult, DmarcResult, Result
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply
-from sortingoffice.store import schema, spool
+from sortingoffice.store import names, schema, spool
 from sortingoffice.store.database import Database
 from tests import leaks
 from tests.desk import MAILBOX, Desk, open_desk
@@ -278,7 +280,7 @@ def _withdrawal(desk: Desk) -> None:
     desk.db.call(notify.ungrant, desk.office, desk.account, "lamp-shop", "contact", actor="test")
 
 
-def _return(desk: Desk) -> None:
+def _return(desk: Desk, fields: str = f"Subject: for {MAILBOX}\r\nMessage-ID: <1@lamp-shop.example>") -> None:
     """The mailbox's server refused: the vendor is told."""
     delivery = replace(_inward(desk), state=DeliveryState.RETURNED, reason="refused")
     refused = Reply(550, "5.1.1", f"no such user {MAILBOX}")
@@ -286,7 +288,7 @@ def _return(desk: Desk) -> None:
     def fail(tx: sa.Connection) -> None:
         stored = spool.by_id(tx, delivery.message_id)
         assert stored is not None
-        raw = f"Subject: for {MAILBOX}\r\nMessage-ID: <1@lamp-shop.example>\r\n\r\nhello\r\n".encode()
+        raw = f"{fields}\r\n\r\nhello\r\n".encode()
         returned.failed(tx, desk.office, replace(stored, raw=raw), delivery, refused, desk.now[0])
 
     desk.db.call(fail)
@@ -324,6 +326,35 @@ def test_a_return_names_nothing_that_the_guard_finds(desk: Desk) -> None:
     assert state == "queued"
     assert b"<1@lamp-shop.example>" not in stored.raw, "nor the vendor's other fields"
     assert b"could not be delivered" in stored.raw
+
+
+def _shown(guess: str) -> dict[str, str]:
+    """Fields with a guess of what an account keeps to itself."""
+    at_sign = base64.b64encode(f"is it {guess}?".encode()).decode()
+    return {
+        "plain": f"Subject: is it {guess}?",
+        "encoded": f"Subject: =?utf-8?B?{at_sign}?=",
+        "disguised": "Subject: " + guess.replace("@", " at ").replace(".", " dot "),
+        "base64": f"Subject: {at_sign}",
+        "name": f"Subject: Dear {guess.partition('@')[0]}",
+        "message-id": f"Message-ID: <{guess}>",
+        "date": f"Date: {guess}",
+        "twice": f"Subject: your order\r\nSubject: {guess}",
+    }
+
+
+@pytest.mark.parametrize("way", _shown(""))
+def test_a_return_to_a_vendor_tells_it_of_no_guess_whether_it_was_right(desk: Desk, way: str) -> None:
+    marked = PrivateName(0, desk.account.id, Mark.NAME, MAILBOX.partition("@")[0])
+    desk.db.call(names.add, marked)
+    said = []
+    for guess in (MAILBOX, "nora@elsewhere.example"):
+        _return(desk, _shown(guess)[way] + "\r\nMessage-ID: <1@lamp-shop.example>")
+        stored, state = for_vendors(desk)[-1]
+        fields = stored.raw.rpartition(b"-headers\r\n")[2]
+        said.append((state, b"Subject:" in fields, b"Date:" in fields, b"Message-ID:" in fields))
+    assert said[0] == said[1]
+    assert said[0][0] == "queued"
 
 
 def test_a_letter_of_the_office_in_which_something_is_found_waits_for_a_yes(desk: Desk) -> None:

@@ -25,6 +25,7 @@ from sortingoffice.mail.asking import Answer, Question
 from sortingoffice.mail.mtasts import Mode, Policy
 from sortingoffice.net import policy as policies
 from sortingoffice.net import tls
+from sortingoffice.net.https import Turns
 from sortingoffice.net.relay import Relay
 from sortingoffice.net.sink import Sink
 from sortingoffice.net.zone import ZoneServer
@@ -128,11 +129,11 @@ class World:
     made: Spooled
     relay: Relay
 
-    def fresh(self) -> Attempts:
+    def fresh(self, turns: Turns | None = None) -> Attempts:
         """As after a restart: nothing is remembered but what the database holds."""
         office = self.made.office
         here = attempt.here(office)
-        known = Policies(office, self.relay.contexts, here, port=self.site.port)
+        known = Policies(office, self.relay.contexts, here, port=self.site.port, turns=turns)
         return Attempts(office, self.relay, known)
 
     def put(self) -> Claimed:
@@ -337,6 +338,41 @@ async def test_policy_servers_that_hang_take_nobody_elses_threads(world: World) 
             each.cancel()
         await asyncio.gather(*fetches, return_exceptions=True)
     assert done == {signature}
+
+
+@pytest.fixture
+def no_room() -> Turns:
+    """No thread can be had."""
+    turns = Turns(1)
+    turns.threads.shutdown()
+    return turns
+
+
+async def test_where_a_policy_could_not_be_asked_for_nothing_leaves_as_if_there_were_none(
+    world: World, no_room: Turns
+) -> None:
+    world.sink.tls = None
+    attempts = world.fresh(no_room)
+    for _ in range(2):  # a turn that was lost would make the second wait
+        tried = await asyncio.wait_for(attempts.make(world.put(), ours=False), 5)
+        assert (tried.outcome, tried.reply.code, tried.reply.status) == (Outcome.LATER, 451, "4.4.5")
+    assert world.sink.sessions == 0
+    assert (await world.tried()).reply.status == "4.7.0", "it is asked for when there is room"
+
+
+async def test_a_kept_policy_holds_where_the_next_could_not_be_asked_for(
+    world: World, no_room: Turns
+) -> None:
+    assert (await world.tried()).outcome is Outcome.TAKEN
+    await world.relay.close()
+    world.zone.set("_mta-sts.home.example", "TXT", "v=STSv1; id=two;")
+    tried = await world.fresh(no_room).make(world.put(), ours=False)
+    assert tried.outcome is Outcome.TAKEN
+    assert tried.tls.startswith("TLS")
+    world.sink.tls = None
+    await world.relay.close()
+    assert (await world.fresh(no_room).make(world.put(), ours=False)).reply.status == "4.7.0"
+    assert len(world.site.asked) == 1
 
 
 async def test_a_policy_server_whose_certificate_is_not_good_is_not_believed(world: World) -> None:

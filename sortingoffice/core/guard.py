@@ -75,12 +75,17 @@ def leaving(message: Message, facts: OutwardFacts, others: tuple[secrets.Secret,
     return checked(outward.rewrite(message, facts), facts, others)
 
 
-def as_written(message: Message, sought: tuple[secrets.Secret, ...]) -> Checked:
+def as_written(
+    message: Message, sought: tuple[secrets.Secret, ...], *, own: Message | None = None
+) -> Checked:
     """What the office itself wrote: nothing is rewritten.
+
+    own  the message without what its reader wrote and gets back as it was: to find something there would
+         tell the reader that a guess was right.  None: all of it is the office's
 
     Raises mime.TooComplex.
     """
-    return Checked(bytes(message), scan(message, Secrets(sought)))
+    return Checked(bytes(message), scan(message if own is None else own, Secrets(sought)))
 
 
 def guarded(

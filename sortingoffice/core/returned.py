@@ -22,6 +22,7 @@ from sortingoffice.core.delivery import REFUSED, End
 from sortingoffice.core.model import DeliveryState, Direction, SpooledMessage
 from sortingoffice.core.notice import Notice
 from sortingoffice.frozen import dataclass
+from sortingoffice.mail import headers
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.dsn import Failure
 from sortingoffice.mail.message import Field, Message, field
@@ -201,19 +202,24 @@ def vendor_failure(message: SpooledMessage, recipient: Address, reason: str, mes
 
 
 def _known_by(original: Message, message_id: str) -> Iterator[Field]:
-    """The fields by which the vendor knows its mail again.
+    """The fields by which the vendor knows its mail again; none where one of them holds an address.
+
+    That is asked of whatever it wrote, and not by what the account keeps to itself: fields that are left out
+    for that would tell whoever guesses that the guess was right.
 
     The id is always written anew: whether it was mapped must not show in blanks, folds or comments, else two
     aliases that got one mail are seen to be of one account.
     """
+    own = [each for each in original.fields if any(map(each.is_named, (*_KNOWN_BY, _ID)))]
+    if any("@" in headers.decode(each.value) for each in own if not each.is_named(_ID)):
+        return
     wanted = _PLAIN_ID.fullmatch(message_id) is not None
-    for each in original.fields:
-        name = each.name.decode("ascii")
-        if name.lower() in _KNOWN_BY:
+    for each in own:
+        if not each.is_named(_ID):
             yield each
-        elif name.lower() == _ID and wanted:
+        elif wanted:
             wanted = False
-            yield field(name, message_id)
+            yield field(each.name.decode("ascii"), message_id)
 
 
 # ---- the mailbox ---------------------------------------------------------------------------------------

@@ -54,13 +54,17 @@ def composed(
     message: Message,
     withheld: tuple[Secret, ...] = (),
     known: frozenset[str] = frozenset(),
+    *,
+    own: Message | None = None,
 ) -> Checked:
     """What stays as it is: the office's own words, or what waits already; otherwise as `written`.
 
+    own  as in `guard.as_written`
+
     Raises mime.TooComplex.
     """
-    own = secrets.addresses(each.address for each in accounts.mailboxes(tx, account_id))
-    return guard.as_written(message, (*own, *_names(tx, account_id, "", known), *withheld))
+    mailboxes = secrets.addresses(each.address for each in accounts.mailboxes(tx, account_id))
+    return guard.as_written(message, (*mailboxes, *_names(tx, account_id, "", known), *withheld), own=own)
 
 
 def put(

@@ -175,13 +175,12 @@ def _tell_vendor(
     name = token.fresh(office.random(10))
     failure = words.vendor_failure(message, recipient, delivery.reason, _outside_id(tx, office, message))
     author = _postmaster(tx, office, recipient)
-    # Their own fields may name the mailbox: then they are told without them.
-    for said in (failure, replace(failure, fields=())):
-        raw = dsn.build(said, to=to, author=author, token=name, now=now)
-        checked = gate.composed(tx, message.account_id, Message.parse(raw))
-        if not checked.found:
-            break
-    else:
+    raw, own = (
+        dsn.build(said, to=to, author=author, token=name, now=now)
+        for said in (failure, replace(failure, fields=()))
+    )
+    checked = gate.composed(tx, message.account_id, Message.parse(raw), own=Message.parse(own))
+    if checked.found:
         _note(tx, message, delivery, "not told", gate.RULE, None, now)
         return
     failpoint.at("in-return")

@@ -31,16 +31,25 @@ class Policies:
     """What this process knows of policies; as long as its config stands.
 
     contexts  for the HTTPS request; port: of the policy's server
+    turns     of those that are asked; None: as many as usual
     """
 
-    def __init__(self, office: Office, contexts: tls.Contexts, here: Here, *, port: int = https.PORT) -> None:
+    def __init__(
+        self,
+        office: Office,
+        contexts: tls.Contexts,
+        here: Here,
+        *,
+        port: int = https.PORT,
+        turns: https.Turns | None = None,
+    ) -> None:
         self._office = office
         self._contexts = contexts
         self._here = here
         self._port = port
         self._failed: dict[str, float] = {}  # domain → not before
         self._under_way: dict[str, asyncio.Task[Kept | Reply | None]] = {}
-        self._turns = https.Turns()
+        self._turns = turns or https.Turns()
 
     async def of(self, domain: str) -> Policy | Reply | None:
         """The policy to apply now; None where there is none; a 4xx where it could not even be asked for."""

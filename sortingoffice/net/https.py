@@ -16,7 +16,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import field
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -118,13 +118,15 @@ async def ask(
         raise Unanswered("no address")
     give_back = await turns.take(addresses[0], deadline)
     try:
-        dialled = _socket(addresses[0], deadline)
-    except BaseException:
-        give_back()
-        raise
-    work = asyncio.get_running_loop().run_in_executor(
-        turns.threads, _asked, question, read, addresses[0], dialled, context, deadline
-    )
+        with ExitStack() as undone:
+            undone.callback(give_back)
+            dialled = undone.enter_context(_socket(addresses[0], deadline))
+            work = asyncio.get_running_loop().run_in_executor(
+                turns.threads, _asked, question, read, addresses[0], dialled, context, deadline
+            )
+            undone.pop_all()
+    except (OSError, RuntimeError) as problem:  # no socket, or no thread
+        raise Unasked(str(problem)) from None
     work.add_done_callback(lambda _: give_back())  # the thread may end later than we do
     try:
         return await asyncio.wait_for(asyncio.shield(work), deadline)
@@ -138,10 +140,7 @@ async def ask(
 
 
 def _socket(address: str, seconds: float) -> socket.socket:
-    try:
-        made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    except OSError as problem:  # no room for one more
-        raise Unasked(str(problem)) from None
+    made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     made.settimeout(seconds)
     return made
 
