@@ -12,9 +12,11 @@ import pytest
 
 from sortingoffice.core import pace
 from sortingoffice.core.model import Attempt, Delivery, Direction
+from sortingoffice.flows.office import Office
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store import leases, schema
 from sortingoffice.store.database import Database
+from sortingoffice.values import Endpoint
 from tests.delivering import Sinks, at_sink, delivering, ended
 from tests.servers import Sink
 from tests.spooled import Spooled
@@ -82,9 +84,7 @@ async def test_a_process_without_a_way_out_puts_nothing_off_for_long_that_anothe
     made: Spooled, sinks: Sinks, sink: Sink
 ) -> None:
     sinks(host="127.0.0.2", port=sink.port)
-    config = made.office.config
-    nowhere = replace(config, delivery=replace(config.delivery, port=1))
-    without = replace(made, office=replace(made.office, config=nowhere))
+    without = replace(made, office=_going(made, port=1))
     first = _puts(made, 20)
     async with delivering(without, node="one", drain=0.1):
         await until(lambda: _all_put_off(made, first))
@@ -97,6 +97,40 @@ async def test_a_process_without_a_way_out_puts_nothing_off_for_long_that_anothe
     untried = [each for each in left if not each.state.final and not each.attempts and not each.lease_node]
     assert all(each.due < now + timedelta(seconds=5) for each in untried)
     assert any(each.state.final for each in left)
+
+
+@pytest.mark.parametrize("way", ["mx", "smarthost"])
+async def test_a_process_without_a_way_out_leaves_the_mail_to_who_has_one(
+    made: Spooled, sinks: Sinks, sink: Sink, way: str
+) -> None:
+    if way == "smarthost":
+        smart = Endpoint("127.0.0.2", sink.port)
+        made.office = _going(made, smarthost=smart)
+        without = replace(made, office=_going(made, smarthost=replace(smart, port=1)))
+    else:
+        without = replace(made, office=_going(made, port=1))
+    sinks(host="127.0.0.2", port=sink.port)
+    first = _puts(made, 20)
+    async with delivering(without, node="one", drain=0.1):
+        await until(lambda: _all_put_off(made, first))
+        await asyncio.sleep(1.2)
+        async with delivering(made, node="two", drain=0.1):
+            _puts(made, 1, "found", due=made.office.clock() - timedelta(hours=1))
+            # The probes that it has are sent, and fail: with the next pause nothing is its own.
+            await until(lambda: sum(made.now(each).attempts for each in first) > pace.FIRST)
+            late = await _some_at_a_time(made)
+            untried = [each for each in first if not made.now(each).attempts]
+            await until(ended(made, *late, *untried), 10)
+    now = [made.now(each) for each in late]
+    assert {each.attempts for each in now} == {1}
+    assert not any(leases.UNTRIED in each.last_reply for each in now)
+    waited = sorted((each.ended or made.office.clock()) - each.created for each in now)
+    assert waited[len(waited) // 2] < timedelta(seconds=2)
+
+
+def _going(made: Spooled, **delivery: Any) -> Office:
+    config = made.office.config
+    return replace(made.office, config=replace(config, delivery=replace(config.delivery, **delivery)))
 
 
 async def test_nothing_is_returned_for_one_process_s_failure_to_reach_who_takes_mail_from_another(

@@ -117,6 +117,19 @@ def test_a_backlog_for_a_dead_host_starves_nobody(db: Database, backlog: int) ->
     assert live.delivery.destination == "m.example"
 
 
+@pytest.mark.parametrize("backlog", [10, 3_000])
+def test_a_claim_leaves_to_others_whom_it_is_told_to(db: Database, backlog: int) -> None:
+    early = NOW - timedelta(hours=1)
+    for name in ("left.example", "a.left.example"):
+        db.call(fill, backlog, to(name, due=early))
+    names = ("a.example", "example", "left", "left.example.example", "xleft.example", "_eft.example")
+    db.call(spool.put, message(), tuple(to(name) for name in names))
+    passed = ("left.example", "a.left.example")
+    found = destinations(db.call(lambda tx: leases.claim(tx, NOW, "n1", 100, each=20, passed=passed)))
+    assert found == dict.fromkeys(names, 1)
+    assert len(db.call(lambda tx: leases.claim(tx, NOW, "n2", 100, each=5))) == 10
+
+
 def test_a_claim_reads_no_table_from_end_to_end(sqlite_db: Database) -> None:
     def plan(tx: Transaction) -> list[str]:
         sql = str(claim.STATEMENTS["sqlite"].compile(dialect=tx.dialect))
@@ -164,7 +177,16 @@ def explained(
 def test_a_claim_on_postgresql_looks_up_by_key_whatever_the_statistics_say(burst: Database) -> None:
     def plan(tx: Transaction) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         sql = str(claim.STATEMENTS["postgresql"].compile(dialect=tx.dialect))
-        wanted = {"now": 1 << 60, "until": 1 << 60, "node": "n", "n": 9, "each": 9, "octets": 9, "window": 9}
+        wanted = {
+            "now": 1 << 60,
+            "until": 1 << 60,
+            "node": "n",
+            "n": 9,
+            "each": 9,
+            "octets": 9,
+            "window": 9,
+            "passed": "",
+        }
         tx.exec_driver_sql("SET LOCAL jit_above_cost = 0")
         with claim.by_index(tx):
             return explained(tx, sql, wanted)

@@ -195,6 +195,11 @@ class Lineup(Generic[T]):
         lane = self._lanes.get(destination)
         return 0.0 if lane is None else lane.pause
 
+    def shut(self, destination: str, now: float) -> bool:
+        """Whether its pause still lasts."""
+        lane = self._lanes.get(destination)
+        return lane is not None and lane.opens > now
+
     def take_out(self, destination: str) -> list[T]:
         """All that waits there, in its order."""
         self._serve(destination)

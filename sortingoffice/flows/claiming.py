@@ -14,12 +14,19 @@ from sortingoffice.store.spool import Claimed
 
 
 def claim(
-    tx: Transaction, now: datetime, node: str, n: int, *, each: int, sweeps: Sweeps | None
+    tx: Transaction,
+    now: datetime,
+    node: str,
+    n: int,
+    *,
+    each: int,
+    sweeps: Sweeps | None,
+    passed: Collection[str] = (),
 ) -> tuple[tuple[Claimed, ...], frozenset[str], Swept]:
     """What is due, which domains are ours at this moment, and what was put off before."""
     leases.lapse(tx, now)
     swept = putoff.sweep(tx, now, sweeps)
-    claimed = leases.claim(tx, now, node, n, each=each)
+    claimed = leases.claim(tx, now, node, n, each=each, passed=passed)
     if claimed:
         failpoint.at("at-claim")
     ours = (domain.name for domain in domains.every(tx)) if claimed else ()

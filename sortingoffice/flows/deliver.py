@@ -212,9 +212,12 @@ class _Out:
         """Claim and line up; how many there were."""
         asked, share = time.monotonic(), self._share()
         sweeps = self.aside.sweeps(lambda lane: self._lineup.held(lane) > 0)
+        passed = self.aside.elsewhere(lambda lane: self._lineup.shut(lane, asked))
+        n = 0 if _SMARTHOST in passed else room
+        given = self._office.clock(), self._node, n
         try:
             claimed, ours, swept = await self._office.db.write(
-                claiming.claim, self._office.clock(), self._node, room, each=share, sweeps=sweeps
+                claiming.claim, *given, each=share, sweeps=sweeps, passed=passed
             )
         except Unavailable as problem:
             self._unavailable(problem)
@@ -245,7 +248,8 @@ class _Out:
     def _clear(self, lane: str) -> None:
         """Who is out of reach keeps a few to be probed with; the others go back."""
         keep = FIRST if self._lineup.parked() < _PARKED else 1
-        for each in self.aside.take(lane, self._lineup.take_out(lane), keep):
+        shut = self._lineup.shut(lane, time.monotonic())
+        for each in self.aside.take(lane, self._lineup.take_out(lane), keep, shut=shut):
             self._lineup.add(lane, each)
 
     def _lane(self, claimed: Claimed) -> str:

@@ -49,6 +49,7 @@ _BACK = 500  # that are due again at once, and so many each second
 _SOON = 1.0  # seconds until what another process may bring is due again
 _AGAIN = 1.0  # seconds between tries at a database that is out of reach
 _REMEMBERED = 10_000  # destinations
+_PASSED = 1000  # of them, by one claim
 _ALL = ""  # of them
 _WIDEST = max(_TOGETHER, _SWEPT) / _A_SECOND + pace.LONGEST_PAUSE / 5  # seconds over which some are spread
 _FARTHEST_DUE = timedelta(seconds=_FARTHEST + _WIDEST)
@@ -210,11 +211,24 @@ class Aside:
         self._back.setdefault(lane, 0.0)
         self._work.set()
 
-    def take(self, lane: str, waiting: Sequence[Claimed], keep: int) -> list[Claimed]:
-        """What waits there; those come back, `keep` at most, that are left to probe with."""
+    def elsewhere(self, shut: Callable[[str], bool]) -> tuple[str, ...]:
+        """Who takes mail from other processes, and from us not even a probe for now: it is left to them.
+
+        shut  whether its pause still lasts
+        """
+        found = (lane for lane, gone in self._gone.items() if gone.taken and shut(lane))
+        return tuple(islice(found, _PASSED))
+
+    def take(self, lane: str, waiting: Sequence[Claimed], keep: int, *, shut: bool) -> list[Claimed]:
+        """What waits there; those come back, `keep` at most, that are left to probe with.
+
+        shut  as in `elsewhere`
+        """
         gone = self._gone.get(lane)
         if gone is None:
             return list(waiting)
+        if gone.taken and shut:
+            keep = 0
         kept: list[Claimed] = []
         for each in waiting:
             over = gone.speaks_for_others and settle.tells(self._office, self._patient(each), gone.why)

@@ -59,6 +59,7 @@ ranked AS (
         PARTITION BY waiting.destination ORDER BY waiting.due, waiting.id
     ) AS place
     FROM waiting LEFT JOIN busy ON busy.destination = waiting.destination
+    WHERE {within}(:passed, ' ' || waiting.destination || ' ') = 0
 ),
 picked AS (
     SELECT ranked.id, ranked.due, ranked.place, coalesce(
@@ -109,6 +110,7 @@ _STILL = {
         OFFSET 0 FOR UPDATE SKIP LOCKED
     ) AS still""",
 }
+_WITHIN = {"sqlite": "instr", "postgresql": "strpos"}
 _AMONG = {
     "sqlite": "IN (SELECT id FROM chosen)",
     "postgresql": "= ANY (ARRAY(SELECT id FROM chosen))",
@@ -133,7 +135,13 @@ def by_index(tx: Transaction) -> Iterator[None]:
 
 def _statement(dialect: str) -> sa.TextualSelect:
     columns = ", ".join(f"delivery.{column.name}" for column in schema.delivery.columns)
-    sql = _SQL.format(firsts=_FIRSTS[dialect], still=_STILL[dialect], among=_AMONG[dialect], columns=columns)
+    sql = _SQL.format(
+        firsts=_FIRSTS[dialect],
+        still=_STILL[dialect],
+        within=_WITHIN[dialect],
+        among=_AMONG[dialect],
+        columns=columns,
+    )
     text = sa.text(sql)
     typed = text.bindparams(
         sa.bindparam("now", type_=schema.Instant), sa.bindparam("until", type_=schema.Instant)
@@ -141,5 +149,5 @@ def _statement(dialect: str) -> sa.TextualSelect:
     return typed.columns(*schema.delivery.columns)
 
 
-# parameters: now, until, node, n, each, octets, window; see `leases.claim`
+# parameters: now, until, node, n, each, octets, window, passed (between blanks); see `leases.claim`
 STATEMENTS = {dialect: _statement(dialect) for dialect in _FIRSTS}

@@ -40,12 +40,14 @@ def claim(
     *,
     each: int = 50,
     octets: int = CLAIM_OCTETS,
+    passed: Collection[str] = (),
 ) -> tuple[Claimed, ...]:
     """Lease up to `n` due deliveries to a node.
 
     each    of one destination, counting those that the node already holds: a destination that
             hangs takes no more than this, however much waits for it
     octets  of messages loaded at once, roughly
+    passed  destinations that are left to other nodes
 
     A destination of which the node holds less comes first; within one, what is due longest.
     """
@@ -57,6 +59,7 @@ def claim(
         "each": each,
         "octets": octets,
         "window": max(WINDOW, n),
+        "passed": " ".join(("", *passed, "")),
     }
     with by_index(tx):
         found = schema.every(Delivery, run(tx, STATEMENTS[tx.dialect.name], wanted))
