@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from sortingoffice import transaction
 from sortingoffice.core.model import Envelope, Peer
 from sortingoffice.edge.hooks import Hooks
 from sortingoffice.mail.address import Address
@@ -352,8 +353,11 @@ class GoneError(Exception):
 
 async def test_a_bug_is_one_logged_line_and_a_missing_database_is_none(caplog: Any) -> None:
     async def rcpt(peer: Peer, sender: Address | None, recipient: Address) -> Reply:
+        named.append(f"message={transaction.message()}")
         raise GoneError if recipient.local == "gone" else ZeroDivisionError("a mailbox@home.example")
 
+    named: list[str] = []
+    caplog.set_level(logging.INFO)
     flows = Flows()
     hooks = Hooks(rcpt, flows.data, flows.authenticate, flows.mail, unavailable=(GoneError,))
     async with running(flows) as edge, client(edge.smtp[0].port) as peer:
@@ -366,6 +370,9 @@ async def test_a_bug_is_one_logged_line_and_a_missing_database_is_none(caplog: A
     errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1
     assert "ZeroDivisionError" in errors[0]
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("session.")]
+    assert [name in line for name, line in zip(named, lines, strict=True)] == [True, True]
+    assert named[0] == named[1] != "message="
 
 
 async def test_a_hook_that_times_out_or_loses_a_connection_is_not_the_peer_leaving() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sortingoffice.core.model import Attempt, DeliveryState
 from sortingoffice.flows.office import Office, now
-from sortingoffice.store import events, spool
+from sortingoffice.store import accounts, events, spool
 from sortingoffice.store.database import Transaction
 from tests.person import MAILBOX, Person
 from tests.test_store_spool import message, to
@@ -119,6 +119,21 @@ def test_another_account_s_mail_is_not_traced(person: Person) -> None:
     person.out("admin", "account", "add", "bert")
     assert "nothing is known" in person.says("--account", "bert", "trace", token).err
     assert "nothing is known" in person.says("--account", "bert", "trace", MAILBOX).err
+
+
+def test_of_a_mail_to_two_accounts_each_sees_what_happened_to_its_own(person: Person) -> None:
+    alias = person.out("new", "Lamp Shop")
+    _, token = spooled(person)
+    person.out("admin", "account", "add", "bert")
+    with person.office() as office:
+        bert = office.db.view(accounts.by_name, "bert")
+        assert bert is not None
+        office.db.call(
+            events.add, at=now(), actor="smtp", what="refused", rule="no", message=token, account_id=bert.id
+        )
+    for text in (token, alias):
+        (row,) = person.json("--account", "anna", "trace", text)
+        assert [event["rule"] for event in row["events"]] == ["vendor"], text
 
 
 def test_an_address_with_much_mail_shows_the_latest(person: Person) -> None:

@@ -21,7 +21,7 @@ from typing import Any, AnyStr, ClassVar, cast
 
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
-from sortingoffice import log
+from sortingoffice import log, transaction
 from sortingoffice.core.model import Peer
 from sortingoffice.edge import replies
 from sortingoffice.edge.door import Door
@@ -312,9 +312,9 @@ class Session(SMTP):
         """451 for what we could not foresee: never 5xx, never 250, never its words."""
         self.say(replies.LOCAL_ERROR)
         if isinstance(error, self.door.hooks.unavailable):
-            log.event("session.unavailable", ip=self.peer.ip, why=error)
+            log.event("session.unavailable", ip=self.peer.ip, message=transaction.message(), why=error)
         else:
-            log.bug("session.bug", error, ip=self.peer.ip)
+            log.bug("session.bug", error, ip=self.peer.ip, message=transaction.message())
 
     # ---- TLS ---------------------------------------------------------------------------------------
 

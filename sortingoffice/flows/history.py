@@ -71,7 +71,7 @@ def _by_token(tx: Transaction, account: Account | None, token: str) -> list[dict
     message = spool.by_token(tx, token)
     if message is not None and account is not None and message.account_id != account.id:
         message = None
-    told = [e for e in events.of_message(tx, token) if account is None or e.account_id in (None, account.id)]
+    told = _told(tx, account, token)
     if message is None and not told:
         return []
     return [_message(tx, token, message, told)]
@@ -90,7 +90,12 @@ def _by_address(tx: Transaction, account: Account | None, text: str, most: int) 
         found = spool.messages(tx, account_id=account_id, relationship_id=owner.relationship_id, most=most)
     else:
         found = spool.messages(tx, account_id=account_id, address=address.normal, most=most)
-    return [_message(tx, m.token, m, list(events.of_message(tx, m.token))) for m in reversed(found)]
+    return [_message(tx, m.token, m, _told(tx, account, m.token)) for m in reversed(found)]
+
+
+def _told(tx: Transaction, account: Account | None, token: str) -> list[Event]:
+    """What happened to it, as far as it is the account's: one SMTP transaction may name several accounts."""
+    return [e for e in events.of_message(tx, token) if account is None or e.account_id in (None, account.id)]
 
 
 def _message(

@@ -115,7 +115,8 @@ def untried(
 
 def not_tried(reply: Reply) -> Reply:
     """The reply to another one, as it is written down for this one."""
-    return replace(reply, text=f"{leases.UNTRIED}{reply.text}")
+    spoken = f"{leases.UNTRIED}{reply.spoken}" if reply.spoken else ""
+    return replace(reply, text=f"{leases.UNTRIED}{reply.text}", spoken=spoken)
 
 
 def _settle(

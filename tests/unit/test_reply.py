@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sortingoffice.flows import settle
 from sortingoffice.mail.reply import Reply, heard
 
 _BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -59,3 +60,9 @@ def test_a_reply_is_not_made_of_what_hides() -> None:
     for hiding in ("a\u202eb", "a\nb", "\ud800"):
         with pytest.raises(ValueError, match="on one line"):
             Reply(550, "5.1.1", "no", hiding)
+
+
+def test_what_stands_in_for_an_attempt_is_shown_in_the_same_letters() -> None:
+    said = settle.not_tried(heard(451, "4.3.2 пользователь занят".encode()))
+    assert said.shown == "451 4.3.2 not tried by itself: пользователь занят"
+    assert settle.not_tried(Reply(451, "4.4.1", "refused")).shown == "451 4.4.1 not tried by itself: refused"
