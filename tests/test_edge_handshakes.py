@@ -139,6 +139,31 @@ def test_a_full_house_gives_up_a_silent_handshake_for_mail(
     runner(dialogue())
 
 
+@pytest.mark.parametrize("runner", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_a_full_house_gives_up_a_handshake_that_fell_silent_after_starttls(
+    runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doors, "OLD_SECONDS", 0.05)
+
+    async def dialogue() -> None:
+        async with running(limits__connections=1) as edge:
+            port = edge.smtp[0].port
+            async with client(port) as peer:
+                await peer.reply()
+                await peer.say("EHLO c")
+                assert (await peer.say("STARTTLS")).startswith("220")
+                await asyncio.sleep(0.1)
+                async with client(port) as mail:
+                    assert (await mail.reply()).startswith("220")
+                    async with asyncio.timeout(5):
+                        assert await closed(peer)
+                    assert edge.door.gate.inside == 1
+                    assert (await mail.say("EHLO d")).startswith("250")
+            await until(lambda: not edge.door.sessions)
+
+    runner(dialogue())
+
+
 async def test_who_answers_no_end_of_tls_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "LINGER_SECONDS", 0.2)
 

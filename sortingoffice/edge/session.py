@@ -78,7 +78,7 @@ class Session(SMTP):
         self._bye = False
         self._receiving = False
         self._counted = ""  # the address under which the gate counts us
-        self._give_up: Callable[[], object] | None = None  # while TLS from the first octet is not there yet
+        self._give_up: Callable[[], object] | None = None  # while its TLS is not there yet
         self._commands = self._errors = 0
 
     # ---- the protocol: called by the transport -----------------------------------------------------
@@ -331,11 +331,14 @@ class Session(SMTP):
         else:
             self.tls_context = self.door.context
             try:
-                async with asyncio.timeout(HANDSHAKE_SECONDS):
+                async with asyncio.timeout(HANDSHAKE_SECONDS) as deadline:
+                    self._give_up = lambda: deadline.reschedule(self.loop.time())
                     await self.smtp_STARTTLS("")
             except (TLSSetupException, TimeoutError) as error:
                 log.debug("session.tls", ip=self.peer.ip, error=error.__cause__ or "timed out")
                 raise Hangup(None) from None
+            finally:
+                self._give_up = None
 
     # ---- the end -----------------------------------------------------------------------------------
 
