@@ -326,6 +326,14 @@ def test_a_database_s_url_with_half_a_bracket_is_a_sentence(person: Person) -> N
     assert "database is not a URL" in person.refused("list")
 
 
+def test_a_password_with_an_at_sign_is_not_taken_for_the_host_and_shown(person: Person) -> None:
+    text = person.config.read_text()
+    person.config.write_text(f'database = "postgresql://anna:s3cr@etpw@127.0.0.1/office"\n{text}')
+    told = person.refused("list")
+    assert "%40" in told
+    assert "etpw" not in told
+
+
 @pytest.mark.parametrize("words", ["backup", "restore-backup --yes", "export", "init --config"])
 def test_a_file_s_name_that_is_too_long_is_a_sentence(person: Person, words: str) -> None:
     more = ("--domain", "sort.example", "--mailbox", "a@home.example") if words.startswith("init") else ()

@@ -17,7 +17,7 @@ ALIAS = Address("lunar.otter4821", "sort.example")
 MAILBOX = Address("anna", "home.example")
 NAMED = frozenset(
     "from reply-to sender disposition-notification-to return-receipt-to mail-followup-to mail-reply-to "
-    "x-confirm-reading-to to cc list-post list-unsubscribe in-reply-to references message-id".split()
+    "x-confirm-reading-to to cc list-post list-unsubscribe list-subscribe list-help list-owner in-reply-to references message-id".split()
 )
 
 
@@ -140,6 +140,12 @@ def test_a_thousand_addresses_to_answer_to_cost_no_more_than_fifty_reverse_alias
     assert b"@x.example" not in bytes(got), "where one can't leave, the author's reverse alias stands"
     assert value(got, "List-Unsubscribe").count("mailto:r0@sort.example") == 250
     assert got.body.count(b"ORGANIZER:mailto:r0@sort.example\r\n") == 250
+
+
+@pytest.mark.parametrize("name", ["List-Post", "List-Subscribe", "List-Help", "List-Owner"])
+def test_whatever_a_list_offers_by_mail_leads_to_a_reverse_alias(name: str) -> None:
+    got = rewritten(f"{name}: <https://x.example/>, <mailto:desk@x.example?subject=hi>\r\n\r\nx".encode())
+    assert value(got, name) == "<https://x.example/>, <mailto:r0@sort.example?subject=hi>"
 
 
 def test_mailto_leads_to_the_reverse_alias_and_https_stays() -> None:

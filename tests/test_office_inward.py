@@ -232,6 +232,33 @@ def test_trace_says_of_both_why_the_same_message_was_delivered_once(office: Offi
     assert len(office.arrived(office.stage.home, "sent twice")) == 1
 
 
+@pytest.mark.parametrize("name", ["Reply-To", "Disposition-Notification-To", "Sender"])
+def test_an_address_of_another_relationship_is_answered_as_from_the_one_that_named_it(
+    office: Office, name: str
+) -> None:
+    shop, other = office.fresh(), office.fresh()
+    local, _, domain = other.alias.partition("@")
+    for number, named in enumerate((f"{local}+y=spy.example@{domain}", other.alias, other.contact())):
+        subject = f"{name} {number}"
+        office.from_vendor(
+            shop.alias,
+            written(f"From: {ORDERS}", f"To: {shop.alias}", f"{name}: {named}", subject=subject),
+        )
+        (answered,) = addresses(office.home(subject), name)
+        assert answered != named
+        office.from_home(
+            answered,
+            written(
+                f"From: {MAILBOX}",
+                f"To: {answered}",
+                "Auto-Submitted: auto-replied",
+                subject="Re: " + subject,
+            ),
+        )
+    assert "sent_as_alias" in office.stage.command("log", shop.slug)
+    assert "sent_as_alias" not in office.stage.command("log", other.slug)
+
+
 def test_threads_join_on_both_sides(office: Office) -> None:
     shop = office.fresh()
     office.from_vendor(

@@ -382,6 +382,13 @@ def test_a_contact_that_is_no_address_is_refused(person: Person, address: str) -
     assert "no mail address" in person.refused("contact", "lamp-shop", address)
 
 
+def test_whether_another_account_has_a_mailbox_is_not_told_by_making_it_a_contact(person: Person) -> None:
+    person.out("new", "Lamp Shop")
+    person.out("admin", "account", "add", "ben", "--mailbox", "ben@ben.example")
+    for address in ("ben@ben.example", "nobody@ben.example"):
+        assert person.out("--account", "anna", "contact", "lamp-shop", address)
+
+
 def test_the_persons_own_mailbox_is_no_contact(person: Person) -> None:
     person.out("new", "Lamp Shop")
     assert "mailbox of this office" in person.refused("contact", "lamp-shop", MAILBOX.upper())

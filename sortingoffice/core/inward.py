@@ -40,7 +40,7 @@ _ANSWERED = (
     "X-Confirm-Reading-To",
 )
 _LISTED = ("To", "Cc")
-_MAILTO_FIELDS = ("List-Post", "List-Unsubscribe")
+_MAILTO_FIELDS = ("List-Post", "List-Unsubscribe", "List-Subscribe", "List-Help", "List-Owner")  # RFC 2369
 _ID_FIELDS = ("In-Reply-To", "References")
 _LED = re.compile(
     rb"(?im)^(?:"

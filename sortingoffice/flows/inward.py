@@ -280,13 +280,17 @@ def _facts(
 
 
 def _is_own(tx: Transaction, office: Office, relationship: Relationship, address: Address) -> bool:
-    """Whether it is another alias of the same account, or the return path of its mail, to which ticket
-    systems write (RFC 3834): no vendor's address, whoever wrote it there."""
+    """Whether it is an address of this relationship's own: an alias, a reverse alias, or the return path of its
+    mail, to which ticket systems write (RFC 3834).
+
+    Those of another relationship are whoever's: what is left as it is would be answered from there, and tell
+    who wrote it here that both are one person's.
+    """
     found = target.find(tx, office, address)
     return (
         found.target in (Target.ALIAS, Target.REVERSE, Target.RETURN_PATH)
-        and found.account is not None
-        and found.account.id == relationship.account_id
+        and found.relationship is not None
+        and found.relationship.id == relationship.id
     )
 
 

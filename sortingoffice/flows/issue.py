@@ -229,7 +229,8 @@ def contact(
     parsed = addresses.parse(address.strip().removeprefix("<").removesuffix(">"))
     if parsed is None:
         raise OfficeError(f'"{address}" is no mail address: write it like orders@lampshop.example')
-    if account_rows.mailboxes_by_address(tx, parsed.normal):
+    # Another account's is nobody's business: this one would learn that it is there.
+    if any(each.account_id == account.id for each in account_rows.mailboxes_by_address(tx, parsed.normal)):
         raise OfficeError(f"{parsed.normal} is a mailbox of this office, not a vendor's address")
     if state_at(of, office.clock()) in (RelationshipState.REVOKED, RelationshipState.EXPIRED):
         raise OfficeError(f"{of.name} ({of.slug}) is over: `restore` it first")

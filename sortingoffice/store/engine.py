@@ -79,6 +79,8 @@ def open(text: str) -> Engines:
         raise OfficeError(
             "database is not a URL; write postgresql://user@host/name or leave it empty"
         ) from None
+    if "@" in (url.host or ""):  # not shown: it is the end of a password
+        raise OfficeError("database has an @ within its user or password: write it as %40")
     backend = url.get_backend_name()
     if backend == "sqlite" and url.database and url.database != ":memory:":
         return _sqlite(url.set(drivername="sqlite+pysqlite"))

@@ -8,6 +8,7 @@ Sources: RFC 6750 §2.1 (Authorization: Bearer), §3; SimpleLogin's API (Authent
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
@@ -128,6 +129,14 @@ async def _handled(desk: Desk, request: Request, handler: Handler, scope: Scope 
     return await handler(await let_in(desk, request, scope))
 
 
+def logged(request: Request) -> str:
+    """The path for the log: what stands for somebody in it, or is a link's secret, by its name alone."""
+    path: str = request.url.path
+    for name, value in request.path_params.items():
+        path = re.sub(rf"(?<=/){re.escape(str(value))}(?=/|\Z)", f"{{{name}}}", path)
+    return path
+
+
 async def guarded(work: Callable[[], Awaitable[Response]], mistake: int, request: Request) -> Response:
     """The answer, or what went wrong as an answer: nobody ever sees a traceback."""
     try:
@@ -135,7 +144,7 @@ async def guarded(work: Callable[[], Awaitable[Response]], mistake: int, request
     except Refused as refused:
         return refusal(refused, request.url.path)
     except Unavailable as error:
-        log.event("web-unavailable", path=request.url.path, reason=error)
+        log.event("web-unavailable", path=logged(request), reason=error)
         return refusal(
             Refused(503, "the office can't do that now: try again in a moment", headers=_LATER),
             request.url.path,
@@ -143,5 +152,5 @@ async def guarded(work: Callable[[], Awaitable[Response]], mistake: int, request
     except OfficeError as error:
         return refusal(of_mistake(error, mistake), request.url.path)
     except Exception as error:
-        log.bug("web-failed", error, method=request.method, path=request.url.path)
+        log.bug("web-failed", error, method=request.method, path=logged(request))
         return refusal(Refused(500, "something is wrong here; it was written down"), request.url.path)

@@ -30,7 +30,7 @@ from sortingoffice.frozen import dataclass
 from sortingoffice.store.database import Unavailable
 from sortingoffice.web import limits
 from sortingoffice.web.answers import Answer, Refused, octets
-from sortingoffice.web.auth import Desk, spend
+from sortingoffice.web.auth import Desk, logged, spend
 from sortingoffice.web.rendering import render
 
 _NEXT = re.compile(r"/(?:[a-z0-9][^\\\x00-\x20]{0,500})?")
@@ -230,14 +230,14 @@ async def guarded(desk: Desk, request: Request, work: Callable[[], Awaitable[Res
     except Refused as refused:
         return told(request, refused.status, refused.sentence, refused.headers)
     except Unavailable as error:
-        log.event("web-unavailable", path=_logged(request), reason=error)
+        log.event("web-unavailable", path=logged(request), reason=error)
         return told(
             request, 503, "The office can't do that now. Try again in a moment.", {"Retry-After": "5"}
         )
     except OfficeError as error:
         return told(request, 404 if isinstance(error, NotThere) else 409, str(error), {})
     except Exception as error:
-        log.bug("web-failed", error, method=request.method, path=_logged(request))
+        log.bug("web-failed", error, method=request.method, path=logged(request))
         return told(request, 500, "Something is wrong here. It was written down.", {})
 
 
@@ -252,11 +252,6 @@ def told(request: Request, status: int, sentence: str, headers: Mapping[str, str
 
 def wants_json(request: Request) -> bool:
     return request.headers.get("Accept", "").startswith("application/json")
-
-
-def _logged(request: Request) -> str:
-    """The path for the log: never a sign-in link's secret."""
-    return "/signin/…" if request.url.path.startswith("/signin/") else request.url.path
 
 
 async def _visited(desk: Desk, request: Request, handler: Handler) -> Response:
