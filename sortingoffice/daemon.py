@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 
 from sortingoffice import config as configuration
 from sortingoffice import leases, listening, log, metrics, processors
+from sortingoffice.alone import alone
 from sortingoffice.config import Config
 from sortingoffice.core.model import Envelope, Peer
 from sortingoffice.edge.gate import Counts
@@ -264,21 +265,32 @@ def server_context(config: Config, office: Office) -> ssl.SSLContext:
 
 
 def _self_signed(config: Config, office: Office) -> tuple[Path, Path]:
+    """Of several processes that want one at a time, one makes it; the last one stays until then."""
     folder = config.data_dir / "tls"
     pair = (folder / f"{config.hostname}.crt", folder / f"{config.hostname}.key")
-    if not all(path.exists() for path in pair) or _old(pair[0], office):
-        for path in pair:
-            path.unlink(missing_ok=True)
-        public, private = certificate.self_signed(config.hostname, office.clock())
-        offices.write_private(pair[1], private)
-        offices.write_private(pair[0], public)
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, exist_ok=True)
+    with alone(folder):
+        if not _good(pair, office):
+            fresh = tuple(path.with_name(path.name + ".next") for path in pair)
+            for path, octets in zip(
+                fresh, certificate.self_signed(config.hostname, office.clock()), strict=True
+            ):
+                path.unlink(missing_ok=True)
+                offices.write_private(path, octets)
+            for path, new in zip(pair, fresh, strict=True):
+                new.replace(path)
     return pair
 
 
-def _old(path: Path, office: Office) -> bool:
-    """Past its half-life."""
-    age = office.clock().timestamp() - path.stat().st_mtime
-    return age > certificate.LIFE.total_seconds() / 2
+def _good(pair: tuple[Path, Path], office: Office) -> bool:
+    """Whether it is one: a certificate and its key, and not past its half-life."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*pair)
+        age = office.clock().timestamp() - pair[0].stat().st_mtime
+    except OSError:  # and ssl.SSLError, which is one
+        return False
+    return age < certificate.LIFE.total_seconds() / 2
 
 
 def main(config: Config, role: str, announce: Callable[[list[tuple[str, Endpoint]], int], None]) -> None:
@@ -342,6 +354,8 @@ def _several(config: Config, role: str, at: Listening, processes: int, announce:
         try:
             fresh = configuration.load(config.path)
             configuration.check_files(fresh)
+            if role in ("all", "smtp"):
+                server_context(fresh, office)  # once, here: the workers find it made
         except OfficeError as error:
             log.event("reload-refused", reason=error)
             return False

@@ -177,6 +177,7 @@ class Crew:
     _announced: bool = False
     _ends: float | None = None
     _failure: str = ""
+    _looked: float = 0.0
 
     def run(self, announce: Callable[[], None]) -> None:
         """Until SIGTERM or SIGINT; raises `OfficeError` where the office can't start or did not end well.
@@ -344,6 +345,10 @@ class Crew:
 
     def _look_after(self) -> None:
         now = time.monotonic()
+        if now - self._looked > self.silent / 2:  # it is we who stood still, and heard nobody
+            for each in self._workers.values():
+                each.heard = now
+        self._looked = now
         if self._ends is not None:
             if now >= self._ends:
                 _kill("worker-late", self._workers.values())

@@ -90,6 +90,22 @@ def test_a_worker_that_stands_still_is_replaced(tmp_path: Path) -> None:
     assert f"worker-silent number=0 pid={stands}" in log.read_text()
 
 
+def test_a_parent_that_stood_still_itself_ends_no_worker_for_its_silence(tmp_path: Path) -> None:
+    """As when the whole machine was suspended."""
+    log = tmp_path / "log"
+    with _crew("live", log) as parent:
+        before = workers_of(parent)
+        for each in (*before, parent):
+            os.kill(each, signal.SIGSTOP)
+            time.sleep(0.2)  # until the parent waits for its workers
+        time.sleep(4)  # longer than a worker may be silent
+        for each in (*before, parent):
+            os.kill(each, signal.SIGCONT)
+        time.sleep(1)
+        assert workers_of(parent) == before
+    assert "worker-silent" not in log.read_text()
+
+
 def _times(log: Path, event: str) -> list[datetime]:
     found = re.findall(rf"^(\S+ \S+) {event}\b", log.read_text(), re.MULTILINE)
     return [datetime.strptime(each, "%Y-%m-%d %H:%M:%S,%f") for each in found]  # noqa: DTZ007  differences only

@@ -59,9 +59,10 @@ def _kill(node: Stage) -> None:
 def _leases(first: Stage, node: Stage) -> int:
     """How many deliveries that node holds."""
     url = next(line for line in first.config.read_text().splitlines() if line.startswith("database"))
+    (volume,) = node.folder.rglob("leases/volume")
     with psycopg.connect(url.split('"')[1]) as connection:
         found = connection.execute(
-            "SELECT count(*) FROM delivery WHERE lease_node LIKE %s", (f"%{node.folder}%",)
+            "SELECT count(*) FROM delivery WHERE lease_node LIKE %s", (f"{volume.read_text()}:%",)
         ).fetchone()
     return 0 if found is None else int(found[0])
 

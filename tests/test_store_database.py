@@ -316,6 +316,27 @@ async def test_a_stale_connection_costs_no_write(postgresql: Cluster, postgresql
     assert len(await db.read(domains.every)) == 21
 
 
+async def test_a_database_that_took_no_writes_for_a_while_is_found_again_without_a_restart(
+    postgresql: Cluster, postgresql_db: Database
+) -> None:
+    """As after a failover to a standby and back: the connection lives, and its session takes no writes."""
+    db = postgresql_db
+    await db.write(add, "a.example")
+    name = db.view(lambda tx: tx.exec_driver_sql("SELECT current_database()").scalar())
+    postgresql.command(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    postgresql.command(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await db.write(add, "b.example")
+    postgresql.command(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    for _ in range(20):
+        with contextlib.suppress(Unavailable):
+            await db.write(add, "b.example")
+            break
+        await asyncio.sleep(0.1)
+    assert names(db) == {"a.example", "b.example"}
+
+
 async def test_a_connection_that_breaks_in_a_group_costs_no_write(postgresql_db: Database) -> None:
     db = postgresql_db
     calls: list[int] = []

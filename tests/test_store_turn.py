@@ -30,6 +30,13 @@ def two(tmp_path: Path) -> Iterator[tuple[Turn, Turn]]:
         yield one, other
 
 
+def test_where_no_file_can_be_made_everybody_goes_on_without(tmp_path: Path) -> None:
+    turn = Turn(tmp_path / "no such folder" / "office.db")
+    turn.take()
+    turn.leave()
+    turn.close()
+
+
 _SOON = 15.0  # seconds: half of what whoever isn't woken would wait
 
 

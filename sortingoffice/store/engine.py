@@ -282,6 +282,11 @@ def silent(error: BaseException) -> bool:
     return isinstance(getattr(error, "orig", None), Silent)
 
 
+def read_only(error: BaseException) -> bool:
+    """Whether we speak to a server that takes no writes: another, or the same anew, may."""
+    return isinstance(error, sa.exc.DBAPIError) and getattr(error.orig, "sqlstate", None) == _READ_ONLY
+
+
 def unavailable(error: BaseException) -> bool:
     """Whether this is the database's state and not a mistake of ours."""
     if isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.TimeoutError | Unavailable):

@@ -24,7 +24,10 @@ class Turn:
     """One connection's way to its turns.  One thread at a time takes and leaves."""
 
     def __init__(self, database: Path) -> None:
-        self._file = os.open(f"{database}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._file = os.open(f"{database}-turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:  # a file system that takes no writes: the database itself says so, and better
+            self._file = -1
         self._mutex = threading.Lock()
         self._waiting: threading.Thread | None = None
         self._wanted = False
@@ -32,6 +35,8 @@ class Turn:
     def take(self, patience: float = PATIENCE) -> None:
         """Wait for it; return without it when that takes too long."""
         with self._mutex:
+            if self._file < 0:
+                return
             self._wanted = True
             if self._waiting is None:
                 try:
@@ -59,10 +64,11 @@ class Turn:
     def leave(self) -> None:
         """Let the next have it."""
         with self._mutex:
-            if self._waiting is None:
+            if self._waiting is None and self._file >= 0:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
         with self._mutex:
-            os.close(self._file)
+            if self._file >= 0:
+                os.close(self._file)
             self._file = -1

@@ -174,6 +174,8 @@ class Writer:
             elif not engine.intact(tx):
                 raise RuntimeError("a write failed, and swallowed its error")
         except BaseException as error:
+            if engine.read_only(error):
+                engine.distrust(self._engine)
             if engine.gone(error) or _ended(tx):
                 raise _Broken(engine.reason(error)) from error
             if births is not None:
