@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sortingoffice.core.model import Delivery, Direction
+from sortingoffice.core.model import Delivery, DeliveryState, Direction
 from sortingoffice.mail.reply import Reply, heard
 from sortingoffice.store import events
 from sortingoffice.store.database import Database
@@ -85,3 +85,50 @@ def test_no_word_of_it_turns_a_line_round_or_opens_another(made: Spooled) -> Non
     assert "    550 5.1.1 äb Bcc: c [2J deあ" in told
     for each in "\u202e\u2028\x1b\x85\u2066":
         assert each not in told
+
+
+# ---- what became of it ----------------------------------------------------------------------------------
+
+WRONG = b"The address may be wrong or closed"
+
+
+@pytest.mark.parametrize(
+    ("status", "wrong"),
+    [("5.1.1", True), ("5.1.10", True), ("5.1.3", True), ("5.1.7", False), ("5.1.8", False)],
+)
+def test_what_is_said_of_the_senders_address_is_not_told_of_the_recipients(
+    made: Spooled, status: str, wrong: bool
+) -> None:
+    attempt(made, made.put(Direction.OUTWARD), heard(550, f"{status} rejected"))
+    (note,) = made.queued(Direction.NOTICE)
+    assert (WRONG in note.raw) is wrong
+    assert (b"the address that yours came from" in note.raw) is not wrong
+
+
+def test_a_bounce_in_html_without_a_code_is_told_in_its_words(made: Spooled) -> None:
+    delivery = sent(made)
+    text = "From: postmaster@shop.example\nSubject: Undeliverable: My lamp\nContent-Type: text/html\n\n"
+    assert comes_back(made, delivery, f"{text}<html><p>support <b>wasn't</b> found.</p></html>\n")
+    assert "    550 support wasn't found.\r\n" in noted(made)
+
+
+def test_a_failure_in_prose_is_told_though_the_bounce_quotes_a_number(made: Spooled) -> None:
+    text = "From: Postmaster@shop.example\nSubject: Nichtzustellung\n\nIhre Nachricht\n\n  Betreff: {}\n\n"
+    for subject in ("Order of 450 lamps", "250 lamps please"):
+        delivery = made.put(Direction.OUTWARD, subject=subject)
+        attempt(made, delivery, Reply(250, "2.0.0", "taken"))
+        assert comes_back(made, delivery, f"{text.format(subject)}wurde nicht zugestellt.\n")
+        assert made.now(delivery).reason == "bounced"
+    assert len(made.queued(Direction.NOTICE)) == 2
+
+
+@pytest.mark.parametrize("direction", [Direction.INWARD, Direction.OUTWARD])
+def test_a_warning_tells_nobody_that_what_is_on_its_way_has_failed(
+    made: Spooled, direction: Direction
+) -> None:
+    delivery = made.put(direction, subject="Order 500 lamps")
+    attempt(made, delivery, Reply(250, "2.0.0", "taken"))
+    text = "From: Mailer-Daemon@home.example\nSubject: Warning: message 1r6abc-0001Ab-2C delayed 24 hours\n"
+    assert comes_back(made, delivery, f"{text}\nThe subject of the message is: Order 500 lamps\n")
+    assert made.now(delivery).state is DeliveryState.DELIVERED
+    assert made.queued(Direction.RETURN) == made.queued(Direction.NOTICE) == []

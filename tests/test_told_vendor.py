@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 from dataclasses import replace
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -303,3 +306,83 @@ def test_mail_to_postmaster_is_told_of_as_it_was_written(made: Spooled) -> None:
     told = report(made).raw
     assert f"Final-Recipient: rfc822; {at}\r\n".encode() in told
     assert b"<postmaster@sort.example>" in told  # whose keys sign it
+
+
+# ---- mail that was taken, and came back ------------------------------------------------------------------
+
+
+def came_back(made: Spooled, raw: bytes) -> bytes:
+    """The DSN for mail whose octets were erased when the mailbox took it."""
+    made.clock.pass_(minutes=1)
+    delivery = accepted(made, raw, ALIAS)
+    arrived = made.clock.now
+    settled(made, delivery, TAKEN)
+    assert made.message(delivery).raw == b""
+    made.clock.pass_(hours=30)
+    assert comes_back(made, delivery, BOUNCE)
+    told = report(made).raw
+    assert f"\r\nArrival-Date: {format_datetime(arrived)}\r\n\r\nFinal-Recipient:".encode() in told
+    return told
+
+
+@pytest.mark.parametrize(
+    ("subject", "told"),
+    [
+        ("Your lamp", "Your lamp"),
+        ("=?utf-8?q?Gr=C3=BC=C3=9Fe?=", "Grüße"),
+        ("=?utf-8?q?a=0D=0ABcc:_x?=", "a Bcc: x"),
+        ("lamp " * 300, ("lamp " * 300)[:200].strip()),
+    ],
+    ids=["plain", "encoded", "a line that would open another", "long"],
+)
+def test_of_mail_that_came_back_the_vendor_is_told_subject_and_arrival(
+    made: Spooled, subject: str, told: str
+) -> None:
+    raw = came_back(made, letter(ALIAS).replace(b"Your lamp", subject.encode()))
+    parsed = email.message_from_bytes(raw, policy=email.policy.default)
+    assert parsed.get_content_type() == "multipart/report"
+    *_, original = parsed.iter_parts()
+    known = email.message_from_string(original.get_content(), policy=email.policy.default)
+    assert known.items() == [("Subject", told)]
+    assert raw.isascii()
+
+
+def test_nor_does_a_subject_that_holds_an_address_come_back_later(made: Spooled) -> None:
+    raw = came_back(made, letter(ALIAS).replace(b"Your lamp", b"For =?utf-8?q?x=40y=2Eexample?="))
+    assert b"Final-Recipient" in raw
+    assert raw.count(b"\r\nSubject:") == 1, "the report's own"
+
+
+def test_of_mail_without_a_subject_its_arrival_alone(made: Spooled) -> None:
+    raw = came_back(made, letter(ALIAS).replace(b"Subject: Your lamp\r\n", b""))
+    assert raw.count(b"\r\nSubject:") == 1
+
+
+def test_what_is_refused_at_once_is_told_with_its_arrival_too(made: Spooled) -> None:
+    settled(made, accepted(made, letter(ALIAS), ALIAS), GONE)
+    assert f"\r\nArrival-Date: {format_datetime(made.clock.now)}\r\n".encode() in report(made).raw
+
+
+# ---- what nobody waits for -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=B",
+        "Content-Type: multipart/report; report-type=disposition-notification; boundary=B",
+        "Content-Type: multipart/report; report-type=feedback-report; boundary=B",
+        "Content-Type: Multipart/Report; boundary=B",
+        "X-Autoreply: yes",
+        "X-Autorespond: away",
+        "Auto-Submitted: auto-replied",
+        "Precedence: bulk",
+        "List-Id: <news.shop.example>",
+    ],
+)
+def test_no_dsn_for_a_report_or_an_answer_of_a_machine_that_has_a_sender(made: Spooled, fields: str) -> None:
+    raw = letter(ALIAS).replace(b"Subject:", f"{fields}\r\nSubject:".encode())
+    delivery = accepted(made, raw, ALIAS)
+    settled(made, delivery, GONE)
+    assert made.queued(Direction.RETURN) == []
+    assert happened(made, delivery)[-1] == ("returned", "refused, bulk_mail")

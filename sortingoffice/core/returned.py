@@ -36,6 +36,7 @@ _FAILS_FOR = timedelta(hours=4)  # from the first of them, where the recipient w
 # What a vendor may see of its own message: it wrote these, and we kept them octet for octet.
 _KNOWN_BY = ("date", "subject")
 _ID = "message-id"  # not as it stands: for a second copy in one account it is one of ours
+_OF_AUTHOR = ("1.7", "1.8")  # RFC 3463: the sender's address is what is wrong
 _PLAIN_ID = re.compile(r"<[\x21-\x7e]{1,900}>")
 
 
@@ -157,6 +158,8 @@ def _what_to_do(reply: Reply, reason: str) -> str:
     subject_detail = reply.status.partition(".")[2]
     if reason == "expired":
         return "Try another way to reach them, or send it again later."
+    if subject_detail in _OF_AUTHOR:
+        return "They do not take mail from the address that yours came from: try another way to reach them."
     if subject_detail.startswith("1."):
         return "The address may be wrong or closed: check it with them."
     if subject_detail in ("2.2", "3.1"):
@@ -197,7 +200,8 @@ def vendor_failure(message: SpooledMessage, recipient: Address, reason: str, mes
             "It was tried for several days." if expired else "It was not taken.",
             "",
         ),
-        fields=tuple(_known_by(Message.parse(message.raw), message_id)),
+        fields=tuple(_known_by(Message.parse(message.raw), message_id) if message.raw else _kept(message)),
+        arrived=message.accepted,
     )
 
 
@@ -222,6 +226,12 @@ def _known_by(original: Message, message_id: str) -> Iterator[Field]:
             yield field(each.name.decode("ascii"), message_id)
 
 
+def _kept(message: SpooledMessage) -> Iterator[Field]:
+    """The same of mail that was taken and came back: by then its octets are erased."""
+    if message.subject and "@" not in message.subject:
+        yield field("Subject", headers.encode_words(message.subject))
+
+
 # ---- the mailbox ---------------------------------------------------------------------------------------
 
 
@@ -239,7 +249,7 @@ def speaks_of_mailbox(end: End) -> bool:
         return subject in ("", "0", "1", "2", "4")
     if end.reason == "expired" and subject == "4":
         return detail != "2"  # a connection that was lost may be this message's doing
-    return subject == "2" or (subject == "1" and detail not in ("7", "8"))  # those are about the author
+    return subject == "2" or (subject == "1" and f"{subject}.{detail}" not in _OF_AUTHOR)
 
 
 def keeps_failing(latest: Iterable[End]) -> bool:

@@ -32,24 +32,23 @@ def automatic(message: Message) -> bool:
         auto_submitted(message)
         or precedence in (b"bulk", b"list", b"junk", b"auto_reply")
         or any(message.first(name) is not None for name in _ANSWERING)
-        or report_type(message) != ""
+        or is_report(message)
     )
 
 
 def bulk(message: Message) -> bool:
-    """List, bulk or automatic mail: nobody waits for a return of it."""
-    precedence = (message.value("Precedence") or b"").strip().lower()
-    return (
-        precedence in (b"bulk", b"list", b"junk", b"auto_reply")
-        or auto_submitted(message)
-        or any(message.first(name) is not None for name in _LISTS)
-    )
+    """List, bulk or automatic mail: nobody waits for a return of it, and there is no report on a report."""
+    return automatic(message) or any(message.first(name) is not None for name in _LISTS)
+
+
+def is_report(message: Message) -> bool:
+    """A multipart/report, whatever it reports."""
+    return (message.value("Content-Type") or b"").lower().lstrip().startswith(b"multipart/report")
 
 
 def report_type(message: Message) -> str:
     """The report-type of a multipart/report, lower case; "" for any other message."""
-    content_type = message.value("Content-Type") or b""
-    if not content_type.lower().lstrip().startswith(b"multipart/report"):
+    if not is_report(message):
         return ""
-    match = _REPORT_TYPE.search(content_type)
+    match = _REPORT_TYPE.search(message.value("Content-Type") or b"")
     return match[1].decode("ascii").lower() if match else ""

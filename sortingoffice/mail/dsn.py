@@ -19,7 +19,7 @@ from email.utils import format_datetime
 from enum import StrEnum
 
 from sortingoffice.frozen import dataclass
-from sortingoffice.mail import headers, mime
+from sortingoffice.mail import headers, html, mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.classify import auto_submitted, report_type
 from sortingoffice.mail.message import Field, Message
@@ -30,8 +30,13 @@ _MAX_STATUS = 64 * 1024  # octets of a delivery-status part, or of a text, that 
 # Three numbers of an IP address or of a program's version are no status.
 _STATUS = re.compile(r"(?<![\w.])([245]\.[0-9]{1,3}\.[0-9]{1,3})(?!\w|\.\d)")
 _FAULT = re.compile(r"(?<![\w.])([45]\.[0-9]{1,3}\.[0-9]{1,3})(?!\w|\.\d)")
+# Where a reply stands in prose: at the start of a line, after a bracket, a colon or a word for one, or before
+# an enhanced code.  Anywhere else 450 is a number: of lamps, or a port.
 _CODE = re.compile(
-    r"(?m)(?:^|[\s:(\[<])([45][0-9]{2})(?: |-|: )(?:([45]\.[0-9]{1,3}\.[0-9]{1,3})(?!\w|\.\d))?"
+    r"(?im)(?:^[ \t]*+(?:<<<[ \t]*+)?|[:(\[<#][ \t]*+"
+    r"|\b(?:error|code|status|said|returned|answered|repl(?:y|ied)|response|fehler|erreur)[ \t]++"
+    r"|[ \t](?=[45][0-9]{2}[ -][45]\.[0-9]))"
+    r"([45][0-57][0-9])(?: |-|:(?: |$)|(?=[.,;)\]]?[ \t]*+$))(?:([45]\.[0-9]{1,3}\.[0-9]{1,3})(?!\w|\.\d))?"
 )
 # What was taken, in prose; "250 recipients" in the middle of a line says nothing.
 _TAKEN = re.compile(
@@ -64,12 +69,14 @@ class Failure:
     status     enhanced code
     words      for a person, ASCII
     fields     of the sender's own message, by which they know it again
+    arrived    when that message came to us
     """
 
     recipient: Address
     status: str
     words: tuple[str, ...]
     fields: tuple[Field, ...]
+    arrived: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +144,10 @@ def _part(content_type: str, body: bytes, encoding: str) -> bytes:
 
 def _status(failure: Failure, reporting: str, *, utf8: bool, now: datetime) -> bytes:
     kind = "utf-8" if utf8 else "rfc822"  # RFC 6533 §3
+    arrived = [] if failure.arrived is None else [f"Arrival-Date: {format_datetime(failure.arrived)}"]
     lines = [
         f"Reporting-MTA: dns; {reporting}",
+        *arrived,
         "",
         f"Final-Recipient: {kind}; {failure.recipient}",
         "Action: failed",
@@ -221,74 +230,180 @@ def _typed(value: str) -> str:
     return " ".join(value[typed.end() if typed else 0 :].split())
 
 
-_ENDED = re.compile(
-    r"undeliver|delivery (?:failure|has failed)|(?:mail|message) delivery failed|returned mail"
-    r"|return(?:ed)? to sender|failure notice|non.?remis|unzustellbar|could not be delivered"
-    r"|mail system error",
-    re.IGNORECASE,
+# ---- in prose ----------------------------------------------------------------------------------------
+
+
+def _words(*each: str) -> re.Pattern[str]:
+    return re.compile("|".join(each), re.IGNORECASE)
+
+
+# Nothing more is tried: in a Subject, or in the words of one who is known to report.
+_ENDED = _words(
+    r"undeliver|delivery (?:failure|(?:has )?failed)|(?:mail|message) (?:delivery )?fail(?:ed|ure)",
+    r"returned mail|return(?:ed)? to sender|failure notice|could(?: not|n['’]t) be delivered",
+    r"mail system error|\(failure\)|fail(?:ed|ure) to deliver (?:your )?(?:e-?)?(?:mail|message)",
+    r"unzustellbar|nicht zustellbar|nichtzustellung|zustell(?:ungs)?fehler|(?<!noch )nicht zugestellt",
+    r"zustellung (?:ist )?(?:fehlgeschl|gescheit)",
+    r"non.?remis|non distribu|échec d(?:e (?:la )?|['’])(?:remise|distribution|livraison|envoi)",
+    r"no se (?:puede|pudo|ha podido) entregar|no entregado|(?:error|fallo) (?:de|en la) entrega",
+    r"mancat[ao] (?:consegna|recapito)|impossibile (?:consegnare|recapitare)|não (?:foi )?entregue",
+    r"falha na entrega|onbestelbaar|kon niet worden (?:bezorgd|afgeleverd)|niedostarcz|nie można dostarczyć",
+    r"kunde inte levereras|kunne ikke leveres|недоставл|не (?:был[ао]? |может быть )?доставлен",
+    r"配信(?:不能|できま|エラー|に失敗)|送信できません|エラーメール|退信|(?:无法|無法)(?:投递|投遞|送达|送達|傳遞)",
+    r"반송 ?메일|메일 ?전송 ?실패",
 )
-_OPEN = re.compile(r"delivery (?:status|problem)", re.IGNORECASE)  # says neither failed nor late
+# The same, in a text alone.
+_GIVEN_UP = _words(
+    r"\b(?:failed|rejected) permanently|permanent(?:ly)? (?:fatal )?(?:error|fail|reject)|giv(?:en|ing) up",
+    r"gave up|(?:was|were|been)(?: not|n['’]t) (?:delivered|accepted)",
+    r"(?:mail|delivery)[^.\n]{0,40} (?:stopp|block)ed\b",
+    r"unable to deliver|can(?:not|['’]t) be delivered|no such (?:user|recipient|mailbox)|unknown user",
+    r"user unknown|too long in the queue|in the queue too long|endgültig (?:fehlgeschl|gescheit|nicht)",
+    r"pas (?:pu être |été )(?:remis|distribué)|erreur (?:définitive|permanente)",
+)
+# It is tried again: in a Subject, and in a text.
+_LATE = _words(
+    r"warn(?:ing|ung)|delay|still being retried|deferred|verz(?:ö|oe|o)ger|retard|différ|retras[oa]",
+    r"ritard[oa]|atrasad|vertraagd|vertraging|opóźni|försen|forsink|задерж|отложен|遅延|遅れ|延迟|延遲|지연",
+)
+_RETRIED = _words(
+    r"will be retried|will (?:keep|continue) (?:on )?(?:try|to try|to attempt|attempt)",
+    r"attempts will continue|still (?:being retried|trying)|not yet (?:been )?delivered",
+    r"not been delivered yet|warning message only|no action is required|not need to re-?send",
+    r"wird (?:weiter|erneut)|noch nicht zugestellt|pas encore|tentatives (?:se )?(?:continu|poursuiv)",
+    r"aún no|nog niet|ещё не доставлен",
+)
+_OPEN = _words(r"delivery (?:status|problem)")  # says neither failed nor late
+_SPEAKS = _words(r"deliver|zu(?:ge)?stell|remise|entreg|consegn|bezorg|достав|配信|投递|投遞")
+_ARRIVED = _words(r"\W*(?:delivered|relayed|success|zugestellt|weitergeleitet|remis\b|entregado)")
+_NUMBERED = re.compile(r"[245][0-9]{2}|[245]\.[0-9]")
 _DAEMON = re.compile(rb"(?i)\b(?:mailer-?daemon|mail-daemon|postmaster|mail delivery (?:sub)?system)\b")
 _ANSWERED = re.compile(r"(?:[A-Za-z]{2,3} ?: ?)*")  # "Re:", "AW:", "Fwd:"
-_WARNING = re.compile(r"warning|delay|still being retried", re.IGNORECASE)
+# What a text holds of the sender's own mail: its Subject, quoted lines, and all behind a copy's head.
+_ITS_SUBJECT = re.compile(
+    r"(?im)^[ \t|*]*+(?:the )?"
+    r"(?:subject|betreff|objet|asunto|oggetto|assunto|onderwerp|temat|тема|件名|主题|主旨)"
+    r"(?: of (?:the|your) (?:message|mail)(?: is)?)?[ \t]*+[:：].*$"
+)
+_COPY = re.compile(
+    r"(?im)^[ \t]*+-{2,}+[^\n]{0,60}?(?:original|copy|unsent|below this line|ursprüngliche|copie|copia)"
+)
 
 
 def _prose(message: Message, text: str, about: str) -> Report | None:
+    """A bounce in prose: its code, if there is one, and the line where that stands; else its first words.
+
+    What nothing but its author's name makes a bounce is a ticket system's answer, or somebody's mail: None.
+    """
+    about = _ANSWERED.sub("", " ".join(about[:_MAX_WORDS].split()), count=1)
     subject = _subject(message, about)
-    return _human(subject, text) if _says_so(message, subject) else None
+    named = message.first("X-Failed-Recipients") is not None
+    daemon = _is_daemon(message)
+    if not (named or daemon or _says_so(message, subject)):
+        return None
+    own = _own_words(text, about)
+    line, code, status = _coded(own)
+    action = _action(subject, own, code, status, reported=named)
+    if _over(subject) is None and not _SPEAKS.search(subject):
+        if _replied(message) and not (named or status or code.startswith("5")):
+            return None  # an answer, and its words may be those that it answers
+    elif action is None and daemon:
+        action = Action.DELIVERED if _ARRIVED.match(subject) else Action.FAILED
+    if action is None:
+        return None
+    return Report(action, status, " ".join((line or text[:_MAX_WORDS]).split())[:_MAX_WORDS])
+
+
+def _is_daemon(message: Message) -> bool:
+    """A bounce by its author, and no automatic answer (which RFC 3834 §5 marks)."""
+    answer = _replied(message) and message.first("In-Reply-To") is not None
+    return not answer and bool(_DAEMON.search((message.value("From") or b"")[:_MAX_WORDS]))
 
 
 def _says_so(message: Message, subject: str) -> bool:
-    """A bounce by its author or subject, and no automatic answer (which RFC 3834 §5 marks)."""
-    auto = (message.value("Auto-Submitted") or b"").lower().startswith(b"auto-replied")
-    daemon = bool(_DAEMON.search((message.value("From") or b"")[:_MAX_WORDS]))
-    answer = auto and message.first("In-Reply-To") is not None
+    """The same by its Subject."""
     status = bool(_OPEN.search(subject)) and not auto_submitted(message)  # a shop's, of a parcel
-    return (daemon and not answer) or ((bool(_ENDED.search(subject)) or status) and not auto)
+    return (bool(_ENDED.search(subject)) or status) and not _replied(message)
+
+
+def _replied(message: Message) -> bool:
+    return (message.value("Auto-Submitted") or b"").lower().startswith(b"auto-replied")
 
 
 def _subject(message: Message, about: str) -> str:
     """Its own words: of what it is about, only what could be taken for them has to leave."""
     said = headers.decode((message.value("Subject") or b"")[: 2 * _MAX_WORDS])[:_MAX_WORDS]
-    said, about = " ".join(said.split()), _ANSWERED.sub("", " ".join(about.split()))
-    if not (_ENDED.search(about) or _OPEN.search(about) or _WARNING.search(about)):
-        return said
-    before, _, after = said.rpartition(about)
-    return f"{before} {after}"
+    said = " ".join(said.split())
+    if any(each.search(about) for each in (_ENDED, _LATE, _OPEN)):
+        before, _, after = said.rpartition(about)
+        return f"{before} {after}"
+    return said.removesuffix(about) if _SPEAKS.search(about) else said
+
+
+def _own_words(text: str, about: str) -> str:
+    """A text without what it repeats of the mail that it is about."""
+    if any(each.search(about) for each in (_NUMBERED, _ENDED, _GIVEN_UP, _RETRIED)):
+        repeated = r"\s++".join(map(re.escape, about.split()))
+        text = re.sub(rf"(?<!\w){repeated}(?!\w)", "", text)
+    copy = _COPY.search(text)
+    if copy is not None and text[: copy.start()].strip():
+        text = text[: copy.start()]
+    text = _ITS_SUBJECT.sub("", text)
+    return "\n".join(line for line in text.splitlines() if not line.startswith(">"))
+
+
+_HTML = ("<html", "<!doctype")
 
 
 def _first_text(tree: mime.Entity) -> str:
     for leaf in tree.leaves():
         if leaf.content_type in ("text/plain", "text/html"):
-            return (leaf.text() or "")[:_MAX_STATUS]
+            text = (leaf.text() or "")[:_MAX_STATUS]
+            if leaf.content_type == "text/html" or text.lstrip()[:9].lower().startswith(_HTML):
+                text = "\n".join(line.text for line in html.visual_lines(text) if not line.hidden)
+            if text.strip():
+                return text
     return ""
 
 
-def _human(subject: str, text: str) -> Report:
-    """A bounce in prose: its code, if there is one, and the line where that stands; else its first words."""
-    status, code = "", ""
-    words = "" if text.lstrip().startswith("<") else text[:_MAX_WORDS]
+def _coded(text: str) -> tuple[str, str, str]:
+    """The first line with a code of a failure, the code, and its enhanced one."""
     for line in text.splitlines():
         replied, named = _CODE.search(line), _FAULT.search(line)
         if replied or named:
             status = (replied[2] if replied else "") or (named[1] if named else "") or ""
-            code = replied[1] if replied else status
-            words = line
-            break
-    taken = not code and _TAKEN.search(text) is not None
-    failed = code.startswith("5") or _over(subject, otherwise=not code and not taken)
-    unfailed = Action.DELIVERED if taken and not _WARNING.search(subject) else Action.DELAYED
-    return Report(
-        Action.FAILED if failed else unfailed,
-        status,
-        " ".join(words.split())[:_MAX_WORDS],
-    )
+            return line, replied[1] if replied else status, status
+    return "", "", ""
 
 
-def _over(subject: str, *, otherwise: bool) -> bool:
-    """Whether a subject says that nothing more is tried: what was refused with a 4xx for days has failed,
-    too.  What it says first counts: the sender's own subject may stand behind it."""
-    ended, late = _ENDED.search(subject), _WARNING.search(subject)
+def _action(subject: str, text: str, code: str, status: str, *, reported: bool) -> Action | None:
+    """What has become of it; None where nothing is said of that.
+
+    A Subject counts for more than a code: what was refused with a 4xx for days has failed, too, and a warning
+    may quote anything.
+    """
+    over = _over(subject)
+    retried = _RETRIED.search(text) is not None
+    given_up = not retried and _GIVEN_UP.search(text) is not None
+    if over is not None:
+        return Action.FAILED if over or given_up else Action.DELAYED
+    if retried:
+        return Action.DELAYED
+    if given_up or _ENDED.search(text) or code.startswith("5") or reported:
+        return Action.FAILED
+    if not (status or _SPEAKS.search(subject) or _SPEAKS.search(text)):
+        return None  # 450 or 250 may be a number of anything
+    if code:
+        return Action.DELAYED
+    return Action.DELIVERED if _TAKEN.search(text) else None
+
+
+def _over(subject: str) -> bool | None:
+    """Whether a Subject says that nothing more is tried, or that something is; None where neither.
+
+    What it says first counts: the sender's own may stand behind it.
+    """
+    ended, late = _ENDED.search(subject), _LATE.search(subject)
     if ended and late:
         return ended.start() < late.start()
-    return otherwise if ended is late else ended is not None
+    return None if ended is late else ended is not None
