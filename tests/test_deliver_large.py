@@ -9,12 +9,19 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from sortingoffice.core.model import Direction
 from sortingoffice.flows import deliver
 from sortingoffice.flows.attempt import Attempts
+from sortingoffice.mail import dkim, mime, seven
+from sortingoffice.mail.asking import run as ask
+from sortingoffice.mail.authentication import Result
+from sortingoffice.mail.message import Message
 from sortingoffice.net.parcel import PIECE, Filed
 from sortingoffice.net.relay import Relay, Timeouts
 from sortingoffice.net.zone import ZoneServer
@@ -26,7 +33,8 @@ from tests.database import skip_or_fail
 from tests.delivering import Sinks, at_sink, delivering, ended, tried
 from tests.relaying import far_end, greet, host, parcel
 from tests.servers import HANG, Sink
-from tests.spooled import INWARD, Spooled, looked_through
+from tests.spooled import INWARD, OUTWARD, Spooled, looked_through
+from tests.test_deliver import published
 from tests.waiting import until
 
 LARGE = INWARD + b"x" * 1000 + b"\r\n"
@@ -217,6 +225,70 @@ async def test_without_room_on_the_disk_a_large_message_waits_and_small_ones_lea
             wake.set()
             await until(ended(made, large))
     assert len(sink.received) == 2
+
+
+# ---- in seven bits ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def eight(sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path) -> Spooled:
+    """An office whose mail goes to a sink that offers no 8BITMIME."""
+    sink.extensions = ("PIPELINING",)
+    return at_sink(sqlite_db, sink, zone, tmp_path)
+
+
+UMLAUTS = OUTWARD.removesuffix(b"Where is it?\r\n") + "Wo ist sie? Gr\u00fc\u00dfe\r\n".encode() * 100
+
+
+async def test_large_mail_leaves_in_seven_bits_that_verify_for_a_host_without_8bitmime(
+    eight: Spooled, sink: Sink, small_is_large: None
+) -> None:
+    delivery = eight.put(Direction.OUTWARD, raw=UMLAUTS)
+    async with delivering(eight):
+        await until(ended(eight, delivery))
+    octets = sink.received[0].octets
+    assert octets.isascii()
+    results = ask(dkim.verify(octets, datetime.now(UTC)), published(eight))
+    assert [each.result for each in results] == [Result.PASS] * 2
+    assert mime.parse(Message.parse(octets)).octets() == UMLAUTS.partition(b"\r\n\r\n")[2]
+
+
+async def test_large_mail_leaves_as_it_is_for_a_host_with_8bitmime(
+    eight: Spooled, sink: Sink, small_is_large: None
+) -> None:
+    sink.extensions = ("8BITMIME",)
+    async with delivering(eight):
+        await until(ended(eight, eight.put(Direction.OUTWARD, raw=UMLAUTS)))
+    assert sink.received[0].octets.endswith(UMLAUTS)
+
+
+async def test_large_mail_in_seven_bits_waits_in_a_file_and_is_made_once_for_all_hosts(
+    eight: Spooled,
+    sink: Sink,
+    sinks: Sinks,
+    zone: ZoneServer,
+    tmp_path: Path,
+    small_is_large: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    def downgraded(message: Message) -> Message:
+        made.append(seven.downgraded(message))
+        return made[-1]
+
+    monkeypatch.setattr("sortingoffice.flows.attempt.seven", SimpleNamespace(downgraded=downgraded))
+    zone.set("shop.example", "MX", "10 mx1.shop.example", "20 mx.shop.example")
+    zone.set("mx1.shop.example", "A", "127.0.0.2")
+    busy = sinks(host="127.0.0.2", port=sink.port, extensions=(), answers={"MAIL": "421 4.3.2 busy"})
+    sink.answers["DATA"] = HANG
+    eight.put(Direction.OUTWARD, raw=UMLAUTS)
+    async with delivering(eight, drain=0.1):
+        await until(lambda: got_to(sink, "DATA"))
+        assert got_to(busy, "MAIL") == 1
+        assert len(made) == 1
+        assert len(unnamed(tmp_path)) == 2, "as it is, and in seven bits"
+    assert not unnamed(tmp_path)
 
 
 # ---- as it leaves ----------------------------------------------------------------------------------------

@@ -212,7 +212,9 @@ async def test_a_kept_connection_that_died_costs_nothing(sink: Sink, relay: Rela
     assert len(sink.received) == 3
 
 
-@pytest.mark.parametrize("unasked", ["421 4.4.2 idle for too long", "250 2.1.0 ok\r\n250 ok\r\n354 go"])
+@pytest.mark.parametrize(
+    "unasked", ["421 4.4.2 idle for too long", "250 2.1.0 ok\r\n250 ok\r\n354 go", "250-half", "hello"]
+)
 async def test_an_idle_connection_that_said_something_unasked_is_not_used(relay: Relay, unasked: str) -> None:
     calls, mails = 0, 0
     taken, said = asyncio.Event(), asyncio.Event()
@@ -270,3 +272,32 @@ async def test_helo_is_said_to_who_knows_no_ehlo(sinks: Sinks, relay: Relay) -> 
     sink = sinks(answers={"EHLO": "502 5.5.1 what?"})
     assert (await relay.attempt([host(sink)], parcel())).reply.accepted
     assert sink.received[0].parameters == ""
+
+
+@pytest.mark.parametrize("answer", ["500 5.5.1 what?", "550 no", "220 here I am"])
+async def test_helo_is_said_to_who_refuses_ehlo_in_whatever_way(
+    sinks: Sinks, relay: Relay, answer: str
+) -> None:
+    assert (await relay.attempt([host(sinks(answers={"EHLO": answer}))], parcel())).reply.accepted
+
+
+@pytest.mark.parametrize("answer", ["421 4.3.2 too busy", "451 4.3.2 overloaded", "999 what?"])
+async def test_a_host_that_cannot_answer_ehlo_now_is_not_taken_for_one_that_does_not_know_it(
+    sinks: Sinks, relay: Relay, answer: str
+) -> None:
+    """After HELO a mail that needs SMTPUTF8 would be returned for good."""
+    first, second = sinks(answers={"EHLO": answer}), sinks()
+    mail = parcel("Subject: \u00e4\r\n\r\nx\r\n".encode(), utf8=True)
+    tried = await relay.attempt([host(first)], mail)
+    assert (tried.outcome, tried.unreachable) == (Outcome.LATER, True)
+    assert (await relay.attempt([host(first), host(second)], mail)).reply.accepted
+    assert not any("HELO" in line for line in first.commands)
+
+
+async def test_a_return_for_want_of_smtputf8_says_what_needs_it(sinks: Sinks, relay: Relay) -> None:
+    unable = host(sinks(extensions=("PIPELINING",)))
+    header = await relay.attempt([unable], parcel("Subject: \u00e4\r\n\r\nx\r\n".encode(), utf8=True))
+    path = await relay.attempt([unable], parcel(recipient="\u00e4nna@home.example"))
+    assert "header" in header.reply.text
+    assert "address" not in header.reply.text
+    assert "addresses" in path.reply.text

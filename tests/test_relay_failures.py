@@ -196,3 +196,88 @@ async def test_a_cancelled_attempt_leaves_no_connection_behind(sinks: Sinks, rel
     await until(lambda: sink.open_sessions == 0)
     assert (await relay.attempt([host(sink)], parcel())).reply.accepted
     assert sink.sessions == 2
+
+
+# ---- replies that are not as they should be --------------------------------------------------------------
+
+
+PLAIN = {
+    "a blank line before it": ("\r\n250 2.0.0 ok", "250 2.0.0 ok"),
+    "words before it": ("one moment\r\n250 2.0.0 ok", "250 2.0.0 ok"),
+    "words inside it": ("250-2.0.0 hello\r\nthank you\r\n250 2.0.0 ok", "250 2.0.0 hello thank you ok"),
+    "a blank line inside it": ("250-2.0.0 hello\r\n\r\n250 2.0.0 ok", "250 2.0.0 hello  ok"),
+    "words behind it": ("250 2.0.0 ok\r\nthank you", "250 2.0.0 ok"),
+    "a tab": ("250\tok", "250 ok"),
+    "two codes of one kind": ("250-hello\r\n251 ok", "251 hello ok"),
+    "a refusal with words before it": ("sorry\r\n550 5.7.1 no", "550 5.7.1 no"),
+    "a refusal with words inside it": ("550-5.7.1 no\r\nat all\r\n550 5.7.1 !", "550 5.7.1 no at all !"),
+    "two codes of a refusal": ("550-no\r\n554 5.7.1 no", "554 no 5.7.1 no"),
+    "a delay with words before it": ("\r\n\r\n452 4.3.1 full", "452 4.3.1 full"),
+}
+
+
+@pytest.mark.parametrize(("answer", "reply"), PLAIN.values(), ids=PLAIN.keys())
+async def test_a_reply_to_the_message_that_is_plain_in_whole_counts(
+    sinks: Sinks, relay: Relay, answer: str, reply: str
+) -> None:
+    """To miss it is a second copy at each retry."""
+    sink = sinks(answers={".": [answer]})
+    tried = await relay.attempt([host(sink)], parcel())
+    assert str(tried.reply) == reply
+    assert tried.outcome is not Outcome.UNKNOWN
+    assert (await relay.attempt([host(sink)], parcel())).reply.accepted
+
+
+@pytest.mark.parametrize(
+    "answer", ["\r\n", "ok", "250ok", " 250 ok", "2500 ok", "250-ok", "25 ok", "thanks 250 ok"]
+)
+async def test_what_is_no_reply_is_never_a_yes(sinks: Sinks, relay: Relay, answer: str) -> None:
+    sink = sinks(answers={".": answer})
+    tried = await relay.attempt([host(sink)], parcel())
+    assert tried.outcome is Outcome.UNKNOWN
+    assert "only something that is no SMTP reply" in tried.reply.text
+
+
+async def test_words_without_an_end_after_the_message_are_cut_off(relay: Relay) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        for answer in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+            await reader.readline()
+            writer.write(answer)
+        await reader.readuntil(b"\r\n.\r\n")
+        while not writer.transport.is_closing():
+            writer.write(b"and then\r\n" * 1000)
+            await writer.drain()
+
+    async with far_end(serve) as there:
+        tried = await relay.attempt([there], parcel())
+    assert tried.outcome is Outcome.UNKNOWN
+    assert "doesn't end" in tried.reply.text
+
+
+@pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA", "."])
+@pytest.mark.parametrize("answer", ["550-no\r\n250 yes", "250-yes\r\n550 no", "250-a\r\n451-b\r\n250 c"])
+@pytest.mark.parametrize("piped", [True, False], ids=["piped", "one by one"])
+async def test_a_peer_that_says_yes_and_no_has_said_later(
+    sinks: Sinks, relay: Relay, at: str, answer: str, piped: bool
+) -> None:
+    sink = sinks(answers={at: [answer]}, extensions=("PIPELINING",) if piped else ())
+    tried = await relay.attempt([host(sink)], parcel())
+    assert (tried.reply.code, tried.reply.status) == (451, "4.5.0")
+    assert (tried.outcome, tried.unreachable) == (Outcome.LATER, False)
+    assert (await relay.attempt([host(sink)], parcel())).reply.accepted
+    assert sink.sessions == 2, "nobody knows what that one waits for"
+
+
+async def test_a_refusal_is_told_where_what_follows_it_makes_no_sense(relay: Relay) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer, "PIPELINING")
+        for _ in range(3):
+            await reader.readline()
+        writer.write(b"250 ok\r\n354 hm\r\n354 go\r\n")
+        await reader.read()
+
+    async with far_end(serve) as there:
+        tried = await relay.attempt([there], parcel())
+    assert str(tried.reply) == "451 4.5.0 the peer answered 354 out of order"
+    assert not tried.unreachable

@@ -11,9 +11,10 @@ from contextlib import closing, contextmanager
 import pytest
 
 from sortingoffice.core.delivery import Outcome
+from sortingoffice.flows import putoff
 from sortingoffice.net.parcel import PIECE
 from sortingoffice.net.relay import Relay, Timeouts
-from sortingoffice.net.route import Host
+from sortingoffice.net.route import MAX_HOSTS, Host
 from tests.relaying import Sinks, far_end, greet, host, parcel
 from tests.servers import Sink
 from tests.waiting import until
@@ -101,6 +102,100 @@ async def test_of_hosts_that_could_not_be_dialled_only_so_many_are_remembered(
     back = sinks(port=gone[0].port)
     assert (await relay.attempt([gone[0], host(second)], parcel())).reply.accepted
     assert len(back.received) == 1, "the oldest was forgotten"
+
+
+async def test_the_last_address_of_a_destination_is_tried_though_none_before_it_answers(
+    sink: Sink, relay: Relay
+) -> None:
+    gone = [nobody(f"127.0.0.{n}") for n in range(2, 2 + MAX_HOSTS - 1)]
+    for _ in range(2):
+        assert (await relay.attempt([*gone, host(sink)], parcel())).reply.accepted
+
+
+# ---- who sends us on -------------------------------------------------------------------------------------
+
+
+BUSY = {
+    "421 to MAIL": {"MAIL": "421 4.3.2 shutting down"},
+    "451 to MAIL": {"MAIL": "451 4.3.0 the backend is down"},
+    "two codes to MAIL": {"MAIL": "250-2.1.0 ok\r\n550 5.7.1 no"},
+    "421 to RCPT": {"RCPT": "421 4.4.2 too long"},
+    "421 to DATA": {"DATA": "421 4.3.2 bye"},
+}
+SPOKEN = pytest.mark.parametrize("extensions", [("PIPELINING",), ()], ids=["piped", "one by one"])
+
+
+@pytest.mark.parametrize("answers", BUSY.values(), ids=BUSY.keys())
+@SPOKEN
+async def test_the_next_host_is_asked_where_one_can_do_nothing_for_anybody_now(
+    sinks: Sinks, relay: Relay, answers: dict[str, str], extensions: tuple[str, ...]
+) -> None:
+    first, second = sinks(answers=answers, extensions=extensions), sinks()
+    for _ in range(2):
+        tried = await relay.attempt([host(first), host(second)], parcel())
+        assert tried.reply.accepted
+        assert tried.host == str(host(second))
+    assert (first.sessions > 0, len(second.received)) == (True, 2)
+
+
+async def test_a_421_in_the_middle_of_the_message_leads_to_the_next_host(sink: Sink, relay: Relay) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await greet(reader, writer)
+        for answer in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"):
+            await reader.readline()
+            writer.write(answer)
+        await reader.readline()
+        writer.write(b"421 4.3.2 shutting down\r\n")
+        while await reader.read(65536):
+            pass
+
+    async with far_end(serve) as there:
+        assert (await relay.attempt([there, host(sink)], parcel(LARGE))).reply.accepted
+
+
+@pytest.mark.parametrize(
+    ("at", "answer"),
+    [
+        ("RCPT", "451 4.7.1 greylisted"),
+        ("DATA", "451 4.3.0 later"),
+        (".", "421 4.3.2 bye"),
+        (".", "451 4.3.0 no"),
+    ],
+)
+@SPOKEN
+async def test_what_is_said_of_the_recipient_or_the_message_sends_it_to_no_other_host(
+    sinks: Sinks, relay: Relay, at: str, answer: str, extensions: tuple[str, ...]
+) -> None:
+    first, second = sinks(answers={at: answer}, extensions=extensions), sinks()
+    tried = await relay.attempt([host(first), host(second)], parcel())
+    assert str(tried.reply) == answer
+    assert second.sessions == 0
+
+
+@pytest.mark.parametrize("answers", BUSY.values(), ids=BUSY.keys())
+@pytest.mark.parametrize("gone", ["before", "after", "none"])
+async def test_a_destination_is_in_reach_where_a_host_said_that_it_can_do_nothing_now(
+    sinks: Sinks, relay: Relay, answers: dict[str, str], gone: str
+) -> None:
+    busy = host(sinks(answers=answers))
+    hosts = {"before": [nobody(), busy], "after": [busy, nobody()], "none": [busy, busy]}[gone]
+    tried = await relay.attempt(hosts, parcel())
+    assert tried.outcome is Outcome.LATER
+    assert putoff.reached(tried)
+    assert tried.host == str(busy), "its words are told, not that another could not be called"
+
+
+@pytest.mark.parametrize("lacks", ["SMTPUTF8", "SIZE"])
+async def test_what_a_later_host_can_never_take_waits_for_the_one_that_is_busy(
+    sinks: Sinks, relay: Relay, lacks: str
+) -> None:
+    busy = sinks(answers={"MAIL": ["421 4.3.2 busy"]})
+    lesser = sinks(extensions=() if lacks == "SMTPUTF8" else ("SMTPUTF8", "SIZE 10"))
+    mail = parcel("Subject: \u00e4\r\n\r\nx\r\n".encode(), utf8=True)
+    tried = await relay.attempt([host(busy), host(lesser)], mail)
+    assert str(tried.reply) == "421 4.3.2 busy"
+    assert (await relay.attempt([host(busy), host(lesser)], mail)).reply.accepted
+    assert (await relay.attempt([nobody(), host(lesser)], mail)).outcome is Outcome.NEVER
 
 
 # ---- whose turn it is ------------------------------------------------------------------------------------

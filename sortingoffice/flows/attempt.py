@@ -2,8 +2,8 @@
 
 Promise: always a `Tried`, and no transaction is open while the network is waited for.  A message is
 loaded and signed only when a host is there to take it.  A large one waits without a connection for its
-turn at a host, and is in memory only while it is signed, one at a time; then it leaves from a file, so that a
-host that takes it slowly keeps nobody else's waiting.
+turn at a host, and is in memory only while it is signed, and converted, one at a time; then it leaves from a
+file, so that a host that takes it slowly keeps nobody else's waiting.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from sortingoffice import failpoint, log, processors
@@ -24,7 +25,7 @@ from sortingoffice.flows import signing, strict
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.strict import Policies
 from sortingoffice.frozen import dataclass
-from sortingoffice.mail import token
+from sortingoffice.mail import seven, token
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply
 from sortingoffice.net import route, tls
@@ -34,6 +35,11 @@ from sortingoffice.net.route import Here, Host
 from sortingoffice.store import spool
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.spool import Claimed
+
+T = TypeVar("T")
+
+Signer = Callable[[Office, Message, SpooledMessage, Delivery], bytes]
+SmallSigner = Callable[[Office, SpooledMessage, Delivery], bytes]
 
 LARGE = 1 << 20  # octets
 _LARGE_AT_ONCE = 2  # to one host: what it has not begun to take is neither signed nor on the disk twice
@@ -79,7 +85,7 @@ class Attempts:
         self._way = _way(office)
         # As long as somebody waits or sends: the turns at each address, and what is sent.
         self._large: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-        self._files: WeakValueDictionary[tuple[int, str], Filed] = WeakValueDictionary()
+        self._files: WeakValueDictionary[tuple[int, str, Signer], Filed] = WeakValueDictionary()
         self._signing = asyncio.Lock()
         cores = len(processors.ALLOWED)
         self._cores_are_taken = (office.config.processes.count or cores) >= cores
@@ -169,39 +175,42 @@ class Attempts:
         failpoint.at("before-parcel")
         message, delivery = claimed.message, claimed.delivery
         octets: bytes | Filed
+        converted: Callable[[], Awaitable[bytes | Filed]]
         if message.size > LARGE:
-            octets = await self._filed(message, delivery)
-            seven = None  # converting it would hold the loop: it goes as it is
+            octets = await self._filed(message, delivery, signing.of_parsed)
+            converted = partial(self._filed, message, delivery, _in_seven_bits)
         else:
             whole = await self._loaded(message)
-            octets = await self._signed(whole, delivery)
-            seven = partial(signing.in_seven_bits, self._office, whole, delivery)
+            octets = await self._signed(whole, delivery, signing.signed)
+            converted = partial(self._signed, whole, delivery, signing.in_seven_bits)
         sender = return_path(self._office, claimed)
-        return Parcel(sender, delivery.recipient, octets, message.utf8, seven)
+        return Parcel(sender, delivery.recipient, octets, message.utf8, _once(converted))
 
-    async def _filed(self, message: SpooledMessage, delivery: Delivery) -> Filed:
+    async def _filed(self, message: SpooledMessage, delivery: Delivery, sign: Signer) -> Filed:
         """In its file, one for all who take it meanwhile: a list of recipients is no list of copies."""
-        which = message.id, delivery.return_domain
+        which = message.id, delivery.return_domain, sign
         async with self._signing:  # several copies of it in memory, for a moment
             filed = self._files.get(which)
             if filed is None:
-                filed = self._files[which] = await self._signed_large(message, delivery)
+                filed = self._files[which] = await self._signed_large(message, delivery, sign)
             return filed
 
-    async def _signed_large(self, message: SpooledMessage, delivery: Delivery) -> Filed:
-        """With the body in memory twice at most: as it was spooled, and as it leaves."""
+    async def _signed_large(self, message: SpooledMessage, delivery: Delivery, sign: Signer) -> Filed:
+        """With the body in memory twice at most: as it was spooled, and as it leaves; more often while it is
+        converted.
+        """
         found = [await self._office.db.read(_parsed, message.id)]
         if found[0] is None:
             raise _Gone
-        work = partial(_written, self._office, found, message, delivery)
+        work = partial(_written, self._office, found, message, delivery, sign)
         return await asyncio.get_running_loop().run_in_executor(None, work)
 
-    async def _signed(self, message: SpooledMessage, delivery: Delivery) -> bytes:
+    async def _signed(self, message: SpooledMessage, delivery: Delivery, sign: SmallSigner) -> bytes:
         """In a thread where a core is free for it: changing threads costs half a signature."""
         if self._cores_are_taken and message.size <= _SMALL:
-            return signing.signed(self._office, message, delivery)
+            return sign(self._office, message, delivery)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, signing.signed, self._office, message, delivery)
+        return await loop.run_in_executor(None, sign, self._office, message, delivery)
 
     async def _loaded(self, message: SpooledMessage) -> SpooledMessage:
         if message.raw:
@@ -217,12 +226,28 @@ def _parsed(tx: Transaction, number: int) -> Message | None:
     return Message.parse(found.raw) if found is not None and found.raw else None
 
 
+def _once(make: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+    """For the hosts of one attempt."""
+    made: list[T] = []
+
+    async def found() -> T:
+        if not made:
+            made.append(await make())
+        return made[0]
+
+    return found
+
+
+def _in_seven_bits(office: Office, parsed: Message, message: SpooledMessage, delivery: Delivery) -> bytes:
+    return signing.of_parsed(office, seven.downgraded(parsed), message, delivery)
+
+
 def _written(
-    office: Office, found: list[Message | None], message: SpooledMessage, delivery: Delivery
+    office: Office, found: list[Message | None], message: SpooledMessage, delivery: Delivery, sign: Signer
 ) -> Filed:
     parsed = found.pop()  # nobody else holds it: while the disk takes its time, it is in memory once
     assert parsed is not None
-    octets = signing.of_parsed(office, parsed, message, delivery)
+    octets = sign(office, parsed, message, delivery)
     del parsed
     folder = office.config.data_dir
     return Filed(octets, folder if folder.is_dir() else None)

@@ -66,14 +66,18 @@ class Answered:
     past_dot    everything was sent and no reply came
     lost        the connection is gone; with `past_dot` false nothing was delivered
     of_message  see `Tried.of_message`
-    slow        it is gone because the peer, which was there, took the message too slowly
+    silent      it is gone without a word, as if the host was down; not so where the peer took it too slowly
+    elsewhere   another host may have it in this attempt: RFC 5321 §5.1
+    unable      the host was asked nothing: by what it offers, it can't take the message
     """
 
     reply: Reply
     past_dot: bool = False
     lost: bool = False
     of_message: bool = False
-    slow: bool = False
+    silent: bool = False
+    elsewhere: bool = False
+    unable: bool = False
 
 
 class Conversation(asyncio.Protocol):
@@ -94,7 +98,8 @@ class Conversation(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._pending = b""
         self._lines: list[bytes] = []  # of a reply that hasn't ended
-        self._octets = 0  # of those, their codes and ends with them
+        self._codes: list[int] = []  # of those that have one
+        self._octets = 0  # of all that came since the last reply ended
         self._replies: deque[Reply] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -103,6 +108,8 @@ class Conversation(asyncio.Protocol):
         self._closed = asyncio.Event()
         self._dirty = False  # a transaction was begun and not ended: RSET first
         self._of_message = False  # whether a refusal now would be rather of the message
+        self._of_mail = False  # whether it would be MAIL's
+        self._all_sent = False  # the dot, too: only its reply can come
         self._slow = False
         self._unsent = 0
 
@@ -112,24 +119,44 @@ class Conversation(asyncio.Protocol):
         lines = (self._pending + data).split(b"\n")
         self._pending = lines.pop()
         for raw in lines:
-            line = raw.rstrip(b"\r")
-            code, mark = line[:3], line[3:4]
-            if len(code) < 3 or not code.isdigit() or mark not in (b" ", b"-", b""):
-                return self._end("the peer answered something that is no SMTP reply")
-            self._lines.append(line[4:])
             self._octets += len(raw) + 1
             if self._octets > _MAX_PENDING:
                 return self._end("the peer's reply doesn't end")
-            if mark != b"-":
+            if self._ends(raw.rstrip(b"\r")):
                 if len(self._replies) >= _MOST_REPLIES:
                     return self._end("the peer answers what it wasn't asked")
-                self._replies.append(heard(int(code), b"\n".join(self._lines)))
-                self._lines.clear()
-                self._octets = 0
+                self._replies.append(self._one())
+            if self._gone:
+                return None
         if len(self._pending) + self._octets > _MAX_PENDING:
             return self._end("the peer's reply doesn't end")
         self._wake()
         return None
+
+    def _ends(self, line: bytes) -> bool:
+        """Whether a reply ends with it.  One without a code may stand in a reply, or before the only one that
+        can come: else a stray line after the dot would make a second copy.
+        """
+        code, mark = line[:3], line[3:4]
+        if len(code) < 3 or not code.isdigit() or mark not in (b" ", b"\t", b"-", b""):
+            if self._lines:
+                self._lines.append(line)
+            elif not self._all_sent:
+                self._end("the peer answered something that is no SMTP reply")
+            return False
+        self._codes.append(int(code))
+        self._lines.append(line[4:])
+        return mark != b"-"
+
+    def _one(self) -> Reply:
+        """RFC 5321 §4.2.1: one code for all lines.  Where some say yes and others no, nobody knows which."""
+        codes, text = self._codes, b"\n".join(self._lines)
+        self._codes, self._lines, self._octets = [], [], 0
+        if len({code // 100 for code in codes}) == 1:
+            return heard(codes[-1], text)
+        self._end("the peer contradicted itself")
+        both = " and ".join(str(code) for code in dict.fromkeys(codes))
+        return heard(451, f"4.5.0 the peer answered {both[:80]}: ".encode() + text)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = self._gone or "the connection was lost"
@@ -163,20 +190,21 @@ class Conversation(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether another transaction may begin: alive, and nothing unasked for came in (a 421)."""
-        return not (self._gone or self._replies or self._pending or self.transport.is_closing())
+        unasked = self._replies or self._octets or self._pending
+        return not (self._gone or unasked or self.transport.is_closing())
 
     async def deliver(self, parcel: Parcel) -> Answered:
         """One transaction; never raises for what the peer or the network does.
 
-        Raises OSError where the parcel's own file fails.
+        Raises OSError where the parcel's own file fails, and what its `seven` raises.
         """
         refusal = self._beforehand(parcel)
         if refusal is not None:
-            return Answered(refusal)
+            return Answered(refusal, unable=True)
         self.transactions += 1
         if "8bitmime" not in self.extensions and parcel.seven is not None and not parcel.octets.isascii():
-            parcel = replace(parcel, octets=parcel.seven(), seven=None)  # RFC 6152 §3
-        self._of_message = False
+            parcel = replace(parcel, octets=await parcel.seven(), seven=None)  # RFC 6152 §3
+        self._of_message = self._all_sent = False
         try:
             refusal = await self._envelope(parcel)
             if refusal is None:
@@ -185,9 +213,12 @@ class Conversation(asyncio.Protocol):
         except Lost as why:
             self._end(str(why))
             reply = Reply(451, "4.4.2", f"{why} before the message was sent")
-            return Answered(reply, lost=True, of_message=self._of_message, slow=self._slow)
+            away = not self._slow  # else it is there, and the next would be sent all of it again
+            return Answered(reply, lost=True, of_message=self._of_message, silent=away, elsewhere=away)
         if refusal is not None:
-            return Answered(refusal, lost=bool(self._gone), of_message=self._of_message)
+            # Of the host as it is now.  A 4xx to RCPT or DATA may be greylisting, which the next begins anew.
+            host = refusal.code == 421 or (refusal.temporary and self._of_mail)
+            return Answered(refusal, lost=bool(self._gone), of_message=self._of_message, elsewhere=host)
         try:
             failpoint.at("after-dot")
             reply = await self._reply(self._timeouts.final)
@@ -233,13 +264,14 @@ class Conversation(asyncio.Protocol):
     def _beforehand(self, parcel: Parcel) -> Reply | None:
         """What the next hop has said it can't take is not tried."""
         if parcel.needs_utf8 and "smtputf8" not in self.extensions:
+            header = (parcel.sender + parcel.recipient).isascii()
+            what = "a header in other letters than ASCII's" if header else "internationalised addresses"
             # RFC 6531 §3.5 and RFC 5248 X.6.7
-            return Reply(550, "5.6.7", "the next host can't take internationalised addresses (SMTPUTF8)")
+            return Reply(550, "5.6.7", f"the next host can't take {what} (SMTPUTF8)")
         size = self.extensions.get("size", "").strip()
         if _SIZE.fullmatch(size) and 0 < int(size) < len(parcel.octets):
-            return Reply(
-                552, "5.3.4", f"the message is larger than the {int(size)} octets the next host takes"
-            )
+            most = f"the {int(size)} octets the next host takes"
+            return Reply(552, "5.3.4", f"the message is larger than {most}")
         for path in (parcel.sender, parcel.recipient):
             if path and address.parse(path) is None:
                 return Reply(553, "5.1.3", "the address is no mailbox address")
@@ -282,7 +314,8 @@ class Conversation(asyncio.Protocol):
                 raise Lost(f"the peer answered {reply.code} to RSET")
             last = command == _DATA
             if refusal is None:
-                self._of_message = last or (reply.code == _TOO_LARGE and command.startswith(b"MAIL"))
+                self._of_mail = command.startswith(b"MAIL")
+                self._of_message = last or (reply.code == _TOO_LARGE and self._of_mail)
             if last and refusal is not None and reply.code == 354:
                 await self._nothing()
             elif refusal is None:
@@ -301,8 +334,8 @@ class Conversation(asyncio.Protocol):
 
     async def _nothing(self) -> None:
         """RFC 2920 §3.1: DATA was taken though nobody may get it, so an empty message ends it."""
-        self._write(b".\r\n")
         try:
+            self._write(b".\r\n")
             await self._reply(self._timeouts.final)
         except Lost as why:
             self._end(str(why))
@@ -330,14 +363,14 @@ class Conversation(asyncio.Protocol):
         if self._replies:  # it speaks of a message that it hasn't got
             return self._interrupted()
         self._write(pending + b".\r\n")
+        self._all_sent = True
         return None
 
     def _interrupted(self) -> Reply:
         reply = self._replies.popleft()
         self._end("the peer answered before the end of the message")
-        return (
-            reply if reply.code >= 400 else Reply(451, "4.5.0", f"the peer answered {reply.code} too early")
-        )
+        early = Reply(451, "4.5.0", f"the peer answered {reply.code} too early")
+        return reply if reply.code >= 400 else early
 
     # ---- octets ----
 
@@ -403,7 +436,8 @@ class Conversation(asyncio.Protocol):
         return int.from_bytes(answer, sys.byteorder)
 
     def _late(self, seconds: float) -> None:
-        self._end(f"no answer within {seconds:g} seconds")
+        came = "only something that is no SMTP reply" if self._octets or self._pending else "no answer"
+        self._end(f"{came} within {seconds:g} seconds")
 
 
 def taken_over(

@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sortingoffice.frozen import dataclass
@@ -74,7 +74,7 @@ class Parcel:
     recipient: str
     octets: bytes | Filed
     utf8: bool = False
-    seven: Callable[[], bytes] | None = None
+    seven: Callable[[], Awaitable[bytes | Filed]] | None = None
 
     @property
     def needs_utf8(self) -> bool:

@@ -5,7 +5,8 @@ over for the transactions, and connections are kept for the next message to the 
 
 Promise: `attempt` always returns a `Tried`; time-outs, resets and garbage are 4xx in it.  A host that
 can't be talked to is no refusal: whatever it says before MAIL, the next host is tried, and when
-none is left the attempt failed temporarily.
+none is left the attempt failed temporarily.  So it is where a host says 4xx to MAIL, or 421 before the
+dot; but that one was in reach.
 
 Sources: RFC 5321 §4.2.4.2, §4.5.3.2, §5.1; RFC 3207 (STARTTLS); RFC 4954 (AUTH).
 """
@@ -27,14 +28,13 @@ from sortingoffice.mail.reply import Reply, heard
 from sortingoffice.net import tls
 from sortingoffice.net.conversation import Answered, Conversation, Timeouts, taken_over
 from sortingoffice.net.parcel import Parcel
-from sortingoffice.net.route import Host
+from sortingoffice.net.route import MAX_HOSTS, Host
 
 __all__ = ["Login", "Maker", "Parcel", "Relay", "Timeouts", "Turn"]
 
 Maker = Callable[[Host], Awaitable[Parcel]]
 Turn = Callable[[Host], Awaitable[None]]
 
-_HOSTS = 5  # tried in one attempt
 _IDLE_SECONDS = 10.0
 _TRANSACTIONS = 200  # then a new connection, so that no peer is held for ever
 _IDLE = 20  # kept per host
@@ -119,16 +119,19 @@ class Relay:
         """
         began = time.monotonic()
         tried = Tried(Reply(451, "4.4.4", "there was no host to try"), unreachable=True)
-        for host in sorted(hosts, key=self._missed_lately)[:_HOSTS]:
+        for host in sorted(hosts, key=self._missed_lately)[:MAX_HOSTS]:
             waited = time.monotonic()
             if turn is not None:
                 await turn(host)
             missed = self._missed.get((host.address, host.port))
             if missed is not None and missed[0] >= waited:  # by who had the turn before
-                tried = Tried(missed[1], str(host), unreachable=True)
-                continue
-            tried = await self._at(_Place(host, policy), parcel, login)
-            if not tried.unreachable:
+                found, answered = _not_reached(host, missed[1])
+            else:
+                found, answered = await self._at(_Place(host, policy), parcel, login)
+            # Who was talked to has more to say than who was not, and may take what a later one never could.
+            if tried.unreachable or not (found.unreachable or answered.unable):
+                tried = found
+            if not answered.elsewhere:
                 break
         return replace(tried, milliseconds=round((time.monotonic() - began) * 1000))
 
@@ -144,23 +147,19 @@ class Relay:
 
     # ---- one host ----
 
-    async def _at(self, place: _Place, parcel: Parcel | Maker, login: Login | None) -> Tried:
+    async def _at(self, place: _Place, parcel: Parcel | Maker, login: Login | None) -> tuple[Tried, Answered]:
         kept = self._take(place)
         if kept is not None:
             answered = await self._through(place, kept, parcel)
             # A kept connection may have died unseen, or be told 421: that says nothing about the host.
             stale = answered.lost and not answered.past_dot and not answered.reply.permanent
             if not stale:
-                return _tried(place, kept, answered)
+                return _tried(place, kept, answered), answered
         conversation = await self._connect(place, login)
         if isinstance(conversation, Reply):
-            return Tried(conversation, str(place.host), unreachable=True)
+            return _not_reached(place.host, conversation)
         answered = await self._through(place, conversation, parcel)
-        # Lost before the dot and without a word: the host is as good as down, so try the next.
-        # Not so one that takes the message slowly: the next would be sent all of it again.
-        cut = answered.lost and not answered.past_dot and answered.reply.status == "4.4.2"
-        silent = cut and not answered.slow
-        return replace(_tried(place, conversation, answered), unreachable=silent)
+        return _tried(place, conversation, answered), answered
 
     async def _through(self, place: _Place, conversation: Conversation, parcel: Parcel | Maker) -> Answered:
         try:
@@ -322,9 +321,14 @@ async def _hello(client: aiosmtplib.SMTP) -> None:
     try:
         await client.ehlo()
     except aiosmtplib.SMTPHeloError as refusal:
-        if refusal.code == 421 or not client.is_connected:
+        # A 4xx is of this moment: whoever knows EHLO would have to do without what it offers.
+        if refusal.code // 100 not in (2, 5) or not client.is_connected:
             raise
         await client.helo()
+
+
+def _not_reached(host: Host, reply: Reply) -> tuple[Tried, Answered]:
+    return Tried(reply, str(host), unreachable=True), Answered(reply, elsewhere=True)
 
 
 def _tried(place: _Place, conversation: Conversation, answered: Answered) -> Tried:
@@ -333,6 +337,7 @@ def _tried(place: _Place, conversation: Conversation, answered: Answered) -> Tri
         str(place.host),
         conversation.tls,
         past_dot=answered.past_dot,
+        unreachable=answered.silent,
         of_message=answered.of_message,
     )
 
