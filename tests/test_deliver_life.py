@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from sortingoffice import failpoint
+from sortingoffice.core import pace
 from sortingoffice.core.model import DeliveryState
 from sortingoffice.flows import deliver
 from sortingoffice.flows.attempt import Attempts
 from sortingoffice.net.zone import ZoneServer
 from sortingoffice.store import leases, spool
-from sortingoffice.store.database import Database
+from sortingoffice.store.database import Database, Transaction
 from tests.delivering import at_sink, delivering, ended
 from tests.servers import HANG, Late, Sink
 from tests.spooled import NOW, Spooled
@@ -168,3 +170,35 @@ async def test_an_outcome_is_kept_even_where_telling_of_it_fails(
     async with delivering(made):
         await until(ended(made, delivery))
     assert made.now(delivery).state is DeliveryState.RETURNED
+
+
+async def test_whoever_stood_still_sends_nothing_that_another_may_be_bringing(
+    made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "_STOOD_STILL", 1.5)
+    sink.answers["RCPT"] = Late(1.0, "250 2.1.5 ok")
+    first = [made.put() for _ in range(pace.FIRST)]  # wait for the answer, without which they send nothing
+    second = [made.put() for _ in range(pace.FIRST)]  # wait for those
+    async with delivering(made, drain=0.1):
+        await until(lambda: str(sink.commands).count("RCPT") == pace.FIRST)
+
+        def take_over(tx: Transaction) -> None:
+            tx.exec_driver_sql("UPDATE delivery SET lease_node = 'another'")
+
+        made.db.call(take_over)
+        time.sleep(2.0)  # noqa: ASYNC251  the whole process stands still
+        await until(lambda: sink.open_sessions == 0)
+    assert not sink.received
+    assert {made.now(each).lease_node for each in (*first, *second)} == {"another"}
+
+
+async def test_whoever_stood_still_goes_on_with_what_is_still_its_own(
+    made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "_STOOD_STILL", 1.5)
+    sink.answers["RCPT"] = [Late(1.0, "250 2.1.5 ok")]
+    deliveries = [made.put() for _ in range(10)]
+    async with delivering(made):
+        await until(lambda: "RCPT" in str(sink.commands))
+        time.sleep(2.0)  # noqa: ASYNC251  the whole process stands still
+        await until(lambda: sum(made.now(each).state is DeliveryState.DELIVERED for each in deliveries) >= 9)

@@ -16,10 +16,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from sortingoffice.core import calendar, mailto, naming
+from sortingoffice.core import invitation, mailto, naming
 from sortingoffice.core.model import FromForm
 from sortingoffice.frozen import dataclass
-from sortingoffice.mail import headers, mime
+from sortingoffice.mail import headers
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.headers import Mention
 from sortingoffice.mail.message import Field, Message, field
@@ -49,9 +49,6 @@ _LED = re.compile(
 )
 _IN_DISPLAY = re.compile(r"\s*@\s*")
 _NO_BRACKETS = str.maketrans("", "", "<>")
-_CALENDARS = (b"text/calendar", b"application/ics", b".ics")  # types, and how a file's name ends
-# Of two copies a phone opens the attached one; what is only published asks for no answer.
-_ASKS = re.compile(r"^METHOD:(?!PUBLISH\b)\w", re.IGNORECASE | re.MULTILINE)
 _LONGEST_NAME = 100  # characters of a name before the address, which must not be pushed out of sight
 _STRIDE = 1 << 20  # octets that are looked through in one go: threads take turns between two
 _LEADING_COMMA = re.compile(rb"\A(\s*),\s*")
@@ -161,57 +158,17 @@ def _parted(message: Message) -> Message:
     return replace(message, separator=b"\r\n") if len(below) == _STRIDE or _LED.search(below) else message
 
 
-def _calendars(message: Message) -> tuple[mime.Entity | None, list[tuple[mime.Entity, str]]]:
-    """The tree and its calendars with their text; nothing where there is none to see, or where the tree is
-    too much to look at."""
-    if not _speaks_of_calendars(message):
-        return None, []
-    try:
-        root = mime.parse(message)
-    except mime.TooComplex:
-        return None, []
-    found = [
-        (leaf, leaf.text())
-        for leaf in root.leaves()
-        if leaf.content_type.encode() in _CALENDARS or leaf.filename.lower().endswith(".ics")
-    ]
-    return root, [(leaf, text) for leaf, text in found if text is not None and _asks(leaf, text)]
-
-
-def _asks(leaf: mime.Entity, text: str) -> bool:
-    return leaf.content_type == "text/calendar" or _ASKS.search(text) is not None
-
-
-def _speaks_of_calendars(message: Message) -> bool:
-    """Whether the octets name a calendar anywhere: a quick no for most mail."""
-    head = b"".join(each.raw for each in message.fields if each.name.lower().startswith(b"content-")).lower()
-    if any(name in head for name in _CALENDARS):
-        return True
-    for at in range(0, len(message.body), _STRIDE):
-        octets = message.body[at : at + _STRIDE + len(_CALENDARS[1])].lower()
-        if any(name in octets for name in _CALENDARS):
-            return True
-    return False
-
-
 def _invited(message: Message, facts: InwardFacts) -> Message:
     """ORGANIZER becomes its reverse alias, the alias's ATTENDEE the mailbox."""
     invited = naming.canonical(str(facts.alias))
+    turned = {each.normal for each in facts.reverse.values()}
 
     def swap(name: str, address: Address) -> Address | None:
         if name == "ATTENDEE":
             return facts.mailbox if naming.canonical(str(address)) == invited else None
-        return _reverse(address, facts)
+        return None if address.normal in turned else _reverse(address, facts)
 
-    root, found = _calendars(message)
-    changes = {
-        leaf.path: leaf.with_text(new)
-        for leaf, text in found
-        if (new := calendar.rewrite(text, swap)) != text
-    }
-    if root is None or not changes:
-        return message
-    return Message.parse(bytes(mime.replaced(root, changes)))
+    return invitation.rewritten(message, swap, next(iter(facts.reverse.values()), facts.alias))
 
 
 def written_as(display: str, address: Address, form: FromForm = FromForm.NAME_AND_ADDRESS) -> str:
@@ -242,9 +199,8 @@ def _answerable(message: Message) -> Iterator[Person]:
         for each in message.all(name):
             for address in mailto.addresses(each.value):
                 yield Person(address, "")
-    for _, text in _calendars(message)[1]:
-        for organizer in calendar.organizers(text):
-            yield Person(organizer, "")
+    for organizer in invitation.organizers(message):
+        yield Person(organizer, "")
 
 
 def _reverse(address: Address | None, facts: InwardFacts) -> Address | None:

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -102,10 +103,11 @@ class Attempts:
             await asyncio.wait(after)
         await self._relay.close()
 
-    async def make(self, claimed: Claimed, *, ours: bool) -> Tried:
+    async def make(self, claimed: Claimed, *, ours: bool, leased: Callable[[], bool] = lambda: True) -> Tried:
         """Try once.
 
-        ours  the destination is a domain that is hosted here
+        ours    the destination is a domain that is hosted here
+        leased  whether the delivery still is ours; asked before the message is sent
         """
         if not claimed.delivery.recipient:
             return _NO_MAILBOX
@@ -124,7 +126,7 @@ class Attempts:
 
         async def parcel(host: Host) -> Parcel:
             if not made:
-                made.append(await self._parcel(claimed))
+                made.append(replace(await self._parcel(claimed), ours=leased))
             return made[0]
 
         try:

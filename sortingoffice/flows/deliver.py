@@ -29,6 +29,7 @@ from sortingoffice.core.delivery import Outcome, Tried
 from sortingoffice.core.pace import FIRST, Lineup
 from sortingoffice.core.retry import Watch
 from sortingoffice.core.silence import Silence
+from sortingoffice.core.standstill import Standstill
 from sortingoffice.flows import claiming, putoff, settle
 from sortingoffice.flows.attempt import LARGE, Attempts
 from sortingoffice.flows.putoff import Aside
@@ -48,6 +49,8 @@ _UNSETTLED = 16  # outcomes that aren't on disk yet: a crash repeats them, so th
 _HANDED = 1000  # held, beyond which new mail waits for a claim
 _OCTETS = 32 << 20  # of messages that are kept in memory meanwhile; beyond, they are loaded when wanted
 _HEARTBEAT = 10.0  # seconds between renewals: two may fail before a lease runs out
+_STOOD_STILL = 15.0  # seconds in which we did nothing: our leases may have run out
+_TICK = 1.0
 _POLL = 1.0  # seconds: what another process queued, and what became due, is seen within this
 _BREATH = 0.05  # seconds, after a claim that found nothing but what can't be reached
 _AWAY_POLL = 1.0  # seconds between tries at a database that is away
@@ -80,7 +83,7 @@ async def run(
     await settle.patiently(office, putoff.went_back, office)  # while nobody looked
     if time.monotonic() - asked > _AWAY_POLL:
         out.silence.unknown()
-    beside = asyncio.create_task(out.renew_leases()), asyncio.create_task(out.aside.run())
+    beside = tuple(map(asyncio.create_task, (out.renew_leases(), out.tick(), out.aside.run())))
     office.db.open_desk(out)
     try:
         await out.work(stop)
@@ -122,6 +125,7 @@ class _Out:
         self._more = False  # whether the last claim found mail for who is in reach: there may be more
         self._loop = asyncio.get_running_loop()
         self._stopped = False
+        self._standstill = Standstill(_STOOD_STILL, time.monotonic())
         self._open = False  # to new mail: while nothing older waits for a claim
         self._behind: frozenset[str] = frozenset()  # destinations of which something older may wait
         self._ours: frozenset[str] = frozenset()
@@ -161,8 +165,9 @@ class _Out:
                 self._wake.clear()
                 self._keep_up()
                 await self._look_at_the_clock()
-                if self.silence.long(time.monotonic()):
+                if self.silence.long(time.monotonic()) or not self._leased():
                     await self._renew()
+                    self._standstill.over(time.monotonic())
                 room = self._room()
                 claimed = await self._claim(room) if room > 0 else 0
                 self._open = claimed < room
@@ -306,7 +311,7 @@ class _Out:
 
     def _begin(self) -> None:
         self._keep_up()
-        if self._unsettled >= _UNSETTLED:
+        if self._unsettled >= _UNSETTLED or not self._leased():
             return
         for destination, claimed in self._lineup.ready(time.monotonic()):
             task = asyncio.create_task(self._one(destination, claimed))
@@ -367,7 +372,8 @@ class _Out:
     async def _tried(self, claimed: Claimed, attempts: Attempts) -> Tried:
         self._attempting.add(claimed.delivery.id)
         try:
-            tried = await attempts.make(claimed, ours=claimed.delivery.destination in self._ours)
+            ours = claimed.delivery.destination in self._ours
+            tried = await attempts.make(claimed, ours=ours, leased=self._leased)
         except Exception as error:
             # Our bug: the mail waits for the next release rather than being returned for it.
             log.bug("attempt-failed", error, message=claimed.message.token)
@@ -392,6 +398,16 @@ class _Out:
         return tried
 
     # ---- leases ----
+
+    def _leased(self) -> bool:
+        """Whether what we hold is ours: not where we stood still, until it is renewed."""
+        return not self._standstill.long(time.monotonic())
+
+    async def tick(self) -> None:
+        while True:
+            if self._standstill.tick(time.monotonic()):
+                self._wake.set()
+            await asyncio.sleep(_TICK)
 
     async def renew_leases(self) -> None:
         """The heartbeat: 600 s may pass after the dot, and a lease lasts 30."""

@@ -209,6 +209,10 @@ class Conversation(asyncio.Protocol):
             refusal = await self._envelope(parcel)
             if refusal is None:
                 failpoint.at("after-envelope")
+                if not parcel.ours():
+                    self._end("it may be another's to bring")
+                    reply = Reply(451, "4.3.0", "we stood still, and another may be bringing it")
+                    return Answered(reply, lost=True, of_message=self._of_message)
                 refusal = await self._upload(parcel.octets)
         except Lost as why:
             self._end(str(why))

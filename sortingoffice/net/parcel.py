@@ -68,6 +68,7 @@ class Parcel:
     octets     the message, in CR LF lines
     utf8       it was accepted with SMTPUTF8
     seven      makes the message anew in seven bits, for a next hop without 8BITMIME; None: can't be
+    ours       whether it still is, asked when the next hop wants to have it: another may bring it meanwhile
     """
 
     sender: str
@@ -75,6 +76,7 @@ class Parcel:
     octets: bytes | Filed
     utf8: bool = False
     seven: Callable[[], Awaitable[bytes | Filed]] | None = None
+    ours: Callable[[], bool] = lambda: True
 
     @property
     def needs_utf8(self) -> bool:
