@@ -32,6 +32,7 @@ def test_long_work_shows_how_far_it_is_and_leaves_nothing_behind(person: Person,
     drawings = {
         "Writing the backup": drawn(person, "backup", tmp_path / "backup"),
         "Retrying": drawn(person, "queue", "retry", *numbers),
+        "Dropping": drawn(person, "queue", "drop", *numbers),
         "Reading the log": drawn(person, "log", "verify"),
         "Moving in": drawn(person, "import", _EXPORTS / "simplelogin.csv", "--yes"),
         "Putting the backup back": drawn(person, "restore-backup", tmp_path / "backup", "--yes"),

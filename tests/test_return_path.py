@@ -262,6 +262,45 @@ def test_the_mailboxs_own_answer_goes_out_as_long_as_one_to_a_reverse_alias_woul
     assert len(made.queued(Direction.OUTWARD)) == (rule == "sent_as_alias")
 
 
+TICKET = f"""From: Postmaster Support <postmaster@shop.example>
+To: {ALIAS}
+Subject: [Ticket#55] My lamp
+Auto-Submitted: auto-replied
+
+We have received your message. To show that you are a human, open
+https://shop.example/{"x" * 600}/confirm
+"""
+
+
+def test_an_answer_of_a_postmasters_machine_reaches_the_person_whole(made: Spooled) -> None:
+    delivery = sent(made)
+    raw = TICKET.replace("\n", "\r\n").encode()
+    found = answered(made, (path(made, delivery),), raw, None, "postmaster@shop.example", "ticket")
+    assert found.verdict is Verdict.ACCEPT
+    (there,) = made.queued(Direction.INWARD)
+    assert b"x/confirm" in there.raw
+    assert made.now(delivery).state is DeliveryState.DELIVERED
+
+
+@pytest.mark.parametrize("direction", [Direction.INWARD, Direction.OUTWARD])
+def test_a_bounce_in_another_language_from_whomever_is_told_and_leaves_no_evidence(
+    made: Spooled, direction: Direction
+) -> None:
+    delivery = sent(made, direction)
+    bound(made)
+    change(made, strangers=Strangers.LOCK)
+    raw = (
+        "From: Mailserver <mailserver@home.example>\r\nSubject: =?utf-8?q?=C3=89chec_de_la_remise?=\r\n"
+        "X-Failed-Recipients: anna@home.example\r\n\r\n550 5.1.1 inconnu\r\n"
+    )
+    found = answered(made, (path(made, delivery),), raw.encode(), None, "mailserver@home.example", "bounce")
+    assert found.rule == "return_path"
+    assert made.now(delivery).reason == "bounced"
+    told = Direction.RETURN if direction is Direction.INWARD else Direction.NOTICE
+    assert len(made.queued(told)) == 1
+    assert made.db.view(leaks.listed, made.account) == []
+
+
 # ---- evidence ----------------------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ from sortingoffice.core.model import (
     Strangers,
     VendorKind,
 )
-from sortingoffice.store import accounts, events, leases, relationships, schema, spool
+from sortingoffice.store import accounts, events, leases, queued, relationships, schema, spool
 from sortingoffice.store.database import Database
 from tests.spooled import looked_through
 
@@ -287,8 +287,8 @@ def test_all_that_waits_is_due_at_once_but_for_what_somebody_is_at(db: Database)
     )
     claimed, second, third, _ = (each.id for each in db.view(spool.deliveries, stored.id))
     assert claim_one(db).id == claimed
-    assert db.view(spool.untried) == (second, third)
-    assert db.view(spool.untried, "b.example") == (third,)
+    assert db.view(queued.untried) == (second, third)
+    assert db.view(queued.untried, "b.example") == (third,)
     assert db.call(spool.retry_all, (claimed, second, third), NOW) == {second, third}
     found = db.view(spool.numbered, (second, third))
     assert [(each.delivery.id, each.delivery.due, each.message.raw) for each in found] == [

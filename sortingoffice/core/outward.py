@@ -18,7 +18,8 @@ from dataclasses import field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from sortingoffice.core import naming, reports, turned
+from sortingoffice.core import identifiers, naming, reports, turned
+from sortingoffice.core.identifiers import Ids
 from sortingoffice.core.turned import Correspondent, Turn
 from sortingoffice.frozen import dataclass
 from sortingoffice.mail import classify, headers, mime, parameters
@@ -43,7 +44,7 @@ class OutwardFacts:
     contacts      canonical reverse alias (`naming.canonical`) → whom it stands for
     mailboxes     normal forms of every address of the account
     message_id    our new one, with brackets
-    references    inside → outside ids that this relationship has carried
+    references    inside → outside ids that this relationship has carried; "" for what must not leave
     now           for a message without a date that can be read
     aliases       canonical forms of the relationship's other aliases
     """
@@ -103,15 +104,13 @@ def strangers(message: Message, facts: OutwardFacts) -> tuple[Mention, ...]:
     )
 
 
-def ids(message: Message) -> tuple[str, ...]:
-    """The ids that the message refers to, each once: what `OutwardFacts.references` is asked for."""
-    found = dict.fromkeys(
-        each
-        for name in ("In-Reply-To", "References")
-        for f in message.all(name)
-        for each in headers.message_ids(f.value)
-    )
-    return tuple(found)
+def ids(message: Message) -> Ids:
+    """The ids that the message names, in attached messages, reports and texts, too: what
+    `OutwardFacts.references` is asked for.
+
+    Raises mime.TooComplex.
+    """
+    return identifiers.of(_open(mime.parse(message)))
 
 
 # ---- the top ---------------------------------------------------------------------------------------
@@ -175,8 +174,8 @@ def _date(message: Message, now: datetime) -> datetime:
 
 def _mapped(message: Message, name: str, references: Mapping[str, str]) -> list[bytes]:
     """The ids that the relationship has carried, as the vendor knows them."""
-    inside = [each for f in message.all(name) for each in headers.message_ids(f.value)]
-    outside = dict.fromkeys(references[each] for each in inside if each in references)
+    outside = dict.fromkeys(references.get(each, "") for each in identifiers.in_field(message, name))
+    outside.pop("", None)
     return [each.encode("utf-8") for each in outside][-MAX_REFERENCES:]
 
 
@@ -260,18 +259,18 @@ def _is_message(entity: Entity) -> bool:
 
 def _leaf(leaf: Entity, facts: OutwardFacts, turn: Turn) -> Entity:
     """A leaf's text turned round; attachments stay as they are, but for reports and calendars."""
-    report = _REPORTS.get(leaf.content_type)
-    named = report is not None or leaf.content_type in turned.FORMS
-    attached = leaf.disposition == "attachment" or bool(leaf.filename)
-    if not named and (attached or not leaf.content_type.startswith("text/")):
-        return leaf
-    text = leaf.text()
+    text = leaf.text() if identifiers.is_read(leaf) else None
     if text is None:
         return leaf
+    report = _REPORTS.get(leaf.content_type)
     if report is not None:
         new = report(text, turn, facts.references)
-    else:
+    elif leaf.content_type in turned.FORMS:
         new = turned.by_type(leaf.content_type, text, turn)
+    else:
+        rename = identifiers.markup if leaf.content_type == "text/html" else identifiers.plain
+        new = rename(text, facts.references, automatic=turn.automatic)
+        new = turned.by_type(leaf.content_type, new, turn)
     return leaf if new == text else leaf.with_text(new)
 
 

@@ -50,34 +50,55 @@ class Arrival:
         """Who does this, for an event."""
         return f"smtp {self.peer.ip}" if self.peer.account_id is None else "submission"
 
-    def fingerprint(self, *recipients: str) -> bytes | None:
-        """Equal for the same message to the same recipients, sent again; None without a Message-ID.
+    def fingerprint(self, whose: str, *standing: str) -> bytes | None:
+        """Equal for the same message to the same place, sent again; None without a Message-ID.
 
-        Body, envelope and `_SAME`; not the trace fields, which differ at each try.
+        Body, envelope sender and `_SAME`; not the trace fields, which differ at each try.
+
+        whose     the relationship or the account that it is for
+        standing  what its author is there, and what proves it: a copy that proves less is another message,
+                  or whoever forges one first would make the genuine one vanish
         """
         begun = self.computed(digested, self.sender, self.message)
         if begun is None:
             return None
         digest = begun.copy()
-        digest.update("\n".join(sorted(recipients)).encode())
+        _update(digest, *(each.encode() for each in (whose, *standing)))
         return bytes(digest.digest())
 
 
 # Fields in which a message that is sent again doesn't differ.  A device may give all its mails one Message-ID
-# and no Date: then these alone tell a failure from a success.
-_SAME = ("Message-ID", "Date", "Subject", "From", "To", "Content-Type")
+# and no Date: then these alone tell a failure from a success.  Whom an answer goes to is among them: with a
+# Reply-To more it is somebody else's mail.
+_SAME = (
+    "Message-ID",
+    "Date",
+    "Subject",
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "In-Reply-To",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+)
 
 
 def digested(sender: str, message: Message) -> Any:
-    """A fingerprint's hash before the recipients; None without a Message-ID."""
+    """A fingerprint's hash before whom it is for; None without a Message-ID."""
     if not message.value("Message-ID"):
         return None
     digest = hashlib.sha256()
     fields = (b"\n".join([b" ".join(each.value.split()) for each in message.all(name)]) for name in _SAME)
-    for part in (sender.encode(), *fields, message.body):
+    _update(digest, sender.encode(), *fields, message.body)
+    return digest
+
+
+def _update(digest: Any, *parts: bytes) -> None:
+    for part in parts:  # each by its length first, so that none can stand for two
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
-    return digest
 
 
 def write_event(

@@ -77,6 +77,8 @@ def disclose(
     contacts_of_cards: tuple[str, ...] = (),
     watch: Watch = cards.unwatched,
     computed: Computed | None = None,
+    *,
+    automatic: bool = False,
 ) -> Resolved | Problem:
     """Resolve what an outward message asks for; nothing leaves where it is a `Problem`.
 
@@ -85,17 +87,23 @@ def disclose(
 
     contacts_of_cards  cards whose contacts stand in To or Cc
     watch              told of each rule, for `explain`
+    automatic          a machine wrote it: it asks for nothing, whatever it quotes
 
     Raises mime.TooComplex.
     """
     computed = computed or Computed()
     untouched = Resolved(message, message, (), account, relationship, contacts)
     vocabulary = _vocabulary(tx, account)
-    root, reading = computed(_read, message, vocabulary, contacts_of_cards)
+    if automatic:
+        root, reading = computed(mime.parse, message), Reading((), frozenset(), ())
+    else:
+        root, reading = computed(_read, message, vocabulary, contacts_of_cards)
     if not reading.places and not reading.subject and (not vocabulary.names or account.wrapped_key is None):
         return untouched
     keys = vaults.open_for(office, account)
     facts = _facts(tx, office, keys, account, relationship, contacts, reading, now)
+    if automatic:
+        return _by_hand(untouched, facts, root, computed)
     if not cards.asked(facts):
         return _by_hand(
             replace(untouched, message=computed(_written, root, reading, {})), facts, root, computed

@@ -105,13 +105,15 @@ def known(
     mailboxes = accounts.mailboxes(tx, relationship.account_id)
     author = None if who.author is None else who.author.normal
     yours = any(each.address == author and each.state is not MailboxState.PENDING for each in mailboxes)
+    stranger = strangers.standing(tx, arrival, relationship, _bound(bindings), who, in_your_name=yours)
+    proof = "signed" if arrival.auth.aligned_dkim else "proved" if who.authenticated else ""
     return Known(
         relationship,
         who,
         bindings,
         mailboxes,
-        strangers.standing(tx, arrival, relationship, _bound(bindings), who, in_your_name=yours),
-        arrival.fingerprint(f"relationship {relationship.id}"),
+        stranger,
+        arrival.fingerprint(f"relationship {relationship.id}", stranger, proof),
         FromForm.NAME_AND_ADDRESS if account is None else account.from_form,
         yours,
     )
@@ -263,7 +265,7 @@ def _facts(
         else:
             written[person.address.normal] = contact(tx, office, relationship, person, arrival)
     outside = inward.message_id(message)
-    inside = _inside_id(tx, arrival, relationship, alias, outside)
+    inside = _inside_id(tx, office, arrival, relationship, alias, outside)
     if outside:
         references.remember(tx, relationship.id, inside or outside, outside, arrival.now)
     facts = inward.InwardFacts(
@@ -326,10 +328,16 @@ def contact(
 
 
 def _inside_id(
-    tx: Transaction, arrival: Arrival, relationship: Relationship, alias: Address, outside: str
+    tx: Transaction,
+    office: Office,
+    arrival: Arrival,
+    relationship: Relationship,
+    alias: Address,
+    outside: str,
 ) -> str:
     """Gmail and Exchange drop a second copy with one Message-ID: further copies for an account get an
-    id of ours, always the same for the same relationship.  "" where the original is kept."""
+    id of ours, always the same for the same relationship, which tells nobody anything.  "" where the
+    original is kept."""
     if not outside:
         return ""
     carried = references.carried(tx, relationship, outside)
@@ -338,7 +346,12 @@ def _inside_id(
     of, inside = carried
     if of == relationship.id and inside != outside:
         return inside
-    return f"<{arrival.token}.{relationship.id}@{alias.domain}>"
+    name = arrival.computed.once(_fresh_id, office, of=(relationship.id,))
+    return f"<{name}@{alias.domain}>"
+
+
+def _fresh_id(office: Office) -> str:
+    return token.fresh(office.random(10))
 
 
 def _opened(tx: Transaction, arrival: Arrival, known: Known, alias: Address) -> Relationship:

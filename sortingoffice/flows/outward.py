@@ -15,11 +15,9 @@ from sortingoffice.core import spooled as rows
 from sortingoffice.core.addressing import Plan, Problem
 from sortingoffice.core.checked import Checked
 from sortingoffice.core.decide import ACCEPTED, AuthorFacts, Decision, Verdict
-from sortingoffice.core.inward import written_as
 from sortingoffice.core.model import (
     Account,
     AliasState,
-    Contact,
     Direction,
     Mailbox,
     MailboxState,
@@ -27,17 +25,26 @@ from sortingoffice.core.model import (
     SpooledMessage,
 )
 from sortingoffice.core.notice import Notice
-from sortingoffice.core.turned import Correspondent
-from sortingoffice.flows import bymail, disclose, gate, inward, notices, proof, recipients
+from sortingoffice.flows import (
+    answering,
+    bymail,
+    disclose,
+    gate,
+    leaving,
+    notices,
+    proof,
+    recipients,
+    repeated,
+)
 from sortingoffice.flows.arrival import Arrival, write_event
 from sortingoffice.flows.office import Office
 from sortingoffice.flows.target import Found
 from sortingoffice.frozen import dataclass
-from sortingoffice.mail import classify, headers, mime
+from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address, parse
 from sortingoffice.mail.message import Message
 from sortingoffice.mail.reply import Reply, heard
-from sortingoffice.store import accounts, contacts, events, references, relationships, spool
+from sortingoffice.store import accounts, events, references, relationships, spool
 from sortingoffice.store.database import Transaction
 
 _HOUR = timedelta(hours=1)
@@ -147,14 +154,8 @@ def accept(
         _noted(tx, arrival, account, "repeated", "signature_used", f"to {found[0].address}")
         return Decision(Verdict.ACCEPT, "signature_used", ACCEPTED)
     found = left
-    fingerprint = arrival.fingerprint(f"account {account.id}", *(each.address.normal for each in found))
-    since = arrival.now - inward.REPEAT_WINDOW
-    first = None if fingerprint is None else spool.same(tx, fingerprint, since)
-    if first is not None:
-        _repeated(tx, arrival, account, first)
-        return Decision(Verdict.ACCEPT, "repeated_message", ACCEPTED)
     learn_proof(tx, arrival, account)
-    decision = _carry(tx, office, arrival, account, who, found, name, unseen, fingerprint)
+    decision = _carry(tx, office, arrival, account, who, found, name, unseen)
     if decision.verdict is Verdict.ACCEPT:  # what was refused may be sent again
         proof.use(tx, arrival, account, found)
     return decision
@@ -169,7 +170,6 @@ def _carry(
     found: tuple[Found, ...],
     name: str,
     unseen: tuple[Address, ...],
-    fingerprint: bytes | None,
 ) -> Decision:
     """What is new, and the account's: to its contacts, or back."""
     if proof.stale(arrival):
@@ -182,7 +182,17 @@ def _carry(
     if not made.contacts:  # Reply-all: the copies for the contacts come in transactions of their own
         write_event(tx, arrival, made.relationship, "taken off", "own_copy")
         return Decision(Verdict.ACCEPT, "own_copy", ACCEPTED)
-    return _send(tx, office, arrival, account, who, made, name, fingerprint)
+    fingerprint = arrival.fingerprint(f"account {account.id}")
+    made = repeated.left(tx, arrival, made, fingerprint)
+    if not made.contacts:
+        return Decision(Verdict.ACCEPT, repeated.RULE, ACCEPTED)
+    try:
+        alias = answering.alias(tx, arrival, made, found)
+    except mime.TooComplex as error:
+        alias = _too_complex(error)
+    if isinstance(alias, Problem):
+        return _back(tx, office, arrival, account, who, made.relationship, alias)
+    return _send(tx, office, arrival, account, who, made, alias, name, fingerprint)
 
 
 def _send(
@@ -192,6 +202,7 @@ def _send(
     account: Account,
     who: _Author,
     made: Plan,
+    alias: Address,
     name: str,
     fingerprint: bytes | None,
 ) -> Decision:
@@ -207,10 +218,11 @@ def _send(
             made.cards,
             arrival.watch,
             arrival.computed,
+            automatic=answering.automatic(arrival),
         )
         if isinstance(asked, Problem):
             return _back(tx, office, arrival, account, who, made.relationship, asked)
-        facts = _facts(tx, arrival, account, made, asked.message, name)
+        facts = leaving.facts(tx, office, arrival, account, made, asked.message, alias, name)
         checked = gate.written(
             tx,
             account,
@@ -228,7 +240,7 @@ def _send(
     references.remember(
         tx,
         made.relationship.id,
-        _message_id(arrival.message) or facts.message_id,
+        leaving.message_id(arrival.message) or facts.message_id,
         facts.message_id,
         arrival.now,
     )
@@ -273,48 +285,6 @@ def _written_by(tx: Transaction, arrival: Arrival, account: Account) -> _Author 
     return _Author("", relationship)
 
 
-def _facts(
-    tx: Transaction, arrival: Arrival, account: Account, made: Plan, message: Message, name: str
-) -> outward.OutwardFacts:
-    alias = recipients.current(tx, made.relationship)
-    own_id = _message_id(message)
-    known = references.outside_of(
-        tx, made.relationship.id, (*outward.ids(message), *((own_id,) if own_id else ()))
-    )
-    correspondents = {
-        each.reverse_canonical: _correspondent(each) for each in contacts.every(tx, made.relationship.id)
-    }
-    for each in made.named:  # a contact may stand there by another address than its reverse alias
-        if each.contact is not None:
-            correspondents[naming.canonical(each.address.normal)] = _correspondent(each.contact)
-    return outward.OutwardFacts(
-        alias=alias,
-        display_name=made.relationship.display_name,
-        contacts=correspondents,
-        mailboxes=frozenset(each.address for each in accounts.mailboxes(tx, account.id)),
-        message_id=known.get(own_id) or f"<{name}@{alias.domain}>",
-        references=known,
-        now=arrival.now,
-        aliases=frozenset(each.canonical for each in relationships.aliases(tx, made.relationship.id)),
-    )
-
-
-def _correspondent(contact: Contact) -> Correspondent:
-    written = _parsed(contact.written)
-    return Correspondent(written, contact.name, written_as(contact.name, written))
-
-
-def _parsed(written: str) -> Address:
-    found = parse(written)
-    assert found is not None, "it was one when it was stored"
-    return found
-
-
-def _message_id(message: Message) -> str:
-    found = headers.message_ids(message.value("Message-ID") or b"")
-    return found[0] if found else ""
-
-
 # ---- acts --------------------------------------------------------------------------------------------
 
 
@@ -332,8 +302,7 @@ def _spooled(
 ) -> SpooledMessage:
     """held: the rule that makes it wait for the person's yes from the first moment on; "" if none does."""
     subject = Message.head(checked.octets).value("Subject") or b""
-    # RFC 3834 §3.3, RFC 5321 §4.5.5: nothing may answer what no human sent.
-    automatic = arrival.envelope.sender is None or classify.automatic(arrival.message)
+    automatic = answering.automatic(arrival)  # nothing may answer it
     spooled = rows.message(
         checked.octets,
         token=name,
@@ -404,20 +373,9 @@ def _too_complex(error: mime.TooComplex) -> Problem:
         "Not sent: your mail could not be checked",
         (
             f"Nothing went out: your mail has {error}, more than is looked through for your address.",
-            "Send its attachments in fewer parts, or as one archive.",
+            "Quote less of what it answers; send its attachments in fewer parts, or as one archive.",
         ),
     )
-
-
-def _repeated(tx: Transaction, arrival: Arrival, account: Account, first: SpooledMessage) -> None:
-    """Told of both, so that `trace` of either says why nothing was sent a second time."""
-    number = first.relationship_id
-    relationship = None if number is None else relationships.by_id(tx, number)
-    for message, detail in (
-        (first.token, f"sent again, as {arrival.token}"),
-        (arrival.token, f"it first came as {first.token}"),
-    ):
-        _noted(tx, arrival, account, "repeated", "repeated_message", detail, relationship, message=message)
 
 
 def _noted(

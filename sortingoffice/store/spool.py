@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from sortingoffice import failpoint
 from sortingoffice.core.model import Attempt, Delivery, DeliveryState, Direction, SpooledMessage
-from sortingoffice.store import domains, handover, schema
+from sortingoffice.store import domains, handover, queued, schema
 from sortingoffice.store.engine import Transaction
 from sortingoffice.store.handover import Claimed as Claimed
 from sortingoffice.store.statement import run
@@ -27,9 +27,7 @@ if TYPE_CHECKING:  # it leads to cards, which are slow to import
     from sortingoffice.core.checked import Checked
 
 _message, _delivery, _attempt = schema.message, schema.delivery, schema.attempt
-_QUEUED = _delivery.c.state == sa.literal_column("'queued'")  # literal, as the partial indexes have it
-_HELD = _delivery.c.state == sa.literal_column("'held'")
-_WAITING = sa.or_(_QUEUED, _HELD)
+_QUEUED, _HELD, _WAITING, _UNLEASED = queued.QUEUED, queued.HELD, queued.WAITING, queued.UNLEASED
 _OF = _delivery.c.id == sa.bindparam("of")
 _IDS: sa.BindParameter[int] = sa.bindparam("ids", expanding=True)
 
@@ -187,6 +185,14 @@ def drop(tx: Transaction, delivery_id: int, reason: str, now: datetime) -> bool:
     return found is not None
 
 
+def drop_all(tx: Transaction, delivery_ids: Collection[int], reason: str, now: datetime) -> frozenset[int]:
+    """The same for many; those that were.  One that another transaction is at now is passed over: who writes
+    many rows waits for none of them."""
+    found = tx.execute(_DROP_ALL, {"ids": list(delivery_ids), "new_reason": reason, "now": now}).all()
+    erase(tx, {message_id for _, message_id in found})
+    return frozenset(number for number, _ in found)
+
+
 def cancel_relationship(
     tx: Transaction,
     relationship_id: int,
@@ -214,7 +220,6 @@ def cancel_relationship(
 
 _NOW = sa.bindparam("now", type_=schema.Instant)
 _REASON = sa.bindparam("new_reason", type_=sa.Text)
-_UNLEASED = _delivery.c.lease_node == sa.literal_column("''")
 _RELEASE = (
     _delivery.update()
     .where(_OF, _HELD)
@@ -235,6 +240,11 @@ _ENDING = _delivery.update().values(
     state=DeliveryState.DROPPED, reason=_REASON, ended=_NOW, lease_node="", lease_until=None
 )
 _DROP = _ENDING.where(_OF, _WAITING).returning(_delivery.c.message_id)
+_DROP_ALL = _ENDING.where(
+    _delivery.c.id.in_(
+        sa.select(_delivery.c.id).where(_delivery.c.id.in_(_IDS), _WAITING).with_for_update(skip_locked=True)
+    )
+).returning(_delivery.c.id, _delivery.c.message_id)
 _CANCEL = tuple(
     _ENDING.where(state, _delivery.c.relationship_id == sa.bindparam("of_relationship"))
     .where(
@@ -263,6 +273,13 @@ def same(tx: Transaction, fingerprint: bytes, since: datetime) -> SpooledMessage
     """A message with this idempotency key that was accepted since then, unless it came to nothing: who was
     told so, and sends it again, means it."""
     return schema.one(SpooledMessage, run(tx, _SAME, {"fingerprint": fingerprint, "since": since}))
+
+
+def carried(tx: Transaction, fingerprint: bytes, since: datetime) -> dict[int, str]:
+    """The contacts to whom such a message goes or went, each with its token: what came to nothing for one
+    doesn't stand for that one."""
+    found = run(tx, _CARRIED, {"fingerprint": fingerprint, "since": since})
+    return {row[0]: row[1] for row in found}
 
 
 def delivery_by_id(tx: Transaction, delivery_id: int) -> Delivery | None:
@@ -296,7 +313,7 @@ def queue(
     """Deliveries, the latest first, with their messages but without the octets.
 
     state    None: what waits, queued or held
-    address  sender or recipient, normal form; "" for all
+    address  normal form, see `queued.about`; "" for all
     before   only those with a smaller id
     """
     statement = _LISTING.where(_WAITING if state is None else _delivery.c.state == state).limit(most)
@@ -309,7 +326,7 @@ def queue(
     if destination:
         statement = statement.where(_delivery.c.destination == destination)
     if address:
-        statement = statement.where(sa.or_(_message.c.sender == address, _delivery.c.recipient == address))
+        statement = statement.where(queued.about(address))
     return _claimed(tx.execute(statement))
 
 
@@ -321,12 +338,6 @@ def numbered(tx: Transaction, delivery_ids: Collection[int]) -> tuple[Claimed, .
 def _claimed(rows: Iterable[sa.Row[Any]]) -> tuple[Claimed, ...]:
     width = len(_message.c)
     return tuple(Claimed(SpooledMessage(*row[:width]), Delivery(*row[width:])) for row in rows)
-
-
-def untried(tx: Transaction, destination: str = "") -> tuple[int, ...]:
-    """What is queued and under nobody's hands, of all or of one destination; the oldest first."""
-    statement = _UNTRIED if not destination else _UNTRIED.where(_delivery.c.destination == destination)
-    return tuple(tx.execute(statement).scalars())
 
 
 def messages(
@@ -358,18 +369,14 @@ def census(tx: Transaction) -> dict[DeliveryState, tuple[int, datetime]]:
 
 _BY_ID = sa.select(_message).where(_message.c.id == sa.bindparam("of"))
 _BY_TOKEN = sa.select(_message).where(_message.c.token == sa.bindparam("token"))
-_SAME = (
-    sa.select(_message)
-    .where(
-        _message.c.fingerprint == sa.bindparam("fingerprint"), _message.c.accepted >= sa.bindparam("since")
-    )
-    .where(
-        sa.exists().where(
-            _delivery.c.message_id == _message.c.id, _delivery.c.state != sa.literal_column("'returned'")
-        )
-    )
-    .limit(1)
+_KEYED = sa.and_(
+    _message.c.fingerprint == sa.bindparam("fingerprint"), _message.c.accepted >= sa.bindparam("since")
 )
+_STANDS = sa.and_(
+    _delivery.c.message_id == _message.c.id, _delivery.c.state != sa.literal_column("'returned'")
+)
+_SAME = sa.select(_message).where(_KEYED, sa.exists().where(_STANDS)).limit(1)
+_CARRIED = sa.select(_delivery.c.contact_id, _message.c.token).where(_KEYED, _STANDS)
 _DELIVERY = sa.select(_delivery).where(_OF)
 _DELIVERIES = (
     sa.select(_delivery).where(_delivery.c.message_id == sa.bindparam("message_id")).order_by(_delivery.c.id)
@@ -392,7 +399,6 @@ _LISTING = (
     .order_by(_delivery.c.id.desc())
 )
 _NUMBERED = _LISTING.where(_delivery.c.id.in_(_IDS))
-_UNTRIED = sa.select(_delivery.c.id).where(_QUEUED, _UNLEASED).order_by(_delivery.c.id)
 _CENSUS = sa.select(
     _delivery.c.state, sa.func.count().label("number"), sa.func.min(_delivery.c.created).label("oldest")
 ).group_by(_delivery.c.state)
