@@ -17,7 +17,8 @@ ALIAS = Address("lunar.otter4821", "sort.example")
 MAILBOX = Address("anna", "home.example")
 NAMED = frozenset(
     "from reply-to sender disposition-notification-to return-receipt-to mail-followup-to mail-reply-to "
-    "x-confirm-reading-to to cc list-post list-unsubscribe list-subscribe list-help list-owner in-reply-to references message-id".split()
+    "x-confirm-reading-to to cc list-post list-unsubscribe "
+    "list-subscribe list-help list-owner in-reply-to references message-id".split()
 )
 
 

@@ -67,7 +67,7 @@ def _rewritten(message: Message, swap: Swap, unread: Address, depth: int) -> Mes
     try:
         root = _tree(message) if depth <= MAX_WRAPPED else None
     except (mime.TooComplex, RecursionError):
-        return _as_text(message)
+        return _as_text(message) if _hints(bytes(message)) else message
     if root is None:
         return message if depth <= MAX_WRAPPED else _as_text(message)
     changes: dict[mime.Path, mime.Entity] = {}
@@ -91,15 +91,17 @@ def _tree(message: Message) -> mime.Entity | None:
 
 def _speaks(message: Message) -> bool:
     head = b"".join(each.raw for each in message.fields if each.name[:8].lower() == b"content-").lower()
-    if any(hint in head for hint in (*_HINTS, *_WITHIN)):
+    if _hints(head):
         return True
     if b"multipart/" not in head:
         begins = message.body[:256]
         return b"BEGIN:VCALENDAR" in begins.upper() or _BASE64_BEGIN in begins
-    if len(message.body) > _SMALL:
-        return True
-    body = message.body.lower()
-    return any(hint in body for hint in (*_HINTS, *_WITHIN))
+    return len(message.body) > _SMALL or _hints(message.body)
+
+
+def _hints(octets: bytes) -> bool:
+    lower = octets.lower()
+    return any(hint in lower for hint in (*_HINTS, *_WITHIN))
 
 
 def _organizers(root: mime.Entity | None, depth: int) -> Iterator[Address]:

@@ -282,8 +282,8 @@ def _facts(
 
 
 def _is_own(tx: Transaction, office: Office, relationship: Relationship, address: Address) -> bool:
-    """Whether it is an address of this relationship's own: an alias, a reverse alias, or the return path of its
-    mail, to which ticket systems write (RFC 3834).
+    """Whether it is an address of this relationship's own: an alias, a reverse alias, or the return path of
+    its mail, to which ticket systems write (RFC 3834).
 
     Those of another relationship are whoever's: what is left as it is would be answered from there, and tell
     who wrote it here that both are one person's.
