@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from sortingoffice.core.model import Delivery, DeliveryState, Direction
+from sortingoffice.core.returned import delay_note
 from sortingoffice.mail.reply import Reply, heard
 from sortingoffice.store import events
 from sortingoffice.store.database import Database
 from tests import spooled
 from tests.spooled import Spooled
 from tests.test_returned import attempt, comes_back
+from tests.test_store_spool import message
 from tests.unit.test_dsn import POSTFIX, QMAIL
 
 JAPANESE = "メールを配信できません"
@@ -132,3 +134,13 @@ def test_a_warning_tells_nobody_that_what_is_on_its_way_has_failed(
     assert comes_back(made, delivery, f"{text}\nThe subject of the message is: Order 500 lamps\n")
     assert made.now(delivery).state is DeliveryState.DELIVERED
     assert made.queued(Direction.RETURN) == made.queued(Direction.NOTICE) == []
+
+
+@pytest.mark.parametrize(
+    ("hours", "left"), [(0, "an hour"), (1, "an hour"), (2, "2 hours"), (116, "116 hours")]
+)
+def test_a_delay_note_says_how_long_it_may_take(hours: int, left: str) -> None:
+    said = delay_note(
+        message(), to="orders@lampshop.example", reply=Reply(451, "4.7.1", "later"), hours=hours
+    )
+    assert f"If it has not arrived in {left}, you are told." in " ".join(said.lines)

@@ -119,11 +119,12 @@ def failure_note(message: SpooledMessage, *, to: str, reply: Reply, reason: str)
 
 def delay_note(message: SpooledMessage, *, to: str, reply: Reply, hours: int) -> Notice:
     """The mail that the person wrote still waits."""
+    left = "an hour" if hours <= 1 else f"{hours} hours"
     return Notice(
         f"Still waiting: {message.subject}",
         (
             f"Your mail to {to} has not been delivered yet; the office goes on trying.",
-            f"You need not do anything. If it has not arrived in {max(hours, 1)} hours, you are told.",
+            f"You need not do anything. If it has not arrived in {left}, you are told.",
             "",
             f"Subject: {message.subject}",
             "",
