@@ -176,7 +176,7 @@ async def test_whoever_stood_still_sends_nothing_that_another_may_be_bringing(
     made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliver, "_STOOD_STILL", 1.5)
-    sink.answers["RCPT"] = Late(1.0, "250 2.1.5 ok")
+    sink.answers["RCPT"] = Late(2.0, "250 2.1.5 ok")
     first = [made.put() for _ in range(pace.FIRST)]  # wait for the answer, without which they send nothing
     second = [made.put() for _ in range(pace.FIRST)]  # wait for those
     async with delivering(made, drain=0.1):
@@ -186,7 +186,7 @@ async def test_whoever_stood_still_sends_nothing_that_another_may_be_bringing(
             tx.exec_driver_sql("UPDATE delivery SET lease_node = 'another'")
 
         made.db.call(take_over)
-        time.sleep(2.0)  # noqa: ASYNC251  the whole process stands still
+        time.sleep(3.0)  # noqa: ASYNC251  the whole process stands still
         await until(lambda: sink.open_sessions == 0)
     assert not sink.received
     assert {made.now(each).lease_node for each in (*first, *second)} == {"another"}
