@@ -193,8 +193,9 @@ async def test_whoever_stood_still_sends_nothing_that_another_may_be_bringing(
 
 
 async def test_whoever_stood_still_goes_on_with_what_is_still_its_own(
-    made: Spooled, sink: Sink, monkeypatch: pytest.MonkeyPatch
+    sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made = at_sink(sqlite_db, sink, zone, tmp_path, concurrency_per_destination=1)
     monkeypatch.setattr(deliver, "_STOOD_STILL", 1.5)
     sink.answers["RCPT"] = [Late(1.0, "250 2.1.5 ok")]
     deliveries = [made.put() for _ in range(10)]
