@@ -24,6 +24,8 @@ from tests.servers import DROP, HANG, Late, Sink
 from tests.spooled import Spooled
 from tests.waiting import until
 
+_PATIENT = replace(QUICK, greeting=60)  # with a host that says nothing
+
 
 @dataclass
 class _Running:
@@ -41,7 +43,7 @@ class _Running:
 def _attempts(made: Spooled, **delivery: object) -> Attempts:
     config = made.office.config
     changed = replace(config, delivery=replace(config.delivery, **delivery))  # type: ignore[arg-type]
-    return Attempts(replace(made.office, config=changed), Relay("mx.sort.example", timeouts=QUICK))
+    return Attempts(replace(made.office, config=changed), Relay("mx.sort.example", timeouts=_PATIENT))
 
 
 @asynccontextmanager
@@ -128,7 +130,7 @@ async def test_after_a_reload_nobody_waits_for_what_is_under_way_by_the_config_b
     async with _running(made, port=dying.port) as running:
         await until(lambda: any(leases.UNTRIED in made.now(each).last_reply for each in waiting))
         running.reload(port=sink.port)
-        await until(lambda: sum(made.now(each).state.final for each in waiting) == 27, 4)
+        await until(lambda: sum(made.now(each).state.final for each in waiting) == 27)
         assert dying.open_sessions == 2
 
 
@@ -144,7 +146,7 @@ async def test_what_a_host_of_the_config_before_did_is_not_held_against_the_new_
         await until(lambda: "DATA" in str(sink.commands))
         assert dying.open_sessions == 2
         await until(lambda: dying.open_sessions == 0)
-        await until(lambda: any(made.now(each).state.final for each in waiting), 4)
+        await until(lambda: any(made.now(each).state.final for each in waiting))
 
 
 @pytest.mark.parametrize(("before", "after"), [(20, 1), (1, 20)])
