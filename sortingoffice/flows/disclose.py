@@ -94,10 +94,7 @@ def disclose(
     computed = computed or Computed()
     untouched = Resolved(message, message, (), account, relationship, contacts)
     vocabulary = _vocabulary(tx, account)
-    if automatic:
-        root, reading = computed(mime.parse, message), Reading((), frozenset(), ())
-    else:
-        root, reading = computed(_read, message, vocabulary, contacts_of_cards)
+    root, reading = computed(_unread if automatic else _read, message, vocabulary, contacts_of_cards)
     if not reading.places and not reading.subject and (not vocabulary.names or account.wrapped_key is None):
         return untouched
     keys = vaults.open_for(office, account)
@@ -128,6 +125,11 @@ def disclose(
         waiting=outcome if isinstance(outcome, Waiting) else None,
     )
     return _by_hand(resolved, facts, root, computed)
+
+
+def _unread(message: Message, _vocabulary: Vocabulary, _of: tuple[str, ...]) -> tuple[mime.Entity, Reading]:
+    """As `_read`, where nothing is asked for."""
+    return mime.parse(message), Reading((), frozenset(), ())
 
 
 def _read(
