@@ -1,9 +1,9 @@
 """One attempt: where to, what, and how it went.
 
-Promise: always a `Tried`, and no transaction is open while the network is waited for.  A message is
-loaded and signed only when a host is there to take it.  A large one waits without a connection for its
-turn at a host, and is in memory only while it is signed, and converted, one at a time; then it leaves from a
-file, so that a host that takes it slowly keeps nobody else's waiting.
+Promise: always a `Tried`, counted and logged, and no transaction is open while the network is waited for.
+A message is loaded and signed only when a host is there to take it.  A large one waits without a connection
+for its turn at a host, and is in memory only while it is signed, and converted, one at a time; then it leaves
+from a file, so that a host that takes it slowly keeps nobody else's waiting.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from sortingoffice import failpoint, log, processors
+from sortingoffice import failpoint, log, metrics, processors
 from sortingoffice.config import smarthost_password
-from sortingoffice.core.delivery import Tried
+from sortingoffice.core.delivery import Outcome, Tried
 from sortingoffice.core.model import Delivery, SpooledMessage
 from sortingoffice.flows import signing, strict
 from sortingoffice.flows.office import Office
@@ -51,6 +51,7 @@ _ROUTES = 1000
 _NO_MAILBOX = Tried(Reply(451, "4.2.1", "there is no mailbox to deliver to"))
 _GONE = Tried(Reply(451, "4.3.0", "the message is no longer in the spool"))
 _NO_ROOM = Tried(Reply(452, "4.3.1", "there is no room on our disk to send it from"))
+_BUG = Tried(Reply(451, "4.3.0", "internal error of the office"))
 _NO_SPOOL = Tried(Reply(451, "4.3.0", "the spool is out of reach"))
 
 
@@ -102,6 +103,31 @@ class Attempts:
         if after:
             await asyncio.wait(after)
         await self._relay.close()
+
+    async def tried(self, claimed: Claimed, *, ours: bool, leased: Callable[[], bool]) -> Tried:
+        """Try once, and say how it went."""
+        try:
+            tried = await self.make(claimed, ours=ours, leased=leased)
+        except Exception as error:
+            # Our bug: the mail waits for the next release rather than being returned for it.
+            log.bug("attempt-failed", error, message=claimed.message.token)
+            tried = _BUG
+        metrics.attempted(tried.reply.code, tried.milliseconds / 1000, unknown=tried.past_dot)
+        if tried.outcome is Outcome.TAKEN:
+            age = self._office.clock() - claimed.message.accepted
+            metrics.delivered(age.total_seconds())
+        log.event(
+            "attempt",
+            message=claimed.message.token,
+            delivery=claimed.delivery.id,
+            host=tried.host,
+            tls=tried.tls,
+            outcome=tried.outcome.value,
+            code=tried.reply.code,
+            status=tried.reply.status,
+            ms=tried.milliseconds,
+        )
+        return tried
 
     async def make(self, claimed: Claimed, *, ours: bool, leased: Callable[[], bool] = lambda: True) -> Tried:
         """Try once.

@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sortingoffice import failpoint, log, metrics
+from sortingoffice import failpoint, log
 from sortingoffice.core.delivery import Outcome, Tried
 from sortingoffice.core.pace import FIRST, Lineup
 from sortingoffice.core.retry import Watch
@@ -33,11 +33,9 @@ from sortingoffice.core.standstill import Standstill
 from sortingoffice.flows import claiming, putoff, settle
 from sortingoffice.flows.attempt import LARGE, Attempts
 from sortingoffice.flows.putoff import Aside
-from sortingoffice.mail.reply import Reply
 from sortingoffice.store import clock, leases
 from sortingoffice.store.database import Unavailable
-from sortingoffice.store.handover import Lease
-from sortingoffice.store.spool import Claimed
+from sortingoffice.store.handover import Claimed, Lease
 from sortingoffice.store.taken import Brought, Taken
 
 AT_ONCE = 400  # attempts under way in this process: each is a connection, most of them wait
@@ -373,29 +371,9 @@ class _Out:
         self._attempting.add(claimed.delivery.id)
         try:
             ours = claimed.delivery.destination in self._ours
-            tried = await attempts.make(claimed, ours=ours, leased=self._leased)
-        except Exception as error:
-            # Our bug: the mail waits for the next release rather than being returned for it.
-            log.bug("attempt-failed", error, message=claimed.message.token)
-            tried = Tried(Reply(451, "4.3.0", "internal error of the office"))
+            return await attempts.tried(claimed, ours=ours, leased=self._leased)
         finally:
             self._attempting.discard(claimed.delivery.id)
-        metrics.attempted(tried.reply.code, tried.milliseconds / 1000, unknown=tried.past_dot)
-        if tried.outcome is Outcome.TAKEN:
-            age = self._office.clock() - claimed.message.accepted
-            metrics.delivered(age.total_seconds())
-        log.event(
-            "attempt",
-            message=claimed.message.token,
-            delivery=claimed.delivery.id,
-            host=tried.host,
-            tls=tried.tls,
-            outcome=tried.outcome.value,
-            code=tried.reply.code,
-            status=tried.reply.status,
-            ms=tried.milliseconds,
-        )
-        return tried
 
     # ---- leases ----
 
