@@ -14,14 +14,13 @@ from typing import Any
 
 from sortingoffice.core import derive, fields
 from sortingoffice.core.model import Account, Grant, GrantMode, Relationship
-from sortingoffice.core.notice import Notice
 from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
-from sortingoffice.flows import cards, notices
+from sortingoffice.flows import cards, recall
 from sortingoffice.flows.office import Office
 from sortingoffice.frozen import dataclass
 from sortingoffice.store import cards as rows
-from sortingoffice.store import events, ledger, relationships, spool
+from sortingoffice.store import events, relationships
 from sortingoffice.store.database import Transaction
 
 
@@ -52,7 +51,10 @@ def grant(
     *,
     actor: str,
 ) -> dict[str, Any]:
-    """Permit or forbid; a grant of the same card and fields takes the place of the one before."""
+    """Permit or forbid; a grant of the same card and fields takes the place of the one before.
+
+    What still waits to leave against a denial is dropped, and the person told.
+    """
     now = office.clock()
     to = relationships.find(tx, account.id, relationship)
     name = fields.name(permission.card)
@@ -101,6 +103,8 @@ def grant(
     )
     detail = f"{name}{' (' + ', '.join(chosen) + ')' if chosen else ''}, {permission.mode}"
     _event(tx, now, actor, account, "granted", detail, to)
+    if made.mode is GrantMode.NEVER:
+        recall.denied(tx, office, account, to, made, now)
     return grant_row(made, to)
 
 
@@ -130,18 +134,7 @@ def end_grants(
     for each in ended:
         rows.end_grant(tx, each.id, now)
     _event(tx, now, actor, account, "ungranted", name, to)
-    for waiting in ledger.queued_under(tx, [each.id for each in ended]):
-        message = spool.by_id(tx, waiting.message_id)
-        if message is None or not spool.drop(tx, waiting.id, "ungranted", now):
-            continue
-        said = Notice(
-            f"Not sent: {to.name} may not have {name} any more",
-            (f"Nothing went to {to.name}. Your message is attached, as it would have been sent.",),
-            message.raw or None,
-        )
-        notices.send(
-            tx, office, said, account_id=account.id, relationship_id=to.id, rule="ungranted", now=now
-        )
+    recall.ungranted(tx, office, account, to, ended, now)
     return to, [replace(each, ended=now) for each in ended]
 
 

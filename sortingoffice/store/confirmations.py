@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from sortingoffice.core.model import Confirmation, Delivery, DeliveryState
+from sortingoffice.core.word import Word
 from sortingoffice.store import schema
 from sortingoffice.store.engine import Transaction
 from sortingoffice.store.schema import attempt, confirmation, delivery
@@ -28,6 +29,13 @@ def of_message(tx: Transaction, message_id: int) -> Confirmation | None:
         confirmation.c.message_id == message_id, confirmation.c.answered.is_(None)
     )
     return schema.one(Confirmation, tx.execute(found))
+
+
+def agreed(tx: Transaction, message_id: int) -> bool:
+    """Whether the person said yes to a message."""
+    said = confirmation.c.answer.in_((Word.YES.value, Word.ALWAYS.value))
+    found = sa.select(confirmation.c.id).where(confirmation.c.message_id == message_id, said)
+    return tx.execute(found.limit(1)).first() is not None
 
 
 def end(tx: Transaction, confirmation_id: int, answer: str, now: datetime) -> bool:

@@ -8,7 +8,7 @@ Promise: no function here updates or deletes a disclosure or an item of one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sortingoffice.core import derive
-from sortingoffice.core.model import Delivery, DeliveryState, Disclosure, DisclosureItem, Via
+from sortingoffice.core.model import DeliveryState, Disclosure, DisclosureItem, Via
 from sortingoffice.core.wallet import Held
 from sortingoffice.frozen import dataclass
 from sortingoffice.store import schema
@@ -85,6 +85,23 @@ class Line:
         return self.valid_from
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """One value that a delivery which waits is to give."""
+
+    delivery_id: int
+    message_id: int
+    via: Via
+    grant_id: int | None
+    card: str
+    field: str
+    mac: bytes
+
+    @property
+    def named(self) -> str:
+        return f"{self.card}.{self.field}"
+
+
 def _carried() -> sa.ColumnElement[bool]:
     """The delivery that carried a disclosure: same message, same contact."""
     return (delivery.c.message_id == disclosure.c.message_id) & (
@@ -135,7 +152,13 @@ _LINES = (
 )
 _GONE = (DeliveryState.DROPPED.value, DeliveryState.RETURNED.value, DeliveryState.HELD.value)
 _HELD = (
-    sa.select(disclosure_item.c.card, disclosure_item.c.field, disclosure_item.c.mac)
+    sa.select(
+        disclosure.c.id,
+        disclosure.c.message_id,
+        disclosure_item.c.card,
+        disclosure_item.c.field,
+        disclosure_item.c.mac,
+    )
     .join(disclosure, disclosure.c.id == disclosure_item.c.disclosure_id)
     .outerjoin(delivery, _carried())
     .where(
@@ -163,14 +186,22 @@ def items(tx: sa.Connection, account_id: int) -> int:
     return int(tx.execute(found).scalar_one())
 
 
-def held(tx: sa.Connection, relationship_id: int) -> frozenset[Held]:
+def held(tx: sa.Connection, relationship_id: int, *, but: Collection[int] = frozenset()) -> frozenset[Held]:
     """What a vendor has, or is about to get: a queued message was answered for by the person already.
 
     Dropped and held ones never left, and a returned one is not sure to have been read: there the
-    person is asked again rather than not.
+    person is asked again rather than not.  What they were asked to forget since is no longer theirs.
+
+    but  messages that don't count
     """
     found = tx.execute(_HELD, {"relationship_id": relationship_id})
-    return frozenset(Held(row.card, row.field, bytes(row.mac)) for row in found)
+    forgotten = _forgotten(withdrawals(tx, relationship_id))
+    return frozenset(
+        Held(row.card, row.field, bytes(row.mac))
+        for row in found
+        if row.message_id not in but
+        and forgotten.get((relationship_id, f"{row.card}.{row.field}"), 0) < row.id
+    )
 
 
 def lines(
@@ -198,19 +229,27 @@ def lines(
     return _with_states([build(*row) for row in tx.execute(found)], _withdrawals(tx, account_id), now)
 
 
-def queued_under(tx: sa.Connection, grant_ids: Iterable[int]) -> tuple[Delivery, ...]:
-    """Deliveries that wait, and whose values leave under one of these grants."""
+def queued(tx: sa.Connection, relationship_id: int) -> tuple[Queued, ...]:
+    """What mail that waits is to give a vendor, in the order in which it was written down."""
     found = (
-        sa.select(delivery)
-        .where(
-            delivery.c.state.in_((DeliveryState.QUEUED, DeliveryState.HELD)),
-            delivery.c.message_id.in_(
-                sa.select(disclosure.c.message_id).where(disclosure.c.grant_id.in_(list(grant_ids)))
-            ),
+        sa.select(
+            delivery.c.id,
+            delivery.c.message_id,
+            disclosure.c.via,
+            disclosure.c.grant_id,
+            disclosure_item.c.card,
+            disclosure_item.c.field,
+            disclosure_item.c.mac,
         )
-        .order_by(delivery.c.id)
+        .join(disclosure, _carried())
+        .join(disclosure_item, disclosure_item.c.disclosure_id == disclosure.c.id)
+        .where(
+            disclosure.c.relationship_id == relationship_id,
+            delivery.c.state.in_((DeliveryState.QUEUED, DeliveryState.HELD)),
+        )
+        .order_by(disclosure_item.c.id)
     )
-    return schema.every(Delivery, tx.execute(found))
+    return tuple(Queued(*row) for row in tx.execute(found))
 
 
 def withdrawals(tx: sa.Connection, relationship_id: int) -> tuple[Disclosure, ...]:
@@ -222,15 +261,16 @@ def withdrawals(tx: sa.Connection, relationship_id: int) -> tuple[Disclosure, ..
 
 
 def _withdrawals(tx: sa.Connection, account_id: int) -> dict[tuple[int, str], int]:
-    """(relationship, "card.field") → the latest line that withdrew it."""
-    found = (
-        sa.select(disclosure.c.id, disclosure.c.relationship_id, disclosure.c.purpose)
-        .where(disclosure.c.account_id == account_id, disclosure.c.form == WITHDRAWAL)
-        .order_by(disclosure.c.id)
+    """`_forgotten`, of all relationships of an account."""
+    found = sa.select(disclosure).where(
+        disclosure.c.account_id == account_id, disclosure.c.form == WITHDRAWAL
     )
-    return {
-        (row.relationship_id, named): row.id for row in tx.execute(found) for named in row.purpose.split()
-    }
+    return _forgotten(schema.every(Disclosure, tx.execute(found.order_by(disclosure.c.id))))
+
+
+def _forgotten(lines: Iterable[Disclosure]) -> dict[tuple[int, str], int]:
+    """(relationship, "card.field") → the latest line that withdrew it.  lines: oldest first"""
+    return {(line.relationship_id, named): line.id for line in lines for named in line.purpose.split()}
 
 
 def _with_states(
