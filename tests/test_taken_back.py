@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from sortingoffice.core.model import DeliveryState, GrantMode, Sensitivity
-from sortingoffice.flows import notify
+from sortingoffice.errors import OfficeError
+from sortingoffice.flows import cards, notify
 from sortingoffice.store.database import Database
-from tests.desk import Desk, open_desk, text, waits
+from tests.desk import Desk, open_desk, refusal, text, waits
 
 WAITS = DeliveryState.QUEUED
 
@@ -28,6 +29,10 @@ def told(desk: Desk) -> list[str]:
 def withdraw(desk: Desk, card: str) -> None:
     _, asked = desk.db.call(notify.ungrant, desk.office, desk.account, "lamp-shop", card, actor="test")
     assert asked
+
+
+def remove(desk: Desk, name: str) -> None:
+    desk.db.call(cards.remove, desk.office, desk.account, name, actor="test")
 
 
 # ---- what they were asked to forget ----------------------------------------------------------------
@@ -121,3 +126,46 @@ def test_a_denial_of_one_field_lets_the_others_go(desk: Desk) -> None:
     desk.send("#card shipping street\n", WAITS)
     desk.grant("shipping", mode=GrantMode.NEVER, fields=("street",))
     assert desk.states() == ["queued", "dropped"]
+
+
+# ---- a card that is removed ------------------------------------------------------------------------
+
+
+def test_a_card_of_a_removed_one_s_name_begins_without_its_grants(either: Desk) -> None:
+    either.set("note.text=a blue lamp")
+    either.grant("note")
+    remove(either, "note")
+    either.set("note.text=something else altogether")
+    assert "is not granted" in waits(either.ask("#card note\n"))
+
+
+def test_a_view_of_a_removed_card_s_name_begins_without_its_grants(desk: Desk) -> None:
+    desk.set("note.text=a blue lamp")
+    desk.grant("note")
+    remove(desk, "note")
+    desk.view("note", "shipping.city")
+    assert "is not granted" in waits(desk.ask("#card note\n"))
+    desk.grant("note")
+    remove(desk, "note")
+    desk.view("note", "shipping.street")
+    assert "is not granted" in waits(desk.ask("#card note\n"))
+
+
+def test_a_denial_outlives_its_card_and_no_view_that_denies_goes_or_shrinks_unseen(desk: Desk) -> None:
+    desk.set("note.text=a blue lamp")
+    desk.grant("note", mode=GrantMode.NEVER)
+    remove(desk, "note")
+    desk.set("note.text=a red lamp")
+    assert "is never given" in refusal(desk.ask("#card note\n"))
+    desk.grant("shipping")
+    desk.view("place", "shipping.city", "shipping.street")
+    desk.grant("place", mode=GrantMode.NEVER)
+    with pytest.raises(OfficeError, match=r"Lamp Shop is never given place: .*ungrant lamp-shop place"):
+        remove(desk, "place")
+    with pytest.raises(OfficeError, match=r"Lamp Shop is never given place: .*ungrant lamp-shop place"):
+        desk.view("place", "shipping.street")
+    desk.view("place", "shipping.street", "shipping.city", "shipping.postcode")
+    assert "is never given" in refusal(desk.ask("#card shipping city\n"))
+    desk.ungrant("place")
+    remove(desk, "place")
+    assert text(desk.ask("#card shipping city\n")) == "City: Berlin\n"

@@ -20,6 +20,7 @@ from sortingoffice.core.model import (
     CardField,
     FieldType,
     FieldVersion,
+    GrantMode,
     Sensitivity,
     View,
 )
@@ -30,7 +31,7 @@ from sortingoffice.flows.office import Office
 from sortingoffice.flows.vault import Vault
 from sortingoffice.frozen import dataclass
 from sortingoffice.store import cards as rows
-from sortingoffice.store import events
+from sortingoffice.store import events, relationships
 from sortingoffice.store.database import Transaction
 
 MAX_FIELDS = 200  # of a card
@@ -285,7 +286,8 @@ def unknown(tx: Transaction, account: Account, name: str) -> NotThere:
 def remove(tx: Transaction, office: Office, account: Account, name: str, *, actor: str) -> str:
     """Take away a card, a view, or one field (`NAME.FIELD`); says which.
 
-    The ledger keeps what was given.
+    The ledger keeps what was given.  Grants of a card or a view end with it: another one of that name may
+    be anything.  A denial of a card stays, and one by a view keeps the view, which says what is denied.
     """
     now = office.clock()
     card_name, dot, key = name.partition(".")
@@ -301,15 +303,34 @@ def remove(tx: Transaction, office: Office, account: Account, name: str, *, acto
         what = f"field {wanted}.{key}"
     elif card is not None:
         rows.remove(tx, card.id, now)
+        _end_grants(tx, account, wanted, now)
         what = f"card {wanted}"
     else:
         view = next((each for each in rows.views(tx, account.id) if each.name == wanted), None)
         if view is None or dot:
             raise unknown(tx, account, wanted)
+        _undenied(tx, account, wanted)
         rows.remove_view(tx, view.id)
+        _end_grants(tx, account, wanted, now)
         what = f"view {wanted}"
     _event(tx, now, actor, account, "card removed", what)
     return what
+
+
+def _end_grants(tx: Transaction, account: Account, name: str, now: datetime) -> None:
+    for each in rows.grants_of(tx, account.id, name):
+        if each.mode is not GrantMode.NEVER:
+            rows.end_grant(tx, each.id, now)
+
+
+def _undenied(tx: Transaction, account: Account, view: str) -> None:
+    """Raises OfficeError where a denial rests on the view."""
+    for each in rows.grants_of(tx, account.id, view):
+        to = relationships.by_id(tx, each.relationship_id) if each.mode is GrantMode.NEVER else None
+        if to is not None:
+            raise OfficeError(
+                f"{to.name} is never given {view}: `sortingoffice ungrant {to.slug} {view}` lifts that first"
+            )
 
 
 def _others(mine: Sequence[CardField]) -> str:
@@ -322,7 +343,8 @@ def set_view(
     """A named selection of fields over cards, and of what is derived of them (`core.derive`)."""
     now = office.clock()
     wanted = fields.name(name, "view")
-    if all(view.name != wanted for view in rows.views(tx, account.id)):
+    before = next((view for view in rows.views(tx, account.id) if view.name == wanted), None)
+    if before is None:
         _free(tx, account, wanted)
     chosen: list[str] = []
     for member in members:
@@ -332,6 +354,8 @@ def set_view(
         chosen.append(named)
     if not chosen:
         raise OfficeError("a view selects at least one field: write CARD.FIELD,CARD.FIELD")
+    if before is not None and not set(chosen).issuperset(json.loads(before.members)):
+        _undenied(tx, account, wanted)
     rows.set_view(tx, View(0, account.id, wanted, json.dumps(chosen, ensure_ascii=False), now))
     _event(tx, now, actor, account, "view set", f"{wanted}: {', '.join(chosen)}")
     return {"card": wanted, "kind": "view", "fields": chosen}

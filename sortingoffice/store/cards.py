@@ -200,6 +200,14 @@ def grants(tx: sa.Connection, relationship_id: int) -> tuple[Grant, ...]:
     return schema.every(Grant, tx.execute(_GRANTS, {"relationship_id": relationship_id}))
 
 
+def grants_of(tx: sa.Connection, account_id: int, name: str) -> tuple[Grant, ...]:
+    """Those of a card or a view, whoever has them, that were not taken back, oldest first."""
+    found = sa.select(grant).where(
+        grant.c.account_id == account_id, grant.c.card == name, grant.c.ended.is_(None)
+    )
+    return schema.every(Grant, tx.execute(found.order_by(grant.c.id)))
+
+
 def every_grant(tx: sa.Connection, relationship_id: int) -> tuple[Grant, ...]:
     """Those that were taken back too, oldest first."""
     found = sa.select(grant).where(grant.c.relationship_id == relationship_id)
