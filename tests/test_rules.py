@@ -227,6 +227,14 @@ SWITCHES: dict[tuple[Any, str], Case] = {
         f"{HEAD}References: <1@{HOME}>\r\n\r\nhello\r\n".encode(),
         unlinked,
     ),
+    (outward, "_unnamed"): (
+        lambda root, message, facts: root,
+        (
+            f"{HEAD}Content-Type: multipart/mixed; boundary=_0_{HOME}_\r\n\r\n"
+            f"--_0_{HOME}_\r\n\r\nhi\r\n--_0_{HOME}_--\r\n"
+        ).encode(),
+        lambda raw: HOME not in bytes(outward.rewrite(Message.parse(raw), FACTS)).decode(),
+    ),
     (outward, "_describes"): (lambda field: True, beside(f"X-From: {MAILBOX}"), rewritten),
     (outward, "_part_fields"): (
         lambda entity, facts, turn: entity.message.fields,

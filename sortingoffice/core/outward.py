@@ -3,7 +3,8 @@
     only what is named here leaves the header; From is the alias; To and Cc are contacts
 
 The MIME tree, encodings and attachments stay octet for octet, but for addresses turned round
-(`core.turned`) in the text parts that the person's mail client wrote.  What is signed or encrypted is
+(`core.turned`) in the text parts that the person's mail client wrote, and what tells of the machine in
+fields and boundaries (`core.telltale`).  What is signed or encrypted is
 not touched at all.  What may still be in there, the leak guard finds (`core.guard`).
 
 Sources: RFC 5322 §3.6; RFC 2156 (Importance); RFC 3834 §5 (Auto-Submitted); RFC 2045 §4, §9; RFC 1847;
@@ -18,7 +19,7 @@ from dataclasses import field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
-from sortingoffice.core import identifiers, naming, reports, turned
+from sortingoffice.core import identifiers, naming, reports, telltale, turned
 from sortingoffice.core.identifiers import Ids
 from sortingoffice.core.turned import Correspondent, Turn
 from sortingoffice.frozen import dataclass
@@ -77,7 +78,7 @@ def rewrite(
 
     Raises mime.TooComplex beyond the caps: what can't be read can't be sent.
     """
-    root = mime.parse(message, max_depth, max_parts)
+    root = _unnamed(mime.parse(message, max_depth, max_parts), message, facts)
     turn = replace(facts.turn, ids=_content_ids(root, facts), automatic=_automatic(root))
     changed = {}
     for entity in _open(root):
@@ -86,10 +87,21 @@ def rewrite(
             changed[entity.path] = new
     tree = mime.replaced(root, changed)
     fields = tuple(_top(message, facts))
-    content = tuple(_with_line_end(_identified(f, turn)) for f in tree.message.fields if _describes(f))
+    content = tuple(
+        _with_line_end(telltale.without_parameters(_identified(f, turn)))
+        for f in tree.message.fields
+        if _describes(f)
+    )
     separator = message.separator or b"\r\n"
     head = Message((*fields, *content), separator, b"")
     return Message.parse(bytes(replace(tree, message=replace(head, body=tree.message.body))))
+
+
+def _unnamed(root: Entity, message: Message, facts: OutwardFacts) -> Entity:
+    """Without boundaries that are made of the message's own id or of a mailbox's domain."""
+    ids = headers.message_ids(message.value("Message-ID") or b"")
+    domains = {mailbox.rpartition("@")[2] for mailbox in facts.mailboxes}
+    return telltale.renamed(root, ids, domains, facts.message_id)
 
 
 def strangers(message: Message, facts: OutwardFacts) -> tuple[Mention, ...]:
@@ -212,9 +224,9 @@ def _part(entity: Entity, facts: OutwardFacts, turn: Turn) -> Entity:
 
 def _part_fields(entity: Entity, facts: OutwardFacts, turn: Turn) -> tuple[Field, ...]:
     fields = entity.message.fields
-    content = tuple(f for f in fields if _describes(f))
     if _is_message(entity):
         return reports.nested(fields, turn, facts.references)
+    content = tuple(telltale.without_parameters(f) for f in fields if _describes(f))
     if turn.ids:
         content = tuple(_identified(each, turn) for each in content)
     return fields if content == fields else content
