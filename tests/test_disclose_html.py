@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import base64
+import quopri
+import subprocess
 import time
 from pathlib import Path
 
@@ -226,6 +228,40 @@ def test_a_third_alternative_that_still_asks_is_refused(desk: Desk) -> None:
     )
     assert "can't be read" in refusal(desk.ask(message))
     assert len(parts(desk, message.replace("#card shipping city", "hello"))) == 3
+
+
+@pytest.mark.parametrize("kind", ["text/markdown; charset=utf-8", "text/enriched", "text/plain2"])
+def test_a_text_of_another_kind_that_asks_is_told_and_another_passes(desk: Desk, kind: str) -> None:
+    for asked in ("#card shipping city", "Live in {{shipping.city}}", "#card shiping"):
+        assert "neither plain text nor HTML" in refusal(desk.ask(f"Content-Type: {kind}\n\nHi\n{asked}\n"))
+    quoted = f"Content-Type: {kind}\n\n# A heading\n> #card shipping city\n#3 of 7\n"
+    assert isinstance(desk.ask(quoted), Resolved)
+
+
+@pytest.mark.parametrize("encoding", ["8bit", "base64", "quoted-printable"])
+@pytest.mark.parametrize("disposed", ["", "Content-Disposition: attachment; filename=smime.p7m\n"])
+def test_a_card_asked_for_inside_a_signed_s_mime_message_is_told_and_other_words_pass(
+    desk: Desk, tmp_path: Path, encoding: str, disposed: str
+) -> None:
+    def signed(text: str) -> str:
+        octets = text.replace("\n", "\r\n").encode()
+        if encoding != "8bit":
+            octets = base64.encodebytes(octets) if encoding == "base64" else quopri.encodestring(octets)
+        head = f"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+        (tmp_path / "mail").write_bytes(head.encode() + octets)
+        made = openssl(tmp_path, "cms -sign -binary -nodetach -in mail -signer cert -inkey key -outform DER")
+        kind = "application/pkcs7-mime; smime-type=signed-data; name=smime.p7m"
+        encoded = base64.encodebytes(made).decode()
+        return f"Content-Type: {kind}\n{disposed}Content-Transfer-Encoding: base64\n\n{encoded}"
+
+    openssl(tmp_path, "req -x509 -newkey rsa:2048 -nodes -keyout key -out cert -subj /CN=x -days 30")
+    assert "is signed" in refusal(desk.ask(signed("Hi\n#card shipping city\n")))
+    assert isinstance(desk.ask(signed("Hi\n#3\n> #card shipping city\n")), Resolved)
+
+
+def openssl(folder: Path, command: str) -> bytes:
+    done = subprocess.run(["openssl", *command.split()], cwd=folder, capture_output=True, check=True)
+    return done.stdout
 
 
 def test_an_invitation_that_still_asks_is_refused_and_another_passes(desk: Desk) -> None:

@@ -45,8 +45,14 @@ _UNREADABLE = Doubt(
     "Send it again as plain text.",
     "#",
 )
+_ELSEWHERE = Doubt(
+    "a part of this message asks for a card and can't be read: it is neither plain text nor HTML",
+    "Send it again as plain text.",
+    "#",
+)
 _NO_TEXT = Doubt("this message has no text to put a card into", "Write a line, and send it again.", "")
 _WRITTEN = ("text/plain", "text/html")
+_OPAQUE = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _SUBJECT = 4000  # characters of a subject that are looked at
 _BREAK = re.compile(r"\r\n|[\n\r\u2028\u2029\x85\x0b\x0c]")
 _QUOTED = re.compile(r"\s*(?:[>|\u203a\u00bb]\s*)+")
@@ -119,7 +125,14 @@ def read(root: Entity, vocabulary: Vocabulary) -> Reading:
     places: list[Place] = []
     kinds: set[str] = set()
     unread: list[mime.Path] = []
-    unread += [leaf.path for leaf in _shown(root) if _odd(leaf, vocabulary)]
+    for leaf in _shown(root):
+        if leaf.content_type in _OPAQUE and _asks(_within(leaf), vocabulary):
+            places.append(Place(_IN_SIGNED, leaf.path, "text", False, ()))
+        elif _odd(leaf, vocabulary):
+            unread.append(leaf.path)
+            # A calendar's answer repeats the vendor's words.
+            if leaf.content_type != "text/calendar" and _asks(_said(leaf), vocabulary):
+                places.append(Place(_ELSEWHERE, leaf.path, "text", False, ()))
     for leaf in parts(root):
         kind = "html" if leaf.content_type == "text/html" else "text"
         text = leaf.text()
@@ -246,16 +259,35 @@ def _odd(leaf: Entity, vocabulary: Vocabulary) -> bool:
         return False
     text = leaf.text()
     if leaf.content_type == "text/calendar" and text is not None:
-        said = islice(filter(directive.hinted, calendar.said(text)), MAX_HASHES)
-        return any(directive.read(each, vocabulary) for each in said)
+        return _asks(_said(leaf), vocabulary)
     return text is None or directive.hinted(text)
+
+
+def _said(leaf: Entity) -> Iterator[str]:
+    """The lines of a text that we don't write."""
+    text = charset.decode(leaf.octets(), "") if (known := leaf.text()) is None else known
+    if leaf.content_type == "text/calendar":
+        return calendar.said(text)
+    return (line.text for line in _every_line(leaf, text) if not line.quoted)
+
+
+def _within(leaf: Entity) -> Iterator[str]:
+    """The lines of the mail inside an S/MIME message that is signed, and not encrypted (RFC 8551 §3.5.2)."""
+    octets = leaf.octets()
+    at = octets.lower().find(b"content-type:")
+    return prose(mime.parse(Message.parse(octets[at:]))) if at >= 0 else iter(())
+
+
+def _asks(said: Iterator[str], vocabulary: Vocabulary) -> bool:
+    return any(
+        directive.read(each, vocabulary) for each in islice(filter(directive.hinted, said), MAX_HASHES)
+    )
 
 
 def _guessed(leaf: Entity, vocabulary: Vocabulary) -> bool:
     """Whether a part in an unknown charset asks for a card, read as its reader will: as ASCII and more."""
     text = charset.decode(leaf.octets(), "")
-    every = islice(_hinted(lines(leaf, text)), MAX_HASHES)
-    return any(directive.read(line.text, vocabulary) for line in every if not line.quoted)
+    return _asks((line.text for line in lines(leaf, text) if not line.quoted), vocabulary)
 
 
 def _signed(root: Entity, path: mime.Path) -> bool:
