@@ -201,6 +201,20 @@ def test_a_directive_that_a_client_cut_to_a_line_s_width_is_read_whole(lite: Des
     assert text(lite.ask("#card person city\nBye\n")) == "City: value-city\nBye\n"
 
 
+@pytest.mark.parametrize("cut", ["{{\nshipping.city }}", "{{ shipping.city\n}}", "{{ \nshipping.city}}"])
+@pytest.mark.parametrize("kind", ["text/plain", "text/plain; format=flowed"])
+def test_an_inline_card_that_a_client_cut_to_a_line_s_width_is_read_whole(
+    lite: Desk, cut: str, kind: str
+) -> None:
+    lite.shipping()
+    lite.grant("shipping")
+    words = "Please send the lamp by the slow and cheap way to"
+    asked = f"Content-Type: {kind}\n\n{words} {cut} and\nnot {{{{ to }}}}\nme\n"
+    assert text(lite.ask(asked)) == f"{words} Berlin and\nnot {{{{ to }}}}\nme\n"
+    ordinary = f"{words} {{{{\nanywhere }}}}\n> {{{{\n> shipping.city }}}}\n"
+    assert text(lite.ask(ordinary)) == ordinary
+
+
 def test_a_doubled_sign_is_sent_as_one(lite: Desk) -> None:
     lite.shipping()
     assert text(lite.ask("Write\n##card shipping\n\nAnna\n")) == "Write\n#card shipping\n\nAnna\n"

@@ -43,8 +43,10 @@ _HIDDEN = "\u00ad\u034f\u061c\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206
 _TWO_OPEN = re.compile(f"[{_OPEN}][{_HIDDEN}]*[{_OPEN}]")
 _UNSEEN = re.compile(f"[{_HIDDEN}\U000e0000-\U000e0fff]")
 _INLINE = re.compile(
-    f"[{_OPEN}][{_HIDDEN}]*[{_OPEN}]([^{_OPEN}{_CLOSE}\\n]{{1,{_MAX_INLINE}}})[{_CLOSE}][{_HIDDEN}]*[{_CLOSE}]"
+    f"[{_OPEN}][{_HIDDEN}]*[{_OPEN}]([^{_OPEN}{_CLOSE}]{{1,{_MAX_INLINE}}})[{_CLOSE}][{_HIDDEN}]*[{_CLOSE}]"
 )
+_BEGUN = re.compile(f"[{_OPEN}][{_HIDDEN}]*[{_OPEN}]([^{_OPEN}{_CLOSE}]{{0,{_MAX_INLINE}}})\\Z")
+_ENDED = re.compile(f"([^{_OPEN}{_CLOSE}\\r\\n]{{0,{_MAX_INLINE}}})[{_CLOSE}][{_HIDDEN}]*[{_CLOSE}]")
 _INNER = re.compile(r"\s*([^\W_][\w-]*)\.([^\W_][\w-]*)\s*")
 _LOOSE = re.compile(r"\s*([^\W_][\w-]*)(?:[\s.:/]|$)")  # begins like an inline ask
 _WORD = re.compile(r"[^\W_][\w-]*")
@@ -163,12 +165,17 @@ def read(line: str, vocabulary: Vocabulary) -> tuple[Mark, ...]:
 
 
 def wrapped(begun: str, line: str, following: str) -> bool:
-    """Whether a mail client cut a directive after its "except" to the width of a line, and it goes on in the
-    following one: what stands there would leave.
+    """Whether a mail client cut a directive to the width of a line, and it goes on in the following one: at a
+    blank within {{ }}, or after its "except", where what stands there would leave.
 
     begun  from the directive's start to the end of `line`, its last so far
     """
-    folded = fold(begun) if len(line) >= CUT and hinted(begun) else ""
+    if len(line) < CUT or not hinted(begun):
+        return False
+    inner, rest = _BEGUN.search(begun[-_MAX_INLINE:]), _ENDED.match(following)
+    if inner is not None and rest is not None:
+        return _INNER.fullmatch(fold(f"{inner[1]} {rest[1]}")) is not None
+    folded = fold(begun)
     if not folded.startswith("#") or "except" not in folded.split():
         return False
     words = _GOES_ON.match(following)
