@@ -209,6 +209,33 @@ def test_a_vcard_becomes_cards_and_what_is_left_out_is_said(desk: Desk) -> None:
     assert "ADR;TYPE=home:;;Lange Straße 1\\, Hof;Berlin;;10115;DE".encode() in again
 
 
+def imported(desk: Desk, *lines: str) -> list[str]:
+    """What is left out of a vCard of these lines."""
+    octets = "\r\n".join(("BEGIN:VCARD", "VERSION:4.0", "FN:Ben", *lines, "END:VCARD", "")).encode()
+    return desk.db.call(exchange.import_vcard, desk.office, desk.account, octets, actor="test")[1]
+
+
+def home(desk: Desk) -> bytes:
+    return desk.db.view(exchange.export, desk.office, desk.account, "home", "vcard4")
+
+
+def test_a_street_of_two_lines_and_a_birthday_with_a_time_are_taken(desk: Desk) -> None:
+    """As Google's and Apple's address books write them."""
+    adr = r"ADR;TYPE=home:;;Lange Straße 1\nHinterhaus\n;Berlin;;10115;DE"
+    assert imported(desk, adr, "BDAY:19840229T000000Z") == []
+    assert r"ADR;TYPE=home:;;Lange Straße 1\, Hinterhaus;Berlin;;10115;DE".encode() in home(desk)
+
+
+def test_an_address_is_never_mixed_with_the_one_that_was_there(desk: Desk) -> None:
+    assert imported(desk, "ADR;TYPE=home:;;Lange Straße 1;Berlin;;10115;DE") == []
+    for new in (";;Kurze Gasse 2;Basel;;4051;Helvetien", ";;Kurze Gasse 2;Basel;;;CH"):
+        said = "\n".join(imported(desk, f"ADR;TYPE=home:{new}"))
+        assert "home: its address would be mixed with the one that is there: remove home." in said
+    assert "Lange Straße 1;Berlin;;10115;DE".encode() in home(desk)
+    assert imported(desk, "ADR;TYPE=home:;;Kurze Gasse 2;Basel;BS;4051;CH") == []
+    assert b"Kurze Gasse 2;Basel;BS;4051;CH" in home(desk)
+
+
 TWICE = b"""BEGIN:VCARD
 VERSION:3.0
 FN:Ben Beispiel

@@ -42,6 +42,7 @@ _ADDRESS = (
     ("postcode", frozenset({"postcode", "zip", "postal-code", "plz"})),
     ("country", frozenset({"country"})),
 )
+ADDRESS = frozenset(place for place, _ in _ADDRESS)
 _JS_KIND = {
     "po-box": "postOfficeBox",
     "extended": "apartment",
@@ -256,10 +257,11 @@ def _fields(each: Property) -> list[Found]:
         case "BDAY" if each.text.startswith(_NO_YEAR):
             return []
         case "BDAY":
-            return [Found("name", "birthday", each.text[:10].replace("-", ""))]
+            return [Found("name", "birthday", each.text.partition("T")[0].replace("-", ""))]
         case "ADR":
             card = "work" if "work" in each.types else "home"
-            return [Found(card, place, text) for (place, _), text in zip(_ADDRESS, padded, strict=False)]
+            parts = zip(_ADDRESS, padded, strict=False)
+            return [Found(card, place, ", ".join(_lines(text))) for (place, _), text in parts]
         case "TEL":
             return [Found("contact", _phone_key(each.types), each.text.removeprefix("tel:"))]
         case "EMAIL":
@@ -270,6 +272,11 @@ def _fields(each: Property) -> list[Found]:
             return [Found("contact", "note", each.text)]
         case _:
             return []
+
+
+def _lines(text: str) -> Iterable[str]:
+    """Google and Apple write the lines of a street into its one component."""
+    return filter(None, map(str.strip, text.split("\n")))
 
 
 def _phone_key(types: tuple[str, ...]) -> str:
