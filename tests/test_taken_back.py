@@ -9,6 +9,7 @@ import pytest
 from sortingoffice.core.model import DeliveryState, GrantMode, Sensitivity
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import cards, notify
+from sortingoffice.store import schema
 from sortingoffice.store.database import Database
 from tests.desk import Desk, open_desk, refusal, text, waits
 
@@ -63,6 +64,20 @@ def test_a_sensitive_value_that_was_withdrawn_waits_for_a_word_when_it_is_typed(
     withdraw(desk, "doctor")
     desk.post("Content-Type: text/plain\n\nI have O positive, no penicillin\n")
     assert desk.states()[-1] == "held"
+
+
+@pytest.mark.parametrize("state", ["returned", "dropped"])
+def test_a_withdrawal_that_never_arrived_withdrew_nothing(either: Desk, state: str) -> None:
+    either.shipping()
+    either.grant("shipping")
+    either.send("#card shipping city\n")
+    withdraw(either, "shipping")
+    assert [row["state"] for row in either.who_has("city")] == ["withdrawn"]
+    table = schema.delivery
+    ended = table.update().where(table.c.state == "queued").values(state=state, ended=either.now[0])
+    either.db.call(lambda tx: tx.execute(ended))
+    assert [row["state"] for row in either.who_has("city")] == ["delivered"]
+    assert text(either.ask("#card shipping city\n")) == "City: Berlin\n"
 
 
 # ---- what waits to leave ---------------------------------------------------------------------------

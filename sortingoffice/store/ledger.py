@@ -195,7 +195,7 @@ def held(tx: sa.Connection, relationship_id: int, *, but: Collection[int] = froz
     but  messages that don't count
     """
     found = tx.execute(_HELD, {"relationship_id": relationship_id})
-    forgotten = _forgotten(withdrawals(tx, relationship_id))
+    forgotten = _withdrawals(tx, disclosure.c.relationship_id == relationship_id)
     return frozenset(
         Held(row.card, row.field, bytes(row.mac))
         for row in found
@@ -226,7 +226,11 @@ def lines(
         derived = disclosure_item.c.field.startswith(field + derive.MARK, autoescape=True)
         found = found.where((disclosure_item.c.field == field) | derived)
     build: Any = Line
-    return _with_states([build(*row) for row in tx.execute(found)], _withdrawals(tx, account_id), now)
+    return _with_states(
+        [build(*row) for row in tx.execute(found)],
+        _withdrawals(tx, disclosure.c.account_id == account_id),
+        now,
+    )
 
 
 def queued(tx: sa.Connection, relationship_id: int) -> tuple[Queued, ...]:
@@ -260,17 +264,24 @@ def withdrawals(tx: sa.Connection, relationship_id: int) -> tuple[Disclosure, ..
     return schema.every(Disclosure, tx.execute(found.order_by(disclosure.c.id)))
 
 
-def _withdrawals(tx: sa.Connection, account_id: int) -> dict[tuple[int, str], int]:
-    """`_forgotten`, of all relationships of an account."""
-    found = sa.select(disclosure).where(
-        disclosure.c.account_id == account_id, disclosure.c.form == WITHDRAWAL
+def _withdrawals(tx: sa.Connection, of: sa.ColumnElement[bool]) -> dict[tuple[int, str], int]:
+    """(relationship, "card.field") → the latest line that withdrew it; what came back withdrew nothing.
+
+    of  which lines
+    """
+    found = (
+        sa.select(disclosure.c.id, disclosure.c.relationship_id, disclosure.c.purpose)
+        .outerjoin(delivery, _carried())
+        .where(
+            of,
+            disclosure.c.form == WITHDRAWAL,
+            delivery.c.state.is_(None) | delivery.c.state.not_in(_GONE),
+        )
+        .order_by(disclosure.c.id)
     )
-    return _forgotten(schema.every(Disclosure, tx.execute(found.order_by(disclosure.c.id))))
-
-
-def _forgotten(lines: Iterable[Disclosure]) -> dict[tuple[int, str], int]:
-    """(relationship, "card.field") → the latest line that withdrew it.  lines: oldest first"""
-    return {(line.relationship_id, named): line.id for line in lines for named in line.purpose.split()}
+    return {
+        (row.relationship_id, named): row.id for row in tx.execute(found) for named in row.purpose.split()
+    }
 
 
 def _with_states(
