@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from sortingoffice.cli.main import COMMANDS, main
+from sortingoffice.cli.stage import Said
 from sortingoffice.core.model import DeliveryState
 from tests.person import DOMAIN, Person, said, said_outside
 
@@ -85,6 +86,20 @@ def test_without_a_config_the_next_step_is_said(tmp_path: Path) -> None:
     assert (answer.status, answer.out) == (1, "")
     assert "sortingoffice init" in answer.err
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "UTC", "America/New_York"])
+def test_the_last_day_of_the_calendar_breaks_no_command(person: Person, zone: str) -> None:
+    def at_home(*arguments: str) -> Said:
+        return said_outside("--config", str(person.config), *arguments, env={**os.environ, "TZ": zone})
+
+    person.out("new", "Lamp Shop")
+    for last in ("9999-12-31", "9999-12-31T23:59:59+00:00"):
+        changed = at_home("set", "lamp-shop", "--until", last)
+        assert "Traceback" not in changed.err, changed
+        shown = at_home("show", "lamp-shop")
+        assert shown.status == 0, shown
+    assert "9999-12-31" in shown.out
 
 
 def test_a_config_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:

@@ -204,6 +204,35 @@ async def test_a_nul_is_nobody_s_name(site: Site, path: str) -> None:
     assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+async def test_a_time_of_no_year_is_refused_and_the_lists_go_on(site: Site, moment: str) -> None:
+    client = site.client(site.token())
+    await _ok(client, "POST", "/relationships", {"name": "Shop"}, 201)
+    card = {"values": {"city": "Berlin"}}
+    await _ok(client, "PATCH", "/cards/shipping", card)
+    one = "/relationships/shop"
+    for method, path, body in (
+        ("POST", "/relationships", {"name": "x", "until": moment}),
+        ("PATCH", one, {"until": moment}),
+        ("POST", f"{one}/pause", {"until": moment}),
+        ("POST", "/tokens", {"expires": moment}),
+        ("PATCH", "/cards/shipping", {**card, "from": moment}),
+        ("POST", f"{one}/grants", {"card": "shipping", "until": moment}),
+        ("POST", f"{one}/grants", {"card": "shipping", "from": moment}),
+    ):
+        refused = await _ok(client, method, path, body, 422)
+        assert "9999" in refused["message"], (path, refused)
+    for path in (
+        "/relationships",
+        one,
+        "/tokens",
+        "/cards/shipping",
+        f"{one}/grants",
+        "/export/everything.json",
+    ):
+        await _ok(client, "GET", path)
+
+
 async def test_the_document_needs_no_token_and_lists_every_operation(site: Site) -> None:
     document = (await site.client().get(AT + "/openapi.json")).json()
     ids = [each["operationId"] for path in document["paths"].values() for each in path.values()]

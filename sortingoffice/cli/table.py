@@ -74,10 +74,18 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M")
+        return _here(value).strftime("%Y-%m-%d %H:%M")
     if isinstance(value, list | tuple):
         return ", ".join(cell(each) for each in value) or "-"
     return printable(str(value))
+
+
+def _here(at: datetime) -> datetime:
+    """In the person's zone; the calendar's last evening as it is, since east of us it has no date."""
+    try:
+        return at.astimezone()
+    except OverflowError:
+        return at
 
 
 def printable(text: str) -> str:

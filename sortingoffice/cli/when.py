@@ -25,7 +25,10 @@ class Until(click.ParamType["datetime | str"]):
         if self._lifts and str(value).strip().lower() == NEVER:
             return ""
         found = Moment().convert(value, param, ctx)
-        return found + timedelta(days=1, seconds=-1) if _day(value) else found
+        try:
+            return found + timedelta(days=1, seconds=-1) if _day(value) else found
+        except OverflowError:  # the last evening of the calendar, west of Greenwich
+            self.fail(f"{value} lies too far ahead: write an earlier day", param, ctx)
 
 
 def _day(value: object) -> bool:

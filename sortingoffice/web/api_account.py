@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import Account, FromForm
@@ -17,7 +17,7 @@ from sortingoffice.store.database import Transaction
 from sortingoffice.web import mailboxes
 from sortingoffice.web.answers import Refused
 from sortingoffice.web.auth import Call
-from sortingoffice.web.operations import In, Operation, Out
+from sortingoffice.web.operations import In, Moment, Operation, Out
 
 
 class NewMailbox(In):
@@ -32,7 +32,7 @@ class NewToken(In):
 
     label: Annotated[str, Field(max_length=60)] = ""
     scopes: list[Annotated[Scope, Field(strict=False)]] = Field(default_factory=list)
-    expires: AwareDatetime | None = None
+    expires: Moment | None = None
 
 
 class NewPassword(In):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import FieldType, GrantMode, Sensitivity, Via
@@ -16,7 +16,7 @@ from sortingoffice.store import cards as card_rows
 from sortingoffice.store import relationships
 from sortingoffice.store.database import Transaction
 from sortingoffice.web.auth import Call
-from sortingoffice.web.operations import WHOLE, In, Operation, Out, Query
+from sortingoffice.web.operations import WHOLE, In, Moment, Operation, Out, Query
 
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -31,7 +31,7 @@ class CardValues(In):
     values: Annotated[
         dict[Name, Annotated[str, Field(max_length=10_000)]], Field(min_length=1, max_length=200)
     ]
-    valid_from: Annotated[AwareDatetime | None, Field(alias="from")] = None
+    valid_from: Annotated[Moment | None, Field(alias="from")] = None
     sensitivity: Literal["open", "normal", "sensitive"] | None = None
     type: FieldType | None = Field(None, strict=False)
     verified: Annotated[str, Field(max_length=200)] = ""
@@ -52,8 +52,8 @@ class NewGrant(In):
     fields: Annotated[list[Name], Field(max_length=200)] = Field(default_factory=list)
     mode: GrantMode = Field(GrantMode.AUTO, strict=False)
     purpose: Annotated[str, Field(max_length=200)] = ""
-    since: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    until: AwareDatetime | None = None
+    since: Annotated[Moment | None, Field(alias="from")] = None
+    until: Moment | None = None
     uses: Annotated[int, Field(ge=1, le=10**6), WHOLE] | None = None
     terms: Annotated[str, Field(max_length=500)] = ""
 

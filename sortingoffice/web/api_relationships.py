@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from sortingoffice.core.access import Scope
 from sortingoffice.core.model import RelationshipState, RemoteImages, Strangers, Unsubscribe, VendorKind
@@ -18,7 +18,7 @@ from sortingoffice.store import traffic
 from sortingoffice.store.database import Transaction
 from sortingoffice.web import limits
 from sortingoffice.web.auth import Call
-from sortingoffice.web.operations import WHOLE, In, Operation, Out, Query
+from sortingoffice.web.operations import WHOLE, In, Moment, Operation, Out, Query
 
 Line = Annotated[str, Field(max_length=200)]
 Note = Annotated[str, Field(max_length=1000)]
@@ -41,7 +41,7 @@ class NewRelationship(In):
     local: Line = ""
     domain: Line = ""
     mailbox: Line = ""
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     max: Count | None = None
     note: Note = ""
     gave: list[Line] = Field(default_factory=list, max_length=50)
@@ -59,7 +59,7 @@ class ChangedRelationship(In):
     mailbox: Line | None = None
     display_name: Line | None = None
     note: Note | None = None
-    until: AwareDatetime | None = None
+    until: Moment | None = None
     max: Count | None = None
     pinned: bool | None = None
 
@@ -69,7 +69,7 @@ class Pocket(In):
 
 
 class Pause(In):
-    until: AwareDatetime | None = None
+    until: Moment | None = None
 
 
 class Revocation(In):

@@ -9,10 +9,19 @@ Sources: OpenAPI 3.1; RFC 9110 §15.5.6 (405 and Allow), §15.5.10 (409), §15.5
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,6 +56,17 @@ def _whole(value: object) -> object:
 
 
 WHOLE = BeforeValidator(_whole)
+
+
+def _in_utc(value: datetime) -> datetime:
+    """The last evening of the calendar lies in no year of UTC: stored, nobody could read it again."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("should lie in the years 1 to 9999 of UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Query(BaseModel):
