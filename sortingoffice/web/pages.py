@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -221,7 +222,21 @@ def _count(text: str) -> int | None:
 
 async def _show(visit: Visit) -> Response:
     shown = await visit.office.db.read(_shown, visit)
-    return await visit.page("relationship.html", state=shown["row"]["state"], **shown)
+    was = json.dumps(_settings(shown["row"], shown["own_mailbox"]))
+    return await visit.page("relationship.html", state=shown["row"]["state"], was=was, **shown)
+
+
+def _settings(row: dict[str, Any], own_mailbox: str) -> dict[str, str]:
+    """What the form of its settings shows: saved as it was, it changes nothing."""
+    until, most = row["until"], row["max"]
+    return {
+        **{name: row[name] for name in ("name", "site", "display_name", "note")},
+        **{name: row[name] for name in ("strangers", "remote_images", "unsubscribe")},
+        "mailbox": own_mailbox,
+        "until": "" if until is None else f"{until:%Y-%m-%d}",
+        "max": "" if most is None else str(most),
+        "pinned": "on" if row["pinned"] else "",
+    }
 
 
 def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
@@ -323,30 +338,46 @@ async def _contact(visit: Visit) -> Response:
 
 
 async def _change(visit: Visit) -> Response:
-    until = end_of_day(visit.said("until"))
-    most = _count(visit.said("max"))
-    if visit.said("strangers") not in [each.value for each in Strangers]:
+    """What the person changed in the form, and nothing else: meanwhile the rest may have become another."""
+    was = _was(visit)
+
+    def news(name: str) -> str | None:
+        said = visit.said(name)
+        return None if said == was.get(name) else said
+
+    until, most, leaves, pinned = news("until"), news("max"), news("unsubscribe"), news("pinned")
+    strangers, images = news("strangers"), news("remote_images")
+    if strangers is not None and strangers not in [each.value for each in Strangers]:
         raise Refused(400, "Choose what happens to mail from others.")
-    if visit.said("remote_images") not in [each.value for each in RemoteImages]:
+    if images is not None and images not in [each.value for each in RemoteImages]:
         raise Refused(400, "Choose what happens to images loaded from the net.")
-    leaves = visit.said("unsubscribe") or None  # not asked where the office has no address on the web
-    if leaves not in [None, *(each.value for each in Unsubscribe)]:
+    # The last one is not asked where the office has no address on the web.
+    if leaves and leaves not in [each.value for each in Unsubscribe]:
         raise Refused(400, "Choose where “unsubscribe” leads.")
     wish = Change(
-        name=visit.said("name"),
-        site=visit.said("site"),
-        strangers=Strangers(visit.said("strangers")),
-        remote_images=RemoteImages(visit.said("remote_images")),
-        unsubscribe=None if leaves is None else Unsubscribe(leaves),
-        mailbox=visit.said("mailbox"),
-        display_name=visit.said("display_name"),
-        until=until if until is not None else "",
-        max_messages=most if most is not None else "",
-        note=visit.said("note"),
-        pinned=visit.said("pinned") == "on",
+        name=news("name"),
+        site=news("site"),
+        strangers=None if strangers is None else Strangers(strangers),
+        remote_images=None if images is None else RemoteImages(images),
+        unsubscribe=Unsubscribe(leaves) if leaves else None,
+        mailbox=news("mailbox"),
+        display_name=news("display_name"),
+        until=until and end_of_day(until),
+        max_messages=most and _count(most),
+        note=news("note"),
+        pinned=None if pinned is None else pinned == "on",
     )
     await _write(visit, relationships.change, wish)
     return _here(visit, "changed")
+
+
+def _was(visit: Visit) -> dict[str, Any]:
+    """What the form showed when it was sent to the browser; nothing where it doesn't say."""
+    try:
+        found = json.loads(visit.said("was") or "{}")
+    except (ValueError, RecursionError):
+        raise Refused(400, "That form can't be read.") from None
+    return found if isinstance(found, dict) else {}
 
 
 async def _grant(visit: Visit) -> Response:
