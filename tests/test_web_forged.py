@@ -167,6 +167,28 @@ async def test_whoever_wanted_a_page_gets_it_after_signing_in(site: Site) -> Non
     assert 'value="shop.example"' in (await client.get(done.headers["Location"])).text
 
 
+@pytest.mark.parametrize(
+    ("name", "path", "shown"),
+    [
+        ("日本書店", "/r/日本書店", "日本書店"),
+        ("متجر المصابيح", "/?search=المصابيح", "متجر المصابيح"),
+        ("Größe & Co", "/?search=gr%C3%B6%C3%9Fe+%26&state=active", "Größe &amp; Co"),
+    ],
+)
+async def test_a_page_of_any_script_is_got_after_signing_in(
+    site: Site, name: str, path: str, shown: str
+) -> None:
+    site.person.out("new", name)
+    client = site.client()
+    door = await client.get((await client.get(path)).headers["Location"])
+    assert door.status_code == 200
+    done = await client.post(await mailed_link(site), headers=HERE)
+    page = await client.get(done.headers["Location"])
+    assert page.status_code == 200
+    assert shown in page.text
+    assert page.url == client.build_request("GET", path).url
+
+
 # ---- what strangers wrote ------------------------------------------------------------------------
 
 

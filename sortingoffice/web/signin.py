@@ -9,6 +9,7 @@ Sources: OWASP's authentication and user enumeration advice; W3C Web Authenticat
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,6 +39,7 @@ from sortingoffice.web.visit import (
 
 _NEXT = "next"  # the cookie with the page that somebody wanted before they signed in
 _NEXT_FOR = 3600
+_SAFE = "/?&=%#+:@!$'()*,;~"  # what a path and a query of ours may hold as it is
 _Open = Callable[[Desk, Request], Awaitable[Response]]
 
 
@@ -75,7 +77,8 @@ async def _ask(desk: Desk, request: Request) -> Response:
     wanted = own_path(request.query_params.get("next", ""))
     if wanted != "/":
         secure = base_url(office).startswith("https://")
-        answer.set_cookie(_NEXT, wanted, _NEXT_FOR, httponly=True, samesite="lax", secure=secure)
+        kept = quote(wanted, safe=_SAFE)  # a vendor's name of any script is in a path; a cookie is ASCII
+        answer.set_cookie(_NEXT, kept, _NEXT_FOR, httponly=True, samesite="lax", secure=secure)
     return answer
 
 

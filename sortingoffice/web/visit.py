@@ -33,7 +33,7 @@ from sortingoffice.web.answers import Answer, Refused, octets
 from sortingoffice.web.auth import Desk, logged, spend
 from sortingoffice.web.rendering import render
 
-_NEXT = re.compile(r"/(?:[a-z0-9][^\\\x00-\x20]{0,500})?")
+_NEXT = re.compile(r"/(?:[a-z0-9?][^\\\x00-\x20]{0,500})?")
 _FORM_MOST = 1 << 18
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
