@@ -288,6 +288,18 @@ async def test_who_is_signed_out_comes_to_the_sign_in_page_from_any_path(site: S
     assert answer.headers.get("Location", "/signin") == "/signin"
 
 
+async def test_who_was_signed_out_is_told_that_a_button_did_nothing(site: Site) -> None:
+    site.person.out("new", "Lamp Shop")
+    client = await signed_in(site)
+    token = await form_token(client)
+    client.cookies.clear()
+    pressed = await client.post("/r/lamp-shop/revoke", data={"form_token": token}, headers=HERE)
+    door = await client.get(pressed.headers["Location"])
+    assert "that was not done" in door.text
+    assert site.person.json("show", "lamp-shop")["state"] == "active"
+    assert "not done" not in (await client.get("/signin")).text
+
+
 async def test_no_log_line_holds_a_link_s_secret(person: Person, caplog: pytest.LogCaptureFixture) -> None:
     async with opened(person) as site:
         link = await mailed_link(site)

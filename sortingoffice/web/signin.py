@@ -72,7 +72,11 @@ async def _ask(desk: Desk, request: Request) -> Response:
     if secret and await office.db.read(signin.current, office, secret) is not None:
         return go(own_path(request.query_params.get("next", "/")))
     answer = html(
-        "signin.html", account=None, sent=False, passkeys=passkeys.party(base_url(office)) is not None
+        "signin.html",
+        account=None,
+        sent=False,
+        undone=request.query_params.get("undone") == "yes",
+        passkeys=passkeys.party(base_url(office)) is not None,
     )
     wanted = own_path(request.query_params.get("next", ""))
     if wanted != "/":
@@ -93,7 +97,7 @@ async def _send(desk: Desk, request: Request) -> Response:
     if "@" not in typed:
         raise Refused(400, "Write your mailbox like anna@home.example.")
     office.later("signin-link", _mailed(office, typed))
-    return html("signin.html", account=None, sent=True, passkeys=False)
+    return html("signin.html", account=None, sent=True, undone=False, passkeys=False)
 
 
 async def _mailed(office: Office, typed: str) -> None:

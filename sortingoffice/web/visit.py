@@ -225,8 +225,10 @@ async def guarded(desk: Desk, request: Request, work: Callable[[], Awaitable[Res
     except SignedOut:
         if wants_json(request):
             return Answer({"error": "signed out"}, 401)
+        if request.method not in ("GET", "HEAD"):
+            return go("/signin?undone=yes")
         where = own_path(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
-        return go(f"/signin?next={quote(where)}" if request.method == "GET" and where != "/" else "/signin")
+        return go(f"/signin?next={quote(where)}" if where != "/" else "/signin")
     except Refused as refused:
         return told(request, refused.status, refused.sentence, refused.headers)
     except Unavailable as error:
