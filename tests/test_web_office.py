@@ -150,6 +150,29 @@ async def test_tokens_and_app_passwords_are_made_shown_once_and_revoked(site: Si
     assert await _ok(client, "GET", "/passwords") == []
 
 
+@pytest.mark.parametrize("kind", ["tokens", "passwords"])
+async def test_what_is_revoked_by_its_number_is_never_what_has_that_number_as_its_label(
+    site: Site, kind: str
+) -> None:
+    client = site.client(site.token())
+
+    async def kept() -> dict[str, int]:
+        return {each["label"]: each["id"] for each in await _ok(client, "GET", f"/{kind}")}
+
+    await _ok(client, "POST", f"/{kind}", {"label": "phone"}, 201)
+    phone = (await kept())["phone"]
+    for label in (str(phone), str(phone + 50)):
+        await _ok(client, "POST", f"/{kind}", {"label": label}, 201)
+    await _ok(client, "DELETE", f"/{kind}/{phone}", status=204)
+    for number in (phone, phone + 50):  # pressed twice, and one that never was
+        await _ok(client, "DELETE", f"/{kind}/{number}", status=404)
+    assert set(await kept()) >= {str(phone), str(phone + 50)}
+    noun = kind.removesuffix("s")
+    assert site.person.says("admin", noun, "revoke", str(phone)).status == 1, "a number comes before a label"
+    site.person.out("admin", noun, "revoke", str(phone + 50))
+    assert set(await kept()) & {"phone", str(phone), str(phone + 50)} == {str(phone)}
+
+
 async def test_a_token_gives_no_more_than_it_has(site: Site) -> None:
     client = site.client(site.token("--scope", "account", "--until", "9d"))
     refused = await client.post(AT + "/tokens", json={"scopes": ["account", "cards"]})

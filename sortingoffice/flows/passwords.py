@@ -18,6 +18,7 @@ from sortingoffice.core.model import Account, AccountState, AppPassword
 from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows.office import Office
+from sortingoffice.flows.tokens import meant
 from sortingoffice.store import accounts as rows
 from sortingoffice.store import events
 from sortingoffice.store.database import Transaction
@@ -59,9 +60,9 @@ def live(tx: Transaction, account_id: int) -> tuple[AppPassword, ...]:
     return tuple(each for each in rows.passwords(tx, account_id) if each.revoked is None)
 
 
-def revoke(tx: Transaction, office: Office, account: Account, which: str, *, actor: str) -> AppPassword:
-    """Revoke by number or label; `NotThere` where none or several fit."""
-    fit = [each for each in live(tx, account.id) if which in (str(each.id), each.label)]
+def revoke(tx: Transaction, office: Office, account: Account, which: int | str, *, actor: str) -> AppPassword:
+    """Revoke by number or label, a text that may be either; `NotThere` where none or several fit."""
+    fit = [each for each in meant(rows.passwords(tx, account.id), which) if each.revoked is None]
     if len(fit) != 1:
         why = "is no app password" if not fit else "is the label of several app passwords: give its number"
         raise NotThere(f'"{which}" {why}; `admin password list` shows them')

@@ -9,14 +9,14 @@ Sources: RFC 6750 §5 (bearer tokens: short of life, narrow of scope); `core.acc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from string import ascii_letters, digits
-from typing import Any
+from typing import Any, TypeVar
 
 from sortingoffice.core.access import TOKEN, ApiToken, Scope
-from sortingoffice.core.model import Account, AccountState
+from sortingoffice.core.model import Account, AccountState, AppPassword
 from sortingoffice.core.text import one_line
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows.office import Office
@@ -30,6 +30,7 @@ TOUCH_EVERY = timedelta(minutes=1)
 _LENGTH = 48  # letters and digits: 285 bits
 _LETTERS = ascii_letters + digits
 EVERYTHING = frozenset(Scope)
+_Key = TypeVar("_Key", ApiToken, AppPassword)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,20 @@ def live(tx: Transaction, account_id: int, now: datetime) -> tuple[ApiToken, ...
     return tuple(each for each in rows.every(tx, account_id) if each.in_force(now))
 
 
-def revoke(tx: Transaction, office: Office, account: Account, which: str, *, actor: str) -> ApiToken:
-    """Revoke by number or label; `NotThere` where none or several fit."""
-    unrevoked = [each for each in rows.every(tx, account.id) if each.revoked is None]
-    fit = [each for each in unrevoked if which in (str(each.id), each.label)]
+def revoke(tx: Transaction, office: Office, account: Account, which: int | str, *, actor: str) -> ApiToken:
+    """Revoke by number or label, a text that may be either; `NotThere` where none or several fit."""
+    fit = [each for each in meant(rows.every(tx, account.id), which) if each.revoked is None]
     if len(fit) != 1:
         why = "is no token" if not fit else "is the label of several tokens: give its number"
         raise NotThere(f'"{which}" {why}; `sortingoffice admin token list` shows them')
     return withdraw(tx, office, fit[0], actor=actor)
+
+
+def meant(every: Iterable[_Key], which: int | str) -> list[_Key]:
+    """The one of this number, be it revoked; else those of this label, which may look like a number."""
+    known = list(every)
+    numbered = [each for each in known if str(each.id) == str(which)]
+    return numbered or [each for each in known if each.label == which]
 
 
 def withdraw(tx: Transaction, office: Office, token: ApiToken, *, actor: str) -> ApiToken:

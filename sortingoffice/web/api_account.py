@@ -137,7 +137,7 @@ async def _new_token(call: Call, body: NewToken) -> Any:
 
 
 async def _revoke_token(call: Call, number: int) -> None:
-    await call.office.db.write(tokens.revoke, call.office, call.account, str(number), actor=call.actor)
+    await call.office.db.write(tokens.revoke, call.office, call.account, number, actor=call.actor)
 
 
 async def _passwords(call: Call) -> Any:
@@ -151,7 +151,7 @@ async def _new_password(call: Call, body: NewPassword) -> Any:
 
 
 async def _revoke_password(call: Call, number: int) -> None:
-    await call.office.db.write(passwords.revoke, call.office, call.account, str(number), actor=call.actor)
+    await call.office.db.write(passwords.revoke, call.office, call.account, number, actor=call.actor)
 
 
 _SCOPE = Scope.ACCOUNT

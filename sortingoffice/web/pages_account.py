@@ -144,7 +144,7 @@ async def _new_token(visit: Visit) -> Response:
 
 
 async def _revoke_token(visit: Visit) -> Response:
-    which = str(_number(visit.said("id")))
+    which = _number(visit.said("id"))
     await visit.office.db.write(tokens.revoke, visit.office, visit.account, which, actor=visit.actor)
     return go("/devices", "removed")
 
@@ -159,7 +159,7 @@ async def _new_password(visit: Visit) -> Response:
 
 
 async def _revoke_password(visit: Visit) -> Response:
-    which = str(_number(visit.said("id")))
+    which = _number(visit.said("id"))
     await visit.office.db.write(passwords.revoke, visit.office, visit.account, which, actor=visit.actor)
     return go("/devices", "removed")
 
