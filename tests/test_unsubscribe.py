@@ -181,6 +181,16 @@ async def test_a_press_writes_to_the_vendor_from_the_alias_and_mutes_once(site: 
     assert [each["reason"] for each in site.person.json("held", "list")] == ["muted"]
 
 
+async def test_a_press_asks_the_vendor_also_where_its_mail_waits_already(site: Site) -> None:
+    arrives(site.person, "lamp-shop", "news@shop.example", fields=LEAVE)
+    path = _link(_forwarded(site.person))
+    site.person.out("pause", "lamp-shop")
+    for _ in range(2):
+        assert "has been asked to stop" in (await site.client().post(path)).text
+    [row] = _queued(site.office, Direction.OUTWARD)
+    assert row.delivery.recipient == "leave@shop.example"
+
+
 @pytest.mark.parametrize("secret", ["a" * 26, "x", "%00", "a" * 5000])
 async def test_a_link_that_is_not_ours_is_nowhere(site: Site, secret: str) -> None:
     client = site.client()

@@ -38,7 +38,7 @@ _OPEN = frozenset({RelationshipState.ACTIVE, RelationshipState.MUTED, Relationsh
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
-    """relationship: as it is now; changed: False for a second press."""
+    """relationship: as it is now, but for the way out that was taken; changed: False for a second press."""
 
     relationship: Relationship
     account: Account
@@ -73,16 +73,20 @@ def find(tx: Transaction, office: Office, secret: str) -> tuple[Relationship, Ac
 
 
 def press(tx: Transaction, office: Office, secret: str) -> Pressed | None:
-    """Mute, and write to the vendor where its way out is an address; None as for `find`."""
+    """Mute, and write to the vendor where its way out is an address; None as for `find`.
+
+    A way out is taken once: until the vendor's mail offers one again, a further press finds none.
+    """
     found = find(tx, office, secret)
     if found is None:
         return None
     of, account = found
     now = office.clock()
     made = after(of, Action.PAUSE, now)
-    if isinstance(made, No) or made == of:
+    if isinstance(made, No) or (made == of and not of.leave_url and not of.leave_mailto):
         return Pressed(of, account, changed=False)
     relationships.update(tx, made)
+    relationships.leave(tx, of.id, "", "")
     states.write_event(tx, office, made, _ACTOR, "paused", detail="unsubscribed")
     asked = unsubscribe.letter(of.leave_mailto) if not of.leave_url else None
     if asked is not None:
