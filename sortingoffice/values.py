@@ -211,7 +211,18 @@ def site(value: Any, folder: Path) -> str:
     parts = _web(value)
     if parts is None or "@" in parts.netloc or parts.path.strip("/") or parts.query or parts.fragment:
         raise Unfit('must be empty or a URL that ends with its host, such as "https://sort.example"')
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{_origin_host(parts)}"
+
+
+def _origin_host(parts: SplitResult) -> str:
+    """Host and port as a browser tells them in an Origin, by which a passkey and a form are known."""
+    host = parts.hostname or ""
+    try:
+        name = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise Unfit("must name a host that the DNS can have") from None
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return name if parts.port in (None, usual) else f"{name}:{parts.port}"
 
 
 def _web(value: Any) -> SplitResult | None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sortingoffice import config
 from sortingoffice.config import Endpoint
 from sortingoffice.errors import OfficeError
+from sortingoffice.flows import passkeys
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 
@@ -83,6 +84,25 @@ def test_links_begin_at_the_host(tmp_path: Path, written: str) -> None:
     assert _load(tmp_path, f'[http]\nbase_url = "{written}"').http.base_url == "https://sort.example"
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("https://Sort.Example:443", "https://sort.example"),
+        ("http://LOCALHOST:80/", "http://localhost"),
+        ("https://sort.example:8443", "https://sort.example:8443"),
+        ("https://b\u00fcro.example", "https://xn--bro-hoa.example"),
+        ("https://[2001:DB8::1]:443", "https://[2001:db8::1]"),
+    ],
+)
+def test_the_address_on_the_web_is_as_browsers_tell_it_whatever_its_spelling(
+    tmp_path: Path, written: str, meant: str
+) -> None:
+    found = _load(tmp_path, f'[http]\nbase_url = "{written}"').http.base_url
+    assert found == meant
+    here = passkeys.party(found)
+    assert here is None or (here.origin, here.id) == (meant, meant.split("/")[2].partition(":")[0])
+
+
 def test_addresses_of_both_families_are_read(tmp_path: Path) -> None:
     read = _load(
         tmp_path,
@@ -128,6 +148,7 @@ def test_addresses_of_both_families_are_read(tmp_path: Path) -> None:
         ('[http]\nbase_url = "https://sort.example?a=b"', "http.base_url", "ends with its host"),
         ('[http]\nbase_url = "https://sort.example#top"', "http.base_url", "ends with its host"),
         ('[http]\nbase_url = "https://anna:pass@sort.example"', "http.base_url", "ends with its host"),
+        (f'[http]\nbase_url = "https://{"a" * 64}.example"', "http.base_url", "that the DNS can have"),
         ('[http]\nbase_url = "https://sort.example:99999"', "http.base_url", "ends with its host"),
         ('[http]\nbase_url = "https://sort.example\\nX: y"', "http.base_url", "ends with its host"),
         ('[scanner]\nrspamd_url = "http://127.0.0.1:x"', "scanner.rspamd_url", "http://127.0.0.1:11333"),
