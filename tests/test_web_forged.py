@@ -118,6 +118,29 @@ async def test_a_form_without_its_session_s_token_does_nothing(site: Site, token
     assert site.person.json("list") == []
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "origin", "status"),
+    [
+        ("/?page=" + "9" * 5000, None, "", 200),
+        ("/?page=" + "0" * 5000 + "1", None, "", 200),
+        ("/signin", {"mailbox": "anna@home.example"}, "https://[", 403),
+        ("/r/lamp-shop/change", {"max": "0" * 11 + "19" * 9}, "", 409),
+        ("/r/lamp-shop/change", {"max": "0" * 11 + "1" * 5000}, "", 409),
+        ("/new", {"name": "Shop", "max": "0" * 11 + "1" * 5000}, "", 409),
+    ],
+)
+async def test_what_no_page_of_ours_sends_is_refused_and_never_a_fault_of_ours(
+    site: Site, path: str, fields: dict[str, str] | None, origin: str, status: int
+) -> None:
+    client = await signed_in(site)
+    site.person.out("new", "Lamp Shop")
+    headers = HERE | ({"Origin": origin} if origin else {})
+    shown = {"strangers": "learn", "remote_images": "keep", "name": "Lamp Shop"}
+    data = None if fields is None else {"form_token": await form_token(client), **shown, **fields}
+    answer = await client.request("GET" if data is None else "POST", path, data=data, headers=headers)
+    assert answer.status_code == status
+
+
 async def test_another_session_s_form_token_does_nothing(site: Site) -> None:
     one, other = await signed_in(site), await signed_in(site)
     answer = await one.post(

@@ -288,10 +288,17 @@ def require_own_page(office: Office, request: Request) -> None:
     ours = {request.headers.get("Host", ""), urlsplit(base_url(office)).netloc}
     if site and site not in ("same-origin", "none"):
         raise Refused(403, "That came from another site, and was not done.")
-    if origin and origin != "null" and urlsplit(origin).netloc not in ours:
+    if origin and origin != "null" and _host(origin) not in ours:
         raise Refused(403, "That came from another site, and was not done.")
     if origin == "null" and not site:
         raise Refused(403, "That came from nowhere, and was not done.")
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # of a bracket
+        return None
 
 
 async def form_of(request: Request) -> dict[str, str]:
