@@ -12,9 +12,11 @@ from datetime import timedelta
 import pytest
 
 from sortingoffice.core.model import Direction
+from sortingoffice.errors import OfficeError
 from sortingoffice.flows import accounts, passwords
 from sortingoffice.flows.office import now
 from sortingoffice.mail.message import Message
+from sortingoffice.store import accounts as account_rows
 from sortingoffice.store import spool
 from tests.person import DOMAIN, MAILBOX, Person
 
@@ -144,6 +146,27 @@ def test_a_pending_mailbox_is_asked_by_mail_and_verified_by_the_token(person: Pe
     person.out("admin", "mailbox", "verify", "work@firm.example", "--token", token.upper())
     assert _mailboxes(person)["work@firm.example"]["state"] == "verified"
     person.refused("admin", "mailbox", "verify", "work@firm.example", "--token", token)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [(["--verify"], "takes no mail yet"), (["--identity"], "a sending identity only")]
+)
+def test_what_takes_no_mail_is_chosen_for_none(person: Person, options: list[str], why: str) -> None:
+    """Else mail would go elsewhere than the person was told, or to where only mail is sent from."""
+    person.out("admin", "mailbox", "add", "second@home.example")
+    person.out("admin", "mailbox", "add", "usual@home.example", "--preferred")
+    person.out("admin", "mailbox", "add", "work@firm.example", *options)
+    person.out("new", "Lamp Shop")
+    assert why in person.refused("new", "Book Shop", "--mailbox", "work@firm.example")
+    assert why in person.refused("set", "lamp-shop", "--mailbox", "work@firm.example")
+    with person.office() as office, pytest.raises(OfficeError, match=why):
+        office.db.call(
+            lambda tx: accounts.prefer_mailbox(
+                tx, office, account_rows.the_only(tx), "work@firm.example", actor="test"
+            )
+        )
+    [usual] = [row["address"] for row in _mailboxes(person).values() if row["preferred"]]
+    assert usual == person.json("show", "lamp-shop")["mailbox"] == "usual@home.example"
 
 
 def test_a_token_verifies_the_mailbox_it_was_sent_to_and_no_other(person: Person) -> None:

@@ -157,6 +157,10 @@ async def test_a_mailbox_becomes_the_default_and_keeps_its_address(site: Site) -
     listed = (await client.get("/api/v2/mailboxes")).json()["mailboxes"]
     assert [each["default"] for each in listed] == [False, True]
     assert (await client.put(f"/api/mailboxes/{2**70}", json={"default": True})).status_code == 404
+    asked = (await client.post("/api/mailboxes", json={"email": "asked@home.example"})).json()
+    refused = await client.put(f"/api/mailboxes/{asked['id']}", json={"default": True})
+    assert refused.status_code == 400, "it was not answered yet"
+    assert "first answer the mail" in refused.json()["error"]
     answer = await client.put(f"/api/mailboxes/{second['id']}", json={"email": "third@home.example"})
     assert answer.status_code == 400
     assert "add the other one" in answer.json()["error"]

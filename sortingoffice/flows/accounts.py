@@ -168,15 +168,16 @@ def admit_mailbox(
     """What `admin mailbox add` does, in one transaction."""
     made = add_mailbox(tx, office, account, text, verified=not verify, delivers=delivers, actor=actor)
     if preferred:
-        made = prefer_mailbox(tx, office, account, text, actor=actor)
+        made = _prefer(tx, office, account, made, actor)
     return begin_verification(tx, office, made, actor=actor) if verify else made
 
 
 def prefer_mailbox(tx: Transaction, office: Office, account: Account, text: str, *, actor: str) -> Mailbox:
     """Deliver to this mailbox whatever has no mailbox of its own."""
-    chosen = mailbox(tx, account, text)
-    if not chosen.delivers:
-        raise OfficeError(f"{chosen.address} is a sending identity only: nothing is delivered to it")
+    return _prefer(tx, office, account, delivering(tx, account, text), actor)
+
+
+def _prefer(tx: Transaction, office: Office, account: Account, chosen: Mailbox, actor: str) -> Mailbox:
     for each in rows.mailboxes(tx, account.id):
         if each.preferred != (each.id == chosen.id):
             rows.set_mailbox(tx, replace(each, preferred=each.id == chosen.id))
@@ -203,6 +204,18 @@ def mailbox(tx: Transaction, account: Account, text: str) -> Mailbox:
             + (nearest(text, [each.address for each in own]) or "; `admin mailbox list` shows them")
         )
     return found
+
+
+def delivering(tx: Transaction, account: Account, text: str) -> Mailbox:
+    """The account's mailbox of that address, where it takes mail; `OfficeError` otherwise."""
+    chosen = mailbox(tx, account, text)
+    if not chosen.delivers:
+        raise OfficeError(f"{chosen.address} is a sending identity only: nothing is delivered to it")
+    if chosen.state is MailboxState.PENDING:
+        raise OfficeError(
+            f"{chosen.address} takes no mail yet: first answer the mail that asks whether it is yours"
+        )
+    return chosen
 
 
 # ---- verification --------------------------------------------------------------------------------

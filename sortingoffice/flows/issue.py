@@ -73,7 +73,7 @@ def issue(tx: Transaction, office: Office, account: Account, wish: Wish, *, acto
     name = one_line(wish.name, "the name")
     if not name:
         raise OfficeError("a relationship needs a name, such as the vendor's")
-    mailbox = accounts.mailbox(tx, account, wish.mailbox) if wish.mailbox else None
+    mailbox = accounts.delivering(tx, account, wish.mailbox) if wish.mailbox else None
     made = _store(tx, office, account, replace(wish, name=name), RelationshipState.ACTIVE)
     if mailbox is not None:
         made = replace(made, mailbox_id=mailbox.id)

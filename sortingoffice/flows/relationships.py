@@ -176,12 +176,7 @@ def _display_name(tx: Transaction, account: Account, text: str) -> str:
 
 def _mailbox_id(tx: Transaction, account: Account, text: str) -> int | None:
     """The mailbox of that address; None (the preferred one) for an empty text."""
-    if not text:
-        return None
-    chosen = accounts.mailbox(tx, account, text)
-    if not chosen.delivers:
-        raise OfficeError(f"{chosen.address} is a sending identity only: nothing is delivered to it")
-    return chosen.id
+    return accounts.delivering(tx, account, text).id if text else None
 
 
 def judge(

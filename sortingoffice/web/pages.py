@@ -13,7 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from sortingoffice.core.model import GrantMode, RelationshipState, RemoteImages, Strangers, Unsubscribe, Via
+from sortingoffice.core.model import (
+    GrantMode,
+    MailboxState,
+    RelationshipState,
+    RemoteImages,
+    Strangers,
+    Unsubscribe,
+    Via,
+)
 from sortingoffice.core.relationship import Action
 from sortingoffice.errors import OfficeError
 from sortingoffice.flows import (
@@ -174,7 +182,8 @@ async def _new_page(visit: Visit, given: dict[str, str], *, status: int = 200, *
 
 
 def _mailboxes(tx: Transaction, visit: Visit) -> list[str]:
-    return [each.address for each in accounts.mailboxes(tx, visit.account.id) if each.delivers]
+    every = accounts.mailboxes(tx, visit.account.id)
+    return [each.address for each in every if each.delivers and each.state is not MailboxState.PENDING]
 
 
 async def _make(visit: Visit) -> Response:
@@ -245,6 +254,7 @@ def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
     counts = traffic.counts(tx, [of.id]).get(of.id, traffic.Counts())
     now = visit.office.clock()
     own = accounts.mailbox_by_id(tx, of.mailbox_id) if of.mailbox_id is not None else None
+    mailboxes = _mailboxes(tx, visit)
     return {
         "row": row,
         "leaves": bool(visit.office.config.http.base_url),
@@ -267,8 +277,8 @@ def _shown(tx: Transaction, visit: Visit) -> dict[str, Any]:
         "grants": [grants.grant_row(each, of) for each in card_rows.grants(tx, of.id)],
         "cards": [each["card"] for each in cards.listing(tx, visit.account, now)],
         "log": history.log(tx, visit.account, of.slug, 50)[::-1],
-        "mailboxes": _mailboxes(tx, visit),
-        "own_mailbox": own.address if own is not None else "",
+        "mailboxes": mailboxes,
+        "own_mailbox": own.address if own is not None and own.address in mailboxes else "",
     }
 
 
