@@ -182,6 +182,21 @@ async def test_control_characters_are_refused_and_long_notes_too(site: Site) -> 
         assert "note" in answer.json()["error"]
 
 
+@pytest.mark.parametrize("unseen", ["\ufeff", "\u200b\u2060", "\u00ad", "\u3164", "\ufe0f", "\u2800 \u200d"])
+async def test_a_name_of_which_nothing_can_be_seen_is_none(site: Site, unseen: str) -> None:
+    """A link with such a name could be neither found nor pressed."""
+    client = site.client(site.token())
+    refused = await client.post("/api/office/relationships", json={"name": unseen})
+    assert refused.status_code == 409
+    assert "needs a name" in refused.json()["message"]
+    made = (await client.post("/api/alias/random/new", json={"note": unseen})).json()
+    assert made["note"] == "New address"
+    for seen in ("👩‍👩‍👧", "नमस्ते", "ი", "!"):
+        await client.post("/api/office/relationships", json={"name": seen})
+    listed = (await client.get("/api/office/relationships")).json()
+    assert [each["name"] for each in listed][1:] == ["👩‍👩‍👧", "नमस्ते", "ი", "!"]
+
+
 @pytest.mark.parametrize("host", ["localhost", "192.168.1.1", "sort.example", "a b", "[::1]", "x" * 300])
 async def test_a_host_that_is_no_vendor_costs_nobody_their_address(site: Site, host: str) -> None:
     client = site.client(site.token())

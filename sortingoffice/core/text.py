@@ -12,11 +12,15 @@ import unicodedata
 
 from sortingoffice.errors import OfficeError
 
+# Categories of what alone draws nothing, and the letters and symbols that are blank by themselves.
+_UNSEEN = frozenset({"Cf", "Mn", "Zs"})
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def one_line(text: str, what: str, *, most: int = 200) -> str:
-    """The text in NFC with single spaces; `OfficeError` where it can't be shown as it is.
+    """The text in NFC with single spaces, "" where nothing of it can be seen; `OfficeError` where it can't
+    be shown as it is.
 
     what  how the error names it: "the name", "the note"
     most  characters
@@ -26,7 +30,7 @@ def one_line(text: str, what: str, *, most: int = 200) -> str:
     line = " ".join(unicodedata.normalize("NFC", text).split())
     if len(line) > most:
         raise OfficeError(f"{what} has {len(line)} characters: {most} are the most")
-    return line
+    return line if any(c not in _BLANK and unicodedata.category(c) not in _UNSEEN for c in line) else ""
 
 
 def quoted(text: str) -> str:
