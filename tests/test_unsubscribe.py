@@ -217,11 +217,27 @@ def test_without_an_address_on_the_web_the_setting_is_refused(person: Person) ->
     assert "http.base_url" in person.refused("set", "lamp-shop", "--unsubscribe", "office")
 
 
-@pytest.mark.parametrize("status", ["200 OK", "302 Found", "410 Gone"])
-async def test_one_click_is_posted_to_the_vendors_own_server_and_told_in_the_log(
-    site: Site, zone: ZoneServer, tmp_path: Path, status: str
-) -> None:
-    vendor = Vendor(status=status)
+@dataclass
+class Clicked:
+    """The vendor's web server, and an office that finds and trusts it."""
+
+    vendor: Vendor
+    office: Office
+    secret: str
+    trusting: ssl.SSLContext
+
+    async def press(self) -> bool:
+        """A press, and what follows of it; whether it had anything to do."""
+        done = self.office.db.call(unsubscribe.press, self.office, self.secret)
+        assert done is not None
+        if done.changed and done.relationship.leave_url:
+            await unsubscribe.tell_vendor(self.office, done.relationship, self.trusting)
+        return done.changed
+
+
+@pytest.fixture
+async def clicked(site: Site, zone: ZoneServer, tmp_path: Path) -> AsyncIterator[Clicked]:
+    vendor = Vendor()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -243,13 +259,33 @@ async def test_one_click_is_posted_to_the_vendors_own_server_and_told_in_the_log
     )
     office = replace(site.office, config=local, resolver=Resolver((Endpoint(*zone.endpoint),), 2.0))
     secret = _link(_forwarded(site.person)).rpartition("/")[2]
-    done = office.db.call(unsubscribe.press, office, secret)
-    assert done is not None
-    assert attempt.here(office).loopback
     trusting = ssl.create_default_context(cafile=str(certificate.certificate))
-    await unsubscribe.tell_vendor(office, done.relationship, trusting)
+    yield Clicked(vendor, office, secret, trusting)
     await server.close()
-    [asked] = vendor.asked
+
+
+async def test_a_vendors_server_that_did_not_answer_is_asked_by_the_next_press(
+    clicked: Clicked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsubscribe, "_WAITS", (0.0,))
+    clicked.vendor.status = "503 Not Now"
+    assert await clicked.press()
+    clicked.vendor.status = "200 OK"
+    assert await clicked.press()
+    assert len(clicked.vendor.asked) == 2
+    assert not await clicked.press(), "it has answered"
+    assert len(clicked.vendor.asked) == 2
+
+
+@pytest.mark.parametrize("status", ["200 OK", "302 Found", "410 Gone"])
+async def test_one_click_is_posted_to_the_vendors_own_server_and_told_in_the_log(
+    clicked: Clicked, status: str
+) -> None:
+    clicked.vendor.status = status
+    office = clicked.office
+    assert attempt.here(office).loopback
+    assert await clicked.press()
+    [asked] = clicked.vendor.asked
     assert asked.startswith(b"POST /out?u=1&x=%20y HTTP/1.1\r\n")
     assert b"\r\nCookie:" not in asked
     assert asked.endswith(b"List-Unsubscribe=One-Click")

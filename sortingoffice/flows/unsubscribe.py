@@ -75,7 +75,8 @@ def find(tx: Transaction, office: Office, secret: str) -> tuple[Relationship, Ac
 def press(tx: Transaction, office: Office, secret: str) -> Pressed | None:
     """Mute, and write to the vendor where its way out is an address; None as for `find`.
 
-    A way out is taken once: until the vendor's mail offers one again, a further press finds none.
+    A way out is taken once: until the vendor's mail offers one again, a further press finds none.  At the
+    vendor's own server that is when it has answered: nobody else will ask after a stop of ours.
     """
     found = find(tx, office, secret)
     if found is None:
@@ -86,7 +87,8 @@ def press(tx: Transaction, office: Office, secret: str) -> Pressed | None:
     if isinstance(made, No) or (made == of and not of.leave_url and not of.leave_mailto):
         return Pressed(of, account, changed=False)
     relationships.update(tx, made)
-    relationships.leave(tx, of.id, "", "")
+    if not of.leave_url:
+        relationships.leave(tx, of.id, "", "")
     states.write_event(tx, office, made, _ACTOR, "paused", detail="unsubscribed")
     asked = unsubscribe.letter(of.leave_mailto) if not of.leave_url else None
     if asked is not None:
@@ -119,16 +121,20 @@ async def tell_vendor(office: Office, of: Relationship, context: ssl.SSLContext 
         unsubscribe.ONE_CLICK.encode("ascii"),
         outside=True,
     )
-    said = ""
+    said, answered = "", False
     for wait in _WAITS:
         await asyncio.sleep(wait)
         try:
             said = await https.ask(question, _answered, office.resolver, verified, here(office))
+            answered = True
             break
         except https.Unanswered as problem:
             said = f"no answer: {problem}"
 
     def write(tx: Transaction) -> None:
+        now = relationships.by_id(tx, of.id)
+        if answered and now is not None and now.leave_url == of.leave_url:
+            relationships.leave(tx, of.id, "", "")
         states.write_event(tx, office, of, _ACTOR, "unsubscribed", detail=f"{parts.hostname}: {said}")
 
     await office.db.write(write)
