@@ -93,6 +93,16 @@ async def test_switching_off_holds_mail_and_deleting_refuses_it(site: Site) -> N
     assert explained["reply"].startswith("550 5.1.1")
 
 
+async def test_a_switch_in_an_old_list_reopens_nothing_that_was_deleted(site: Site) -> None:
+    client = site.client(site.token())
+    made = (await client.post(NEW["simplelogin"])).json()
+    site.person.out("revoke", made["alias"])
+    switched = await client.post(f"/api/aliases/{made['id']}/toggle")
+    assert switched.status_code == 404
+    assert "deleted" in switched.json()["error"]
+    assert site.person.json("show", made["alias"])["state"] == "revoked"
+
+
 async def test_what_passed_is_counted_and_listed(site: Site) -> None:
     client = site.client(site.token())
     made = (await client.post(NEW["simplelogin"], params={"hostname": "lampshop.example"})).json()
