@@ -65,3 +65,22 @@ def test_what_has_ended_can_still_be_noted(tab: Page, pages: Pages) -> None:
     _saved(tab, slug, "Note", "they were kind")
     shown = pages.person.json("show", slug)
     assert (shown["state"], shown["note"]) == ("expired", "they were kind")
+
+
+def test_a_form_is_not_sent_again_while_the_office_takes_its_time(tab: Page, pages: Pages) -> None:
+    pressed_again = """async (form) => {
+        const press = () => {
+            const event = new SubmitEvent("submit", { bubbles: true, cancelable: true });
+            form.dispatchEvent(event);
+            return event.defaultPrevented;
+        };
+        const first = press();
+        await new Promise((later) => setTimeout(later, 4000));
+        return [first, press()];
+    }"""
+    tab.goto(pages.base + "/new")
+    assert tab.locator("form[method=post]").first.evaluate(pressed_again) == [False, True]
+    tab.goto(pages.base + "/")
+    assert tab.locator("form[role=search]").evaluate(pressed_again) == [False, False], (
+        "a look may be repeated"
+    )

@@ -39,10 +39,12 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// A form that was sent is not sent again by a second press; going back to it, it can be.
+// A form that was sent is not sent again by a second press, however long the office takes; going back to it,
+// or when the answer must have been lost, it can be.
 document.addEventListener("submit", (event) => {
+  if (event.target.method !== "post") return;
   const sent = Number(event.target.dataset.sent || -Infinity);
-  if (event.timeStamp - sent < 3000) event.preventDefault();
+  if (event.timeStamp - sent < 30000) event.preventDefault();
   else event.target.dataset.sent = event.timeStamp;
 });
 addEventListener("pageshow", () => {
