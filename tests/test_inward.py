@@ -72,6 +72,46 @@ def test_what_a_client_might_read_as_an_address_leaves_to() -> None:
     assert value(got, "X-Omitted-Recipients") == "1"
 
 
+@pytest.mark.parametrize("name", ["To", "Cc"])
+@pytest.mark.parametrize(
+    "disguised",
+    [
+        "=?utf-8?q?spy=40evil=2Eexample?=",
+        "=?utf-8?b?c3B5QGV2aWwuZXhhbXBsZQ==?=",
+        "=?utf-8?q?Bob_=3Cspy=40evil=2Eexample=3E?=",
+        "spy＠evil.example",
+        "(spy@evil.example)",
+        "=?utf-8?q?spy=40evil=2Eexample?=:",
+        "=?utf-8?q?spy=40evil=2Eexample?= ;",
+    ],
+)
+@pytest.mark.parametrize("order", ["{0}, {1}", "{1}, {0}", "{1},\r\n {0}, Bob <bob@other.example>"])
+def test_an_address_that_only_some_programs_read_leaves_to_and_cc(
+    name: str, disguised: str, order: str
+) -> None:
+    listed = order.format(ALIAS, disguised)
+    got = rewritten(f"From: a@x.example\r\n{name}: {listed}\r\nSubject: x\r\n\r\nx".encode())
+    shown = headers.decode(got.value(name) or b"")
+    assert "evil" not in shown
+    assert str(ALIAS) in shown
+    assert ("@sort.example>" in shown) is ("Bob <" in listed)
+    assert value(got, "X-Omitted-Recipients") == "1"
+    assert value(got, "Subject") == "x"
+
+
+def test_a_comment_that_is_never_closed_hides_no_address_from_us() -> None:
+    got = rewritten(f"From: a@x.example\r\nTo: {ALIAS}, (spy@evil.example, x\r\n\r\nx".encode())
+    assert value(got, "To") == str(ALIAS)
+
+
+@pytest.mark.parametrize(
+    "listed", ["{0} (Anna)", "Friends of lamps: {0};", "=?utf-8?q?B=C3=BCro?= <{0}>", "nobody,\t{0},,"]
+)
+def test_what_nobody_reads_as_another_address_stays_octet_for_octet(listed: str) -> None:
+    line = b"To: " + listed.format(ALIAS).encode() + b"\r\n"
+    assert line in rewritten(b"From: a@x.example\r\n" + line + b"\r\nx").header
+
+
 @pytest.mark.parametrize(
     "people",
     [

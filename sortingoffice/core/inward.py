@@ -52,6 +52,7 @@ _NO_BRACKETS = str.maketrans("", "", "<>")
 _LONGEST_NAME = 100  # characters of a name before the address, which must not be pushed out of sight
 _STRIDE = 1 << 20  # octets that are looked through in one go: threads take turns between two
 _LEADING_COMMA = re.compile(rb"\A(\s*),\s*")
+_AT = "@\uff20\ufe6b"  # and its wide and its small form
 _OMITTED = "X-Omitted-Recipients"
 _UNSUBSCRIBE, _POST = "List-Unsubscribe", "List-Unsubscribe-Post"
 
@@ -249,8 +250,10 @@ def _listed(old: Field, facts: InwardFacts) -> tuple[Field, int]:
         new = _as_reverse(mention, facts)
         if new is not None:
             changes.append((mention.start, mention.end, new))
-        elif (mention.address is None and b"@" in value[mention.start : mention.end]) or (
-            mention.address is not None and mention.address.normal not in facts.own
+        elif (
+            _hints(value[mention.start : mention.end])
+            if mention.address is None
+            else mention.address.normal not in facts.own
         ):
             omitted += 1
             changes.append(_taken_out(value, mention))
@@ -259,12 +262,37 @@ def _listed(old: Field, facts: InwardFacts) -> tuple[Field, int]:
         if start < end:
             omitted += value.count(b"@", start, end)
             changes.append((start, end, b""))
+    hidden = _hidden(value, mentions, changes)
+    if hidden:
+        omitted += len(hidden)
+        changes = sorted((*changes, *hidden))
     if not changes:
         return old, 0
     edited = _LEADING_COMMA.sub(rb"\1", headers.edited(value, changes))
     if not edited.strip(b" \t\r\n,"):
         edited = b" undisclosed-recipients:;\r\n"
     return Field(old.name, old.raw[: -len(value)] + edited), omitted
+
+
+def _hints(octets: bytes) -> bool:
+    """Whether some program would read an address there: encoded words, or letters as people type them."""
+    text = headers.decode(octets)
+    return any(sign in text for sign in _AT)
+
+
+def _hidden(
+    value: bytes, mentions: tuple[Mention, ...], changes: list[tuple[int, int, bytes]]
+) -> list[tuple[int, int, bytes]]:
+    """What stands between the mentions (comments, the names of groups) and is an address to some program."""
+    spans = sorted((*((each.start, each.end) for each in mentions), *(each[:2] for each in changes)))
+    found: list[tuple[int, int, bytes]] = []
+    at = 0
+    last = len(value.rstrip(b" \t\r\n"))
+    for start, end in (*spans, (last, last)):
+        if start > at and _hints(value[at:start]):
+            found.append((at, start, b"" if start == last else b",\r\n " if at else b" "))
+        at = max(at, end)
+    return found
 
 
 def _taken_out(value: bytes, mention: Mention) -> tuple[int, int, bytes]:
