@@ -393,3 +393,23 @@ def test_an_odd_message_arrives_octet_for_octet(office: Office, subject: str, he
     assert got.body == body
     assert head.encode("latin-1") in got.header
     assert office.alive()
+
+
+@pytest.mark.parametrize("bare", ["bare.1@{0}", "<half.1@{0}", "half.2@{0}>", "20261124.17"])
+def test_an_answer_to_a_message_whose_id_lacks_its_brackets_joins_the_vendors_thread(
+    office: Office, bare: str
+) -> None:
+    shop = office.fresh()
+    written_id = bare.format(VENDOR)
+    whole = f"<{written_id.strip('<>')}>"
+    asked, answered = f"asked in {written_id}", f"answered in {written_id}"
+    fields = (f"From: {ORDERS}", f"To: {shop.alias}", f"Message-ID: {written_id}")
+    office.from_vendor(shop.alias, written(*fields, subject=asked))
+    got = office.home(asked)
+    assert got.value("Message-ID") == written_id.encode()
+    [contact] = addresses(got, "From")
+    named = (f"In-Reply-To: {whole}", f"References: {whole}", "Message-ID: <a@home.example>")
+    office.from_home(contact, written(f"From: {MAILBOX}", f"To: {contact}", *named, subject=answered))
+    left = office.vendor(answered)
+    assert left.value("In-Reply-To") == whole.encode()
+    assert left.value("References") == whole.encode()

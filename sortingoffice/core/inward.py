@@ -121,9 +121,9 @@ def ids(message: Message) -> tuple[str, ...]:
 
 
 def message_id(message: Message) -> str:
-    """The message's own id with brackets; "" if it has none that can be read."""
-    value = message.value("Message-ID")
-    found = headers.message_ids(value) if value is not None else ()
+    """The message's own id with brackets, as whoever answers names it; "" if it has none that can be read."""
+    value = message.value("Message-ID") or b""
+    found = headers.message_ids(value) or headers.message_ids(b"<" + value + b">")
     return found[0] if found else ""
 
 
