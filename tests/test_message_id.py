@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import smtplib
 
-from sortingoffice.cli.stage import until
+from sortingoffice.cli.stage import ORDERS, VENDOR, until
 from tests.office import Office, written
 
 NEVER = "never.issued.5@sort.example"
@@ -83,3 +83,17 @@ def test_content_that_is_refused_on_the_wire_has_the_id_of_its_recipients(office
         assert client.getreply()[0] >= 500
     [name] = refused(office, before)
     assert lines(office, name) == ["rcpt-refused", "content.refused"]
+
+
+def test_what_became_of_a_copy_is_told_of_that_copy_and_of_no_other(office: Office) -> None:
+    bound, other = office.fresh("--site", VENDOR), office.fresh("--site", "bank.example")
+    to = [bound.alias, other.alias]
+    office.from_vendor(to, written(f"From: {ORDERS}", f"To: {', '.join(to)}", subject="to both"))
+    office.arrived(office.stage.home, "to both", 2)
+    told = {}
+    for each in (bound, other):
+        [row] = office.stage.json("trace", each.alias)
+        assert {event["relationship"] for event in row["events"]} == {each.slug}
+        told[each.slug] = [(event["what"], event["rule"]) for event in row["events"]]
+    assert told[bound.slug] == [("accepted", "welcome")]
+    assert told[other.slug] == [("evidence kept", "stranger_flagged"), ("accepted", "stranger_flagged")]

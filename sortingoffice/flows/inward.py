@@ -165,6 +165,7 @@ def put(
     if decision.rule == "repeated_message":
         _repeated(tx, arrival, known, decision.rule)
         return
+    arrival = replace(arrival, token=name)  # what is told of it is told of this copy
     relationship = _opened(tx, arrival, known, alias)
     facts, author = _facts(tx, office, arrival, known, alias)
     raw, loaded = arrival.computed(
