@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from sortingoffice.core.model import Delivery, DeliveryState, Direction
+from sortingoffice.core.notice import Notice
 from sortingoffice.core.returned import delay_note
+from sortingoffice.flows import notices
 from sortingoffice.mail.reply import Reply, heard
-from sortingoffice.store import events
+from sortingoffice.store import events, spool
 from sortingoffice.store.database import Database
 from tests import spooled
-from tests.spooled import Spooled
+from tests.spooled import OUTWARD, Spooled
 from tests.test_returned import attempt, comes_back
 from tests.test_store_spool import message
 from tests.unit.test_dsn import POSTFIX, QMAIL
@@ -144,3 +146,34 @@ def test_a_delay_note_says_how_long_it_may_take(hours: int, left: str) -> None:
         message(), to="orders@lampshop.example", reply=Reply(451, "4.7.1", "later"), hours=hours
     )
     assert f"If it has not arrived in {left}, you are told." in " ".join(said.lines)
+
+
+# ---- a note that is refused -----------------------------------------------------------------------------
+
+
+def test_a_note_that_is_refused_with_the_mail_in_it_is_sent_without_that(made: Spooled) -> None:
+    attempt(made, made.put(Direction.OUTWARD), Reply(550, "5.7.1", "no such attachments here"))
+    (note,) = made.queued(Direction.NOTICE)
+    (first,) = made.db.view(spool.deliveries, note.id)
+    attempt(made, first, Reply(552, "5.7.0", "blocked for its content"))
+    (alone,) = made.queued(Direction.NOTICE)
+    assert b"550 5.7.1 no such attachments here" in alone.raw
+    assert b"552 5.7.0 blocked for its content" in alone.raw
+    assert b"Where is it?" not in alone.raw
+    assert alone.subject == note.subject
+    (second,) = made.db.view(spool.deliveries, alone.id)
+    assert second.recipient == first.recipient
+    attempt(made, second, Reply(552, "5.7.0", "blocked for its content"))
+    assert made.queued(Direction.NOTICE) == [], "once"
+
+
+def test_so_is_one_whose_mail_is_deeper_than_is_looked_through(made: Spooled) -> None:
+    deep = b"Content-Type: message/rfc822\r\n\r\n" * 60 + OUTWARD
+    said = Notice("Not sent", ("Nothing went out.",), deep)
+    note = made.db.call(
+        notices.send, made.office, said, account_id=made.account.id, rule="too_complex", now=made.clock.now
+    )
+    assert note is not None
+    (first,) = made.db.view(spool.deliveries, note.id)
+    attempt(made, first, Reply(552, "5.3.4", "too large"))
+    assert "Nothing went out." in noted(made)

@@ -17,6 +17,7 @@ from sortingoffice.mail import headers
 from sortingoffice.mail.address import Address
 
 _NAME = "Sorting Office"
+ATTACHED = b"\r\nContent-Type: message/rfc822\r\nContent-Disposition: attachment\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,4 @@ def compose(notice: Notice, *, to: Address, author: Address, token: str, now: da
 def _attached(original: bytes) -> bytes:
     """The original as an attached message, never encoded: RFC 2046 §5.2.1 allows it no other way."""
     encoding = b"7bit" if original.isascii() else b"8bit"
-    return (
-        b"Content-Type: message/rfc822\r\nContent-Disposition: attachment\r\n"
-        b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n" + original
-    )
+    return ATTACHED[2:] + b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n" + original

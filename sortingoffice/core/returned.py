@@ -20,9 +20,9 @@ from itertools import takewhile
 
 from sortingoffice.core.delivery import REFUSED, End
 from sortingoffice.core.model import DeliveryState, Direction, SpooledMessage
-from sortingoffice.core.notice import Notice
+from sortingoffice.core.notice import ATTACHED, Notice
 from sortingoffice.frozen import dataclass
-from sortingoffice.mail import headers
+from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.dsn import Failure
 from sortingoffice.mail.message import Field, Message, field
@@ -152,6 +152,23 @@ def mailbox_note(message: SpooledMessage, *, mailbox: str, reply: Reply, failing
             f"    {reply.shown}",
         ),
     )
+
+
+def without_attached(note: SpooledMessage, reply: Reply) -> Notice | None:
+    """A note of ours as it was, without the mail that it carried; None where it carried none."""
+    own, attached, _ = note.raw.partition(ATTACHED)  # what is attached may be more than can be looked through
+    if not attached:
+        return None
+    root = mime.parse(Message.parse(own))
+    head, text = root.message, root.children[0].text() or ""
+    why = (
+        "",
+        "The mail itself is not attached. With it, your mailbox's server did not take this, and said:",
+        f"    {reply.shown}",
+    )
+    subject = headers.decode(head.value("Subject") or b"")
+    answers = tuple(headers.message_ids(head.value("References") or b""))
+    return Notice(subject, (*text.splitlines(), *why), answers=answers)
 
 
 def _what_to_do(reply: Reply, reason: str) -> str:

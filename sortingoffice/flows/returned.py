@@ -54,6 +54,8 @@ def failed(
         _tell_vendor(tx, office, message, delivery, now)
     if message.direction is Direction.INWARD:
         _mailbox_failed(tx, office, message, delivery, reply, now)
+    if message.direction is Direction.NOTICE:
+        _without_attached(tx, office, message, delivery, reply, now)
     _note(tx, message, delivery, "returned", telling.rule, reply, now)
 
 
@@ -152,6 +154,27 @@ def _tell_person(
         account_id=message.account_id,
         relationship_id=message.relationship_id,
         rule="returned",
+        now=now,
+    )
+
+
+def _without_attached(
+    tx: Transaction, office: Office, message: SpooledMessage, delivery: Delivery, reply: Reply, now: datetime
+) -> None:
+    """A note was refused, and the mail in it may be why: its words are said alone, once."""
+    said = words.without_attached(message, reply)
+    if said is None or message.account_id is None:
+        return
+    authors = headers.addresses(Message.head(message.raw).value("From") or b"")
+    notices.send(
+        tx,
+        office,
+        said,
+        account_id=message.account_id,
+        relationship_id=message.relationship_id,
+        to=delivery.recipient,
+        by=authors[0].address if authors else None,
+        rule=message.rule,
         now=now,
     )
 
