@@ -241,3 +241,17 @@ def test_the_two_contexts_are_what_their_names_say() -> None:
     both = tls.Contexts()
     assert (both.verified.verify_mode, both.verified.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert both.unverified.verify_mode == ssl.CERT_NONE
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT"])
+async def test_who_wants_tls_or_a_login_first_refuses_us_and_not_the_message(
+    sinks: Sinks, relay: Relay, certificate: Certificate, command: str
+) -> None:
+    broken = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # has no certificate: no handshake ends well
+    wants = sinks(tls=broken, answers={command: "530 5.7.0 Must issue a STARTTLS command first"})
+    tried = await relay.attempt([host(wants)], parcel())
+    assert (tried.reply.code, tried.unreachable) == (451, False)
+    assert "Must issue a STARTTLS command first" in tried.reply.text
+    takes = sinks(tls=certificate.server())
+    tried = await relay.attempt([host(wants), host(takes)], parcel())
+    assert tried.reply.accepted, "the next host takes it"

@@ -164,7 +164,7 @@ class Relay:
     async def _through(self, place: _Place, conversation: Conversation, parcel: Parcel | Maker) -> Answered:
         try:
             made = parcel if isinstance(parcel, Parcel) else await parcel(place.host)
-            answered = await conversation.deliver(made)
+            answered = _of_us(await conversation.deliver(made))
         except BaseException:  # cancelled in the middle: the connection is in no known state
             conversation.abort()
             raise
@@ -325,6 +325,14 @@ async def _hello(client: aiosmtplib.SMTP) -> None:
         if refusal.code // 100 not in (2, 5) or not client.is_connected:
             raise
         await client.helo()
+
+
+def _of_us(answered: Answered) -> Answered:
+    """RFC 4954 §6, RFC 3207 §4: who wants a login or TLS first has refused us, and not the message."""
+    if answered.reply.code != 530 or answered.of_message:
+        return answered
+    said = heard(451, f"4.7.0 the host refused us: {answered.reply.shown}")
+    return replace(answered, reply=said, elsewhere=True)
 
 
 def _not_reached(host: Host, reply: Reply) -> tuple[Tried, Answered]:
