@@ -148,6 +148,20 @@ def test_a_delay_note_says_how_long_it_may_take(hours: int, left: str) -> None:
     assert f"If it has not arrived in {left}, you are told." in " ".join(said.lines)
 
 
+# ---- where ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("over", [True, False], ids=["a failure", "a delay"])
+def test_the_mailbox_that_wrote_is_the_one_that_is_told(made: Spooled, over: bool) -> None:
+    other = "anna@other.example"
+    delivery = made.put(Direction.OUTWARD, sender=other)
+    made.clock.pass_(hours=4)
+    attempt(made, delivery, Reply(550, "5.1.1", "unknown") if over else Reply(451, "4.7.1", "later"))
+    (note,) = made.queued(Direction.NOTICE)
+    (told,) = made.db.view(spool.deliveries, note.id)
+    assert told.recipient == other
+
+
 # ---- a note that is refused -----------------------------------------------------------------------------
 
 

@@ -73,6 +73,7 @@ def delayed(
         said,
         account_id=message.account_id,
         relationship_id=message.relationship_id,
+        to=message.sender,
         rule="delayed",
         now=now,
     )
@@ -153,6 +154,7 @@ def _tell_person(
         said,
         account_id=message.account_id,
         relationship_id=message.relationship_id,
+        to=message.sender,
         rule="returned",
         now=now,
     )
