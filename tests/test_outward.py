@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sortingoffice.core import guard, naming, outward
 from sortingoffice.core.outward import OutwardFacts
 from sortingoffice.core.turned import Correspondent
-from sortingoffice.mail import mime
+from sortingoffice.mail import headers, mime
 from sortingoffice.mail.address import Address
 from sortingoffice.mail.message import Message
 
@@ -404,3 +404,18 @@ FIELDS = [each.raw.decode().replace("\r\n", "\n") for each in message(HEADER, ""
 @given(st.lists(st.sampled_from(FIELDS), max_size=25), st.sampled_from(["x", "> y", ""]))
 def test_the_mailbox_never_occurs_where_the_allow_list_governs(fields: list[str], body: str) -> None:
     assert MAILBOX not in sent("".join(fields), "\n" + body)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "windows-1252"])
+def test_a_subject_in_raw_octets_leaves_in_a_form_that_every_host_takes(charset: str) -> None:
+    head = f"From: {MAILBOX}\nTo: {REVERSE}\nSubject: Grüße – an alle\n".replace("\n", "\r\n")
+    new = outward.rewrite(Message.parse(head.encode(charset) + b"\r\nx\r\n"), FACTS)
+    assert new.header.isascii()
+    assert headers.decode(new.value("Subject") or b"") == "Grüße – an alle"
+
+
+def test_a_subject_with_something_unseen_stays_as_it_is_for_the_guard_to_see() -> None:
+    raw = f"From: {MAILBOX}\r\nTo: {REVERSE}\r\nSubject: Grüße a\u200bnna@home.example\r\n\r\nx\r\n".encode()
+    assert "Subject: Grüße a\u200bnna@home.example\r\n".encode() in bytes(
+        outward.rewrite(Message.parse(raw), FACTS)
+    )

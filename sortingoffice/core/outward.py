@@ -134,7 +134,8 @@ def _top(message: Message, facts: OutwardFacts) -> Iterator[Field]:
     yield from _recipients(message, facts)
     subject = message.first("Subject")
     if subject is not None:
-        yield _with_line_end(subject)
+        words = headers.words_for(subject.value)
+        yield _with_line_end(subject) if words is None else new_field("Subject", words)
     yield new_field("Date", format_datetime(_date(message, facts.now)))
     yield new_field("Message-ID", facts.message_id)
     for name in ("In-Reply-To", "References"):

@@ -267,6 +267,15 @@ def encode_words(text: str) -> bytes:
     return clean.encode("ascii") if clean.isascii() and "=?" not in clean else _words(clean)
 
 
+def words_for(value: bytes) -> bytes | None:
+    """Encoded words for raw octets, which only hosts with SMTPUTF8 take (RFC 6532).
+
+    None where it is ASCII, or holds what is not seen: that would be lost.
+    """
+    text = as_written(value)
+    return None if value.isascii() or not text.isprintable() else encode_words(text)
+
+
 def _words(clean: str) -> bytes:
     """Encoded words, folded."""
     words: list[bytes] = []
