@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from sortingoffice.flows.office import SigningKeys
 from sortingoffice.mail import arc, asking, dkim
 from sortingoffice.mail.asking import Answer, Outcome, Question
 from sortingoffice.mail.authentication import Result
+from sortingoffice.mail.keys import SigningKey
 from sortingoffice.mail.message import Message
 from sortingoffice.store import schema
 from sortingoffice.store.database import Database
@@ -71,6 +73,13 @@ class Hosted:
     @property
     def files(self) -> set[str]:
         return {each.name for each in self.folder.iterdir()}
+
+    def match(self) -> None:
+        """Each key that signs is the one that its record shows."""
+        found = self.db.view(domains.published, self.spooled.office, self.domain)
+        for each in (each.key for each in found if each.state == "signing"):
+            pem = (self.folder / f"{each.selector}.pem").read_bytes()
+            assert SigningKey.from_pem(self.domain.name, each.selector, pem).public == each.public
 
     @property
     def retirings(self) -> list[str]:
@@ -254,6 +263,54 @@ def test_two_rotations_at_a_time_are_one(person: Person) -> None:
     assert _states(person) == TURNED
     retired = [each for each in person.events() if each.startswith("key retired")]
     assert len(retired) == 2, "each was retired once"
+
+
+def test_of_several_who_make_keys_at_a_time_one_makes_them_and_they_match_what_is_published(
+    on_sqlite: Hosted,
+) -> None:
+    on_sqlite.rotate()
+    asked = threading.Barrier(4)
+
+    def make() -> bool:
+        asked.wait()
+        return domains.make_keys(on_sqlite.spooled.office, on_sqlite.domain, actor="test", waiting=True)
+
+    with ThreadPoolExecutor(4) as several:
+        made = [each.result() for each in [several.submit(make) for _ in range(4)]]
+    assert sorted(made) == [False, False, False, True]
+    on_sqlite.rotate()
+    assert on_sqlite.files == {"rsa3.pem", "ed3.pem"}
+    on_sqlite.match()
+
+
+def test_a_key_that_a_backup_of_an_earlier_day_knows_nothing_of_is_never_replaced(person: Person) -> None:
+    person.out("backup", person.folder / "earlier")
+    person.out("admin", "key", "new")
+    person.out("admin", "key", "rotate")
+    signing = {each.name: each.read_bytes() for each in _keys(person).iterdir()}
+    person.out("restore-backup", person.folder / "earlier", "--yes")
+    person.out("admin", "key", "new")
+    assert _states(person) == {
+        "rsa1": "missing",
+        "ed1": "missing",
+        "rsa2": "signing",
+        "ed2": "signing",
+        "rsa3": "next",
+        "ed3": "next",
+    }
+    assert {name: (_keys(person) / name).read_bytes() for name in signing} == signing
+    published = {row["name"]: row["value"] for row in person.json("admin", "domain", "dns")}
+    for name, pem in signing.items():
+        selector = name.removesuffix(".pem")
+        key = SigningKey.from_pem(DOMAIN, selector, pem)
+        assert published[f"{selector}._domainkey.{DOMAIN}"] == key.record
+
+
+def test_a_run_of_init_that_stopped_before_its_keys_were_known_goes_on_with_them(on_sqlite: Hosted) -> None:
+    on_sqlite.db.call(lambda tx: tx.execute(schema.dkim_key.delete()))
+    domains.make_keys(on_sqlite.spooled.office, on_sqlite.domain, actor="test")
+    assert on_sqlite.states == {"rsa1": "signing", "ed1": "signing", "rsa2": "next", "ed2": "next"}
+    on_sqlite.match()
 
 
 # ---- what a running office makes of it -------------------------------------------------------------

@@ -260,8 +260,13 @@ async def _spf(office: Office, domain: str, senders: Addresses, *, helo: bool = 
 
 async def _domain(office: Office, domain: Domain, senders: Addresses) -> tuple[Finding, ...]:
     run = office.resolver.run
-    published = await office.db.read(domains.published, office, domain)
-    signing = [(dkim_record(domain.name, each.key), each.state) for each in published]
+    unread: tuple[Finding, ...] = ()
+    signing: list[tuple[Record, str]] = []
+    try:
+        published = await office.db.read(domains.published, office, domain)
+        signing = [(dkim_record(domain.name, each.key), each.state) for each in published]
+    except OfficeError as error:
+        unread = (failed(f"keys {domain.name}", str(error), "look again as the owner of the keys"),)
     mx, senders_policy, keys, policy, transport = await asyncio.gather(
         run(diagnosis.mx(domain.name, office.config.hostname)),
         _spf(office, domain.name, senders),
@@ -269,7 +274,7 @@ async def _domain(office: Office, domain: Domain, senders: Addresses) -> tuple[F
         run(diagnosis.policy(_dmarc(office, domain.name))),
         _transport(office, domain.name),
     )
-    return (mx, *senders_policy, *keys, policy, transport)
+    return (mx, *senders_policy, *unread, *keys, policy, transport)
 
 
 def _dmarc(office: Office, domain: str) -> Record:

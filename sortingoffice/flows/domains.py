@@ -16,16 +16,18 @@ Sources: RFC 6376 §3.1, §3.6.2; RFC 8463; M3AAWG's DKIM key rotation practices
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sortingoffice import failpoint
+from sortingoffice.alone import alone
 from sortingoffice.core.model import DkimKey, Domain
 from sortingoffice.core.records import Record, records
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import accounts
-from sortingoffice.flows.office import Office, key_folder, write_private
+from sortingoffice.flows.office import Office, key_folder, parse_key, write_private
 from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.keys import generate_ed25519, generate_rsa
@@ -102,48 +104,81 @@ def _state(office: Office, domain: str, key: DkimKey) -> str:
     if key.retired is not None:
         return "retired"
     path = _file(office, domain, key.selector)
-    if path.exists():
-        return "signing"
-    return "next" if _waiting(path).exists() else "missing"
+    try:
+        if path.exists():
+            return "signing"
+        return "next" if _waiting(path).exists() else "missing"
+    except PermissionError as error:
+        raise _closed(error) from None
+
+
+def _closed(error: PermissionError) -> OfficeError:
+    return OfficeError(f"{error.filename} can't be read by this account: run this as its owner")
 
 
 def make_keys(office: Office, domain: Domain, *, actor: str, waiting: bool = False) -> bool:
     """A key for each algorithm that has none that signs; with waiting=True the next pair, one that
-    doesn't sign yet.  Whether any was made."""
-    have = office.db.view(published, office, domain)
+    doesn't sign yet.  Whether any was made.  Of several who want one at a time, one makes it."""
     wanted = "next" if waiting else "signing"
-    made = False
-    for algorithm, beginning, generate in _KINDS:
-        of_kind = [each for each in have if each.key.algorithm == algorithm]
-        if any(each.state == wanted for each in of_kind):
-            continue
-        pem, public = generate()
-        selector = f"{beginning}{len(of_kind) + 1}"
-        path = _file(office, domain.name, selector)
-        _write(_waiting(path) if waiting else path, pem)
-        office.db.call(
-            _add_key,
-            office,
-            domain,
-            DkimKey(0, domain.id, selector, algorithm, public, office.clock(), None),
-            actor,
-        )
-        made = True
+    with _alone(office):
+        made = _take_in(office, domain, actor)
+        have = office.db.view(published, office, domain)
+        for algorithm, beginning, generate in _KINDS:
+            if any(each.key.algorithm == algorithm and each.state == wanted for each in have):
+                continue
+            pem, public = generate()
+            number = 1 + max(_numbers(beginning, (each.key.selector for each in have)), default=0)
+            selector = f"{beginning}{number}"
+            path = _file(office, domain.name, selector)
+            path = _waiting(path) if waiting else path
+            write_private(path, pem)
+            _sync(path.parent)
+            _add_key(office, domain, selector, algorithm, public, actor)
+            made = True
     return made
 
 
-def _write(path: Path, pem: bytes) -> None:
-    """A file without a row was never published: a run that stopped half-way left it."""
-    path.unlink(missing_ok=True)
-    write_private(path, pem)
-    _sync(path.parent)
+@contextmanager
+def _alone(office: Office) -> Iterator[None]:
+    folder = key_folder(office.config)
+    try:
+        with alone(folder):
+            yield
+    except PermissionError as error:
+        raise _closed(error) from None
 
 
-def _add_key(tx: Transaction, office: Office, domain: Domain, key: DkimKey, actor: str) -> None:
-    rows.add_key(tx, key)
-    events.add(
-        tx, at=office.clock(), actor=actor, what="key made", detail=f"{key.selector}._domainkey.{domain.name}"
-    )
+def _take_in(office: Office, domain: Domain, actor: str) -> bool:
+    """Rows for the key files that have none: a run that stopped half-way left them, or the database is a
+    backup of an earlier day.  They sign, and DNS may know them; whether there were any."""
+    known = {each.selector for each in office.db.view(rows.keys, domain.id)}
+    folder = _file(office, domain.name, "").parent
+    found = False
+    for _, beginning, _ in _KINDS:
+        names = {each.name.removesuffix(_NEXT).removesuffix(".pem") for each in folder.glob("*.pem*")}
+        for number in sorted(set(_numbers(beginning, names - known))):
+            selector = f"{beginning}{number}"
+            path = _file(office, domain.name, selector)
+            key = parse_key(path if path.exists() else _waiting(path), domain.name, selector)
+            _add_key(office, domain, selector, key.algorithm, key.public, actor)
+            found = True
+    return found
+
+
+def _numbers(beginning: str, selectors: Iterable[str]) -> Iterator[int]:
+    """Those of our own selectors, such as 2 of rsa2."""
+    for each in selectors:
+        if re.fullmatch(rf"{beginning}[1-9][0-9]{{0,5}}", each):
+            yield int(each.removeprefix(beginning))
+
+
+def _add_key(office: Office, domain: Domain, selector: str, algorithm: str, public: str, actor: str) -> None:
+    def add(tx: Transaction) -> None:
+        now = office.clock()
+        rows.add_key(tx, DkimKey(0, domain.id, selector, algorithm, public, now, None))
+        events.add(tx, at=now, actor=actor, what="key made", detail=f"{selector}._domainkey.{domain.name}")
+
+    office.db.call(add)
 
 
 def rotate(office: Office, domain: Domain, *, actor: str) -> tuple[Published, ...]:

@@ -314,7 +314,9 @@ class SigningKeys(Mapping[str, "tuple[SigningKey, ...]"]):
         seen = self._stamp()
         found: dict[str, list[SigningKey]] = {}
         for domain, selector, path in self._files():
-            found.setdefault(domain, []).append(_parse(path, domain, selector, self.credentials is None))
+            found.setdefault(domain, []).append(
+                parse_key(path, domain, selector, ours=self.credentials is None)
+            )
         self._read = {domain: tuple(keys) for domain, keys in found.items()}
         self._seen = seen
 
@@ -347,7 +349,8 @@ def _signing(config: Config) -> SigningKeys:
     return found
 
 
-def _parse(path: Path, domain: str, selector: str, ours: bool) -> SigningKey:
+def parse_key(path: Path, domain: str, selector: str, *, ours: bool = True) -> SigningKey:
+    """A DKIM key's file, or with ours=False a credential; `OfficeError` where it can't sign."""
     from sortingoffice.mail.keys import SigningKey
 
     try:

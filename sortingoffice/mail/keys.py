@@ -68,7 +68,12 @@ class SigningKey:
     def record(self) -> str:
         """The TXT record to publish at <selector>._domainkey.<domain>."""
         kind = "rsa" if isinstance(self.private, rsa.RSAPrivateKey) else "ed25519"
-        return f"v=DKIM1; k={kind}; p={_public_base64(self.private)}"
+        return f"v=DKIM1; k={kind}; p={self.public}"
+
+    @property
+    def public(self) -> str:
+        """The p= of that record."""
+        return _public_base64(self.private)
 
 
 def generate_rsa(bits: int = 2048) -> tuple[bytes, str]:
