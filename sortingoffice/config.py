@@ -214,16 +214,17 @@ def defaults() -> dict[str, Any]:
 
 
 def find(explicit: Path | None) -> Path | None:
-    """The config file to use; None where nobody named one and none lies in a usual place.
+    """The config file to use; None where nobody named one and none lies in a usual place,
+    as far as this account may look.
 
     One that was named, by --config or the environment, is returned even if it isn't there.
     """
     named = os.environ.get(ENVIRONMENT, "")
     if explicit is not None or named:
         return explicit if explicit is not None else Path(named)
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    user = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
     usual = (Path(FILE_NAME), user / "sortingoffice" / "config.toml", Path("/etc/sortingoffice/config.toml"))
-    return next((path for path in usual if path.exists()), None)
+    return next((path for path in usual if os.path.exists(path)), None)
 
 
 def load(path: Path) -> Config:

@@ -225,6 +225,9 @@ def main(arguments: list[str] | None = None) -> None:
         if error.errno == errno.ENAMETOOLONG:
             say("the name of the file is longer than this machine allows: take a shorter one")
             sys.exit(1)
+        if isinstance(error, PermissionError) and error.filename is not None:
+            say(f"{os.fsdecode(error.filename)} is closed to this account: run this as its owner")
+            sys.exit(1)
         if error.errno not in _UNWRITTEN or error.filename is not None:
             raise
         say(f"the output can't be written: {error.strerror}")

@@ -74,7 +74,7 @@ def add(tx: Transaction, office: Office, name: str, *, admin: bool, actor: str) 
     if rows.by_name(tx, name) is not None:
         raise OfficeError(f'there is an account "{name}" already')
     if office.keys.card is None:
-        raise OfficeError("the office's key can't be read here: run this as the account that owns data_dir")
+        raise OfficeError("the office's key can't be read here: run this as the account that owns the keys")
     now = office.clock()
     made = rows.add(tx, Account(0, name, AccountState.ACTIVE, admin, None, DEFAULT_TRIGGER, now))
     wrapped = cipher.wrap(office.keys.card, office.random(cipher.KEY), made.id, office.random(cipher.NONCE))

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from sortingoffice import failpoint
@@ -108,19 +108,15 @@ def _state(office: Office, domain: str, key: DkimKey) -> str:
         if path.exists():
             return "signing"
         return "next" if _waiting(path).exists() else "missing"
-    except PermissionError as error:
-        raise _closed(error) from None
-
-
-def _closed(error: PermissionError) -> OfficeError:
-    return OfficeError(f"{error.filename} can't be read by this account: run this as its owner")
+    except PermissionError:
+        raise OfficeError(f"{path.parent} is closed to this account: run this as its owner") from None
 
 
 def make_keys(office: Office, domain: Domain, *, actor: str, waiting: bool = False) -> bool:
     """A key for each algorithm that has none that signs; with waiting=True the next pair, one that
     doesn't sign yet.  Whether any was made.  Of several who want one at a time, one makes it."""
     wanted = "next" if waiting else "signing"
-    with _alone(office):
+    with alone(key_folder(office.config)):
         made = _take_in(office, domain, actor)
         have = office.db.view(published, office, domain)
         for algorithm, beginning, generate in _KINDS:
@@ -136,16 +132,6 @@ def make_keys(office: Office, domain: Domain, *, actor: str, waiting: bool = Fal
             _add_key(office, domain, selector, algorithm, public, actor)
             made = True
     return made
-
-
-@contextmanager
-def _alone(office: Office) -> Iterator[None]:
-    folder = key_folder(office.config)
-    try:
-        with alone(folder):
-            yield
-    except PermissionError as error:
-        raise _closed(error) from None
 
 
 def _take_in(office: Office, domain: Domain, actor: str) -> bool:

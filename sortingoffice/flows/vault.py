@@ -86,7 +86,7 @@ class Vault:
 def open_for(office: Office, account: Account) -> Vault:
     """Raises OfficeError where this process holds no office key, or the account was shredded."""
     if office.keys.card is None:
-        raise OfficeError("the office's key can't be read here: run this as the account that owns data_dir")
+        raise OfficeError("the office's key can't be read here: run this as the account that owns the keys")
     if account.wrapped_key is None:
         raise OfficeError(f"the cards of {account.name} were shredded: nothing can open them")
     try:
