@@ -6,6 +6,8 @@ import base64
 import json
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,27 @@ def test_a_run_that_stopped_half_way_is_finished_by_the_next(tmp_path: Path) -> 
     selectors = [row["name"].partition(".")[0] for row in answer["records"] if "_domainkey" in row["name"]]
     assert "rsa2" in selectors
     assert "ed2" in selectors
+
+
+def test_two_who_set_up_the_same_office_at_a_time_set_up_one(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from sortingoffice.cli.main import main; main()", "--config"]
+    options = ["--domain", DOMAIN, "--mailbox", MAILBOX, "--json"]
+    both = [
+        subprocess.Popen(
+            [*command, str(tmp_path / "office.toml"), "init", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    told = [each.communicate(timeout=100) for each in both]
+    assert [each.returncode for each in both] == [0, 0, 0], told
+    made = [json.loads(out) for out, _ in told]
+    assert len({json.dumps(each["records"]) for each in made}) == 1
+    assert sorted(each for one in made for each in one["made"] if not each.startswith("domain")) == sorted(
+        each for each in made[0]["made"] + made[0]["kept"] if not each.startswith("domain")
+    ), "each thing was made by one of them"
 
 
 def test_secrets_are_readable_by_their_owner_alone(person: Person) -> None:

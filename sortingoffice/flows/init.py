@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from sortingoffice import config
+from sortingoffice.alone import alone
 from sortingoffice.config import Config
 from sortingoffice.core.model import Account, Domain
 from sortingoffice.errors import OfficeError
@@ -93,16 +94,28 @@ def _config(path: Path, wish: Wish, domain: str, steps: list[Step]) -> Config:
             raise OfficeError(f'"{wish.hostname}" is no host name: write it like mx.{domain}')
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8") as file:
-                file.write(_TEMPLATE.format(hostname=hostname))
+            made = _written(path, _TEMPLATE.format(hostname=hostname))
         except OSError as error:
             raise OfficeError(
                 f"{path}: the config file can't be written ({error.strerror}): name another with --config"
             ) from None
-        steps.append(Step(f"config {path}", True))
     else:
-        steps.append(Step(f"config {path}", False))
+        made = False
+    steps.append(Step(f"config {path}", made))
     return config.load(path)
+
+
+def _written(path: Path, text: str) -> bool:
+    """The file is there, whole; whether it was written now, since another may run `init`, too."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        os.link(fresh, path)
+    except FileExistsError:
+        return False
+    finally:
+        fresh.unlink(missing_ok=True)
+    return True
 
 
 _TEMPLATE = """\
@@ -122,23 +135,25 @@ def _data(read: Config, steps: list[Step]) -> None:
     """Folder, database and keys."""
     try:
         steps.append(Step(f"folder {read.data_dir}", _made(read.data_dir)))
-        for name in (OFFICE_KEY, TOKEN_KEY):
-            path = key_folder(read) / name
-            if not path.exists():
-                _refuse_lost_key(read, path)
-            steps.append(Step(f"key {path}", _key(path)))
+        with alone(read.data_dir):
+            for name in (OFFICE_KEY, TOKEN_KEY):
+                path = key_folder(read) / name
+                if not path.exists():
+                    _refuse_lost_key(read, path)
+                steps.append(Step(f"key {path}", _key(path)))
+            made = _database(read)
     except OSError as error:
         raise OfficeError(
             f"{error.filename or read.data_dir} can't be written ({error.strerror}): "
             f"mend data_dir in {read.path}, or run this as its owner"
         ) from None
-    steps.append(Step(f"database {_shown(read)}", _database(read)))
+    steps.append(Step(f"database {_shown(read)}", made))
 
 
 def _made(folder: Path) -> bool:
     if folder.is_dir():
         return False
-    folder.mkdir(mode=0o700, parents=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return True
 
 
