@@ -119,6 +119,14 @@ def test_an_address_that_can_be_no_mailbox_is_refused(person: Person, address: s
     assert why in person.refused("admin", "mailbox", "add", address)
 
 
+def test_the_domain_of_a_mailbox_is_not_hosted(person: Person) -> None:
+    before = person.json("admin", "domain", "list")
+    assert "mailbox of anna" in person.refused("admin", "domain", "add", "Home.Example")
+    refused = person.refused("init", "--domain", "home.example", "--mailbox", "anna@other.example")
+    assert "mailbox of anna" in refused
+    assert person.json("admin", "domain", "list") == before
+
+
 def _verification(person: Person) -> tuple[str, str]:
     """The address that the last verification mail asks to answer to, and the token in its text."""
     with person.office() as office:

@@ -170,6 +170,9 @@ def test_another_domain_and_another_mailbox_are_added(tmp_path: Path) -> None:
         ("sort example", MAILBOX, "no domain"),
         (DOMAIN, "anna", "no mail address"),
         (DOMAIN, f"anna@{DOMAIN}", "can't be on"),
+        (DOMAIN, "o'brien@home.example", "--account"),
+        (DOMAIN, f"{'x' * 64}@home.example", "--account"),
+        (f"{'abcdefgh.' * 21}example", MAILBOX, "too long"),
     ],
 )
 def test_what_can_be_no_office_leaves_nothing_behind(

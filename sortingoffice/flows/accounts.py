@@ -62,12 +62,17 @@ def nearest(wrong: str, names: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def nameable(name: str) -> bool:
+    """Whether an account can be called so."""
+    return _NAME.fullmatch(name.strip().lower()) is not None
+
+
 def add(tx: Transaction, office: Office, name: str, *, admin: bool, actor: str) -> Account:
     """A new account with a data key of its own, wrapped by the office's key."""
     from sortingoffice.mail import cipher
 
     name = name.strip().lower()
-    if not _NAME.fullmatch(name):
+    if not nameable(name):
         raise OfficeError(
             f'"{name}" is no account name: use up to 32 letters a–z, digits, dots, dashes or underscores'
         )

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sortingoffice import failpoint
 from sortingoffice.alone import alone
-from sortingoffice.core.model import DkimKey, Domain
+from sortingoffice.core.model import DkimKey, Domain, MailboxState
 from sortingoffice.core.records import Record, records
 from sortingoffice.errors import NotThere, OfficeError
 from sortingoffice.flows import accounts
@@ -31,6 +31,7 @@ from sortingoffice.flows.office import Office, key_folder, parse_key, write_priv
 from sortingoffice.frozen import dataclass
 from sortingoffice.mail import address as addresses
 from sortingoffice.mail.keys import generate_ed25519, generate_rsa
+from sortingoffice.store import accounts as account_rows
 from sortingoffice.store import domains as rows
 from sortingoffice.store import events
 from sortingoffice.store.database import Transaction
@@ -40,6 +41,7 @@ _KINDS: tuple[tuple[str, str, Callable[[], tuple[bytes, str]]], ...] = (
     ("rsa-sha256", "rsa", generate_rsa),
     ("ed25519-sha256", "ed", generate_ed25519),
 )
+_LONGEST = 254 - len("@") - 64  # RFC 5321 §4.5.3.1: of a local part, and of a path without its brackets
 _NEXT = ".next"  # a key that is published but doesn't sign yet
 
 
@@ -73,6 +75,8 @@ def parse(text: str) -> str:
     name = addresses.domain(text.strip().rstrip("."))
     if not name or "." not in name or name.startswith("["):
         raise OfficeError(f'"{text}" is no domain: write it like sort.example')
+    if len(name) > _LONGEST:
+        raise OfficeError(f"{name} has more than {_LONGEST} characters: addresses under it would be too long")
     return name
 
 
@@ -87,9 +91,21 @@ def _row(tx: Transaction, office: Office, name: str, actor: str) -> tuple[Domain
     found = rows.by_name(tx, name)
     if found is not None:
         return found, False
+    _refuse_home(tx, name)
     made = rows.add(tx, Domain(0, name, office.clock()))
     events.add(tx, at=office.clock(), actor=actor, what="domain added", detail=name)
     return made, True
+
+
+def _refuse_home(tx: Transaction, name: str) -> None:
+    """Mail for the mailboxes there would come here, where nobody can have one."""
+    for account in account_rows.every(tx):
+        for mailbox in account_rows.mailboxes(tx, account.id):
+            if mailbox.state is MailboxState.VERIFIED and mailbox.address.rpartition("@")[2] == name:
+                raise OfficeError(
+                    f"{mailbox.address} is a mailbox of {account.name}: its mail would come here and be "
+                    f"refused; host a domain of its own for the addresses, such as mail.{name}"
+                )
 
 
 # ---- keys ----------------------------------------------------------------------------------------

@@ -64,6 +64,9 @@ def run(path: Path, wish: Wish) -> Outcome:
         raise OfficeError(f'"{wish.mailbox}" is no mail address: write it like anna@home.example')
     if mailbox.domain == domain:
         raise OfficeError(f"the mailbox can't be on {domain} itself: name the one where you read your mail")
+    name = wish.account or mailbox.local.partition("+")[0]
+    if not path.exists():
+        _nameable(name)
     steps: list[Step] = []
     read = _config(path, wish, domain, steps)
     if wish.hostname and read.hostname != wish.hostname.lower().rstrip("."):
@@ -71,20 +74,26 @@ def run(path: Path, wish: Wish) -> Outcome:
     _data(read, steps)
     office = open_office(read, "all")
     try:
-        return _people(office, wish, domain, mailbox, steps)
+        return _people(office, wish, name, domain, mailbox, steps)
     except BaseException:
         office.db.close()
         raise
 
 
-def _people(office: Office, wish: Wish, domain: str, mailbox: Address, steps: list[Step]) -> Outcome:
+def _people(
+    office: Office, wish: Wish, name: str, domain: str, mailbox: Address, steps: list[Step]
+) -> Outcome:
     """The first account, its mailbox and its domain."""
-    name = wish.account or mailbox.local.partition("+")[0]
     account = _account(office, name, named=bool(wish.account), steps=steps)
     steps.append(Step(f"mailbox {mailbox.normal}", office.db.call(_mailbox, office, account, str(mailbox))))
     hosted, fresh = domains.add(office, domain, actor=_ACTOR)
     steps.append(Step(f"domain {domain} with its DKIM keys", fresh))
     return Outcome(office, hosted, tuple(steps))
+
+
+def _nameable(name: str) -> None:
+    if not accounts.nameable(name):
+        raise OfficeError(f'an account can\'t be called "{name}": name it with --account, such as anna')
 
 
 def _config(path: Path, wish: Wish, domain: str, steps: list[Step]) -> Config:
@@ -234,6 +243,7 @@ def _one_account(tx: Transaction, office: Office, name: str, named: bool) -> tup
         found = every[0]
     if found is not None:
         return found, False
+    _nameable(name)
     return accounts.add(tx, office, name, admin=not every, actor=_ACTOR), True
 
 
