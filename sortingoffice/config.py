@@ -16,6 +16,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
@@ -34,6 +35,7 @@ __all__ = [
     "endpoint",
     "find",
     "load",
+    "reloaded",
     "smarthost_password",
 ]
 
@@ -247,6 +249,36 @@ def from_tables(tables: Mapping[str, Any], path: Path) -> Config:
     made = Config(path=path.absolute(), **top, **sections)
     _agree(made, path)
     return made
+
+
+# What was opened at the start, and what others were told there.
+_AT_THE_START = (
+    "data_dir",
+    "database",
+    "hostname",
+    "smtp.listen",
+    "submission.listen",
+    "submission.tls",
+    "http.listen",
+    "metrics.listen",
+    "processes.count",
+)
+
+
+def reloaded(running: Config, fresh: Config) -> tuple[Config, tuple[str, ...]]:
+    """What a running office takes of a fresh config, and the keys whose change waits for the next start."""
+    waiting = []
+    for name in _AT_THE_START:
+        section, _, key = name.rpartition(".")
+        now: Any = getattr(running, section) if section else running
+        new: Any = getattr(fresh, section) if section else fresh
+        if getattr(now, key) == getattr(new, key):
+            continue
+        waiting.append(name)
+        kept: Any = replace(new, **{key: getattr(now, key)})
+        changed: dict[str, Any] = {section: kept}
+        fresh = replace(fresh, **changed) if section else kept
+    return fresh, tuple(waiting)
 
 
 def check_files(config: Config) -> None:

@@ -166,7 +166,7 @@ class Daemon:
     async def _reload(self) -> None:
         """Everything is read before anything is changed.  No loop is stopped: each asks for what is current,
         and an attempt that is under way ends as it began."""
-        fresh = configuration.load(self.config.path)
+        fresh, waiting = configuration.reloaded(self.config, configuration.load(self.config.path))
         configuration.check_files(fresh)
         context = server_context(fresh, self.office) if self.edge is not None else None
         keys = offices.read_keys(fresh, self.role)
@@ -178,6 +178,8 @@ class Daemon:
             await self.edge.reload(fresh, context)
         self.due.set()
         log.event("reloaded")
+        if waiting:
+            log.event("waits-for-the-next-start", keys=", ".join(waiting))
 
     async def stop(self) -> None:
         """SIGTERM: idle sessions get 421, what is under way is finished or given back."""
@@ -352,7 +354,7 @@ def _several(config: Config, role: str, at: Listening, processes: int, announce:
 
     def reload() -> bool:
         try:
-            fresh = configuration.load(config.path)
+            fresh, _ = configuration.reloaded(config, configuration.load(config.path))
             configuration.check_files(fresh)
             if role in ("all", "smtp"):
                 server_context(fresh, office)  # once, here: the workers find it made
