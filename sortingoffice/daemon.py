@@ -257,13 +257,21 @@ def server_context(config: Config, office: Office) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996
     context.options |= ssl.OP_NO_RENEGOTIATION
     try:
-        context.load_cert_chain(certificate_file, key_file)
+        context.load_cert_chain(certificate_file, key_file, password=_nobody_to_ask)
     except (OSError, ssl.SSLError) as error:
         raise OfficeError(
             f"{certificate_file} and {key_file} are no certificate and its key ({error}): "
             "set smtp.tls_certificate and smtp.tls_key to a pair that belongs together"
         ) from None
     return context
+
+
+def _nobody_to_ask() -> str:
+    """OpenSSL itself would ask at the terminal, and wait."""
+    raise OfficeError(
+        "smtp.tls_key is under a passphrase, and nobody is there to be asked: "
+        "store the key without one (openssl pkey), readable by the office alone"
+    )
 
 
 def _self_signed(config: Config, office: Office) -> tuple[Path, Path]:

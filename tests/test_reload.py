@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import smtplib
+import ssl
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from sortingoffice.cli.stage import OFFICE, ORDERS, PATIENCE, VENDOR, Stage, opened, until
+from sortingoffice.cli.stage import OFFICE, ORDERS, PATIENCE, VENDOR, Stage, Unseen, opened, until
 from tests.office import written
 from tests.test_workers import workers_of
 
@@ -70,3 +74,29 @@ def test_what_only_a_start_can_change_stays_as_it_is_and_the_log_says_so(
     letter = written(f"From: {ORDERS}", f"To: {alias}", subject="still here")
     stage.send(VENDOR, ORDERS, alias, letter)
     assert b"still here" in stage.home.wait(1, PATIENCE)[0].octets
+
+
+def _under_a_passphrase(folder: Path) -> str:
+    """A config's lines for a certificate whose key is under one."""
+    made = (folder / "closed.crt", folder / "closed.key")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-days", "30", "-subj", f"/CN=mx.{OFFICE}"]
+    command += ["-passout", "pass:secret", "-out", str(made[0]), "-keyout", str(made[1])]
+    subprocess.run(command, check=True, capture_output=True)
+    return f'tls_certificate = "{made[0]}"\ntls_key = "{made[1]}"'
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_key_under_a_passphrase_is_refused_and_nobody_is_asked_for_it(stage: Stage, processes: int) -> None:
+    stage.processes = processes
+    stage.configure()
+    stage.start()
+    stage.configure(smtp=_under_a_passphrase(stage.folder))
+    _hang_up(stage)
+    until(lambda: "reload-refused" in stage.log, "the refusal")
+    assert "passphrase" in stage.log
+    with smtplib.SMTP("127.0.0.1", stage.smtp_port, timeout=PATIENCE) as client:
+        context = ssl._create_unverified_context()
+        assert client.starttls(context=context)[0] == 220
+    stage.stop()
+    with pytest.raises(Unseen, match="passphrase"):
+        stage.start()
