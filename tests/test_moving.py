@@ -54,6 +54,22 @@ def test_addresses_of_a_hosted_domain_stay_and_others_get_a_fresh_one(person: Pe
     assert len(person.json("list")) == 3
 
 
+def test_of_two_that_are_one_address_here_the_first_is_kept_and_the_rest_is_moved(
+    person: Person, tmp_path: Path
+) -> None:
+    file = tmp_path / "export.csv"
+    rows = ("shop.one@sort.example,One,true", "shop-one@sort.example,Two,true", "shop@old.example,Three,true")
+    file.write_text("\n".join(("alias,note,enabled", *rows)), encoding="utf-8")
+    planned = person.json("import", file, "--dry-run")
+    assert [row["what"] for row in planned] == ["keep", "skip", "new"]
+    assert "dots and dashes" in planned[1]["why"]
+    done = person.json("import", file, "--yes")
+    assert [row["what"] for row in done] == ["keep", "skip", "new"]
+    assert person.json("show", "one")["alias"] == "shop.one@sort.example"
+    again = person.json("import", file, "--yes")
+    assert {row["what"] for row in again} == {"skip"}
+
+
 @pytest.mark.parametrize("name", sorted(each.name for each in _EXPORTS.iterdir()))
 def test_a_second_import_of_the_same_file_does_nothing(person: Person, name: str) -> None:
     person.json("import", _EXPORTS / name, "--yes")

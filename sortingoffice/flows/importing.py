@@ -152,11 +152,17 @@ def plan(tx: Transaction, account: Account, found: tuple[Old, ...]) -> tuple[Ste
     hosted = {each.name for each in domains.every(tx)}
     notes = [each.note for each in rows.every(tx, account.id)]
     moved = {note.rpartition(_WAS)[2].removesuffix(")") for note in notes if _WAS in note}
-    seen: set[str] = set()
-    steps = []
+    steps: list[Step] = []
+    issued: set[str] = set()  # by the steps so far, in canonical form
     for old in found:
-        steps.append(_step(tx, old, hosted, moved | seen))
-        seen.add(_normal(old.address))
+        step = _step(tx, old, hosted, moved)
+        if step.what in ("keep", "close"):
+            canonical = naming.canonical(_normal(old.address))
+            if canonical in issued:
+                step = Step(old, "skip", "an earlier row differs from it in dots and dashes only")
+            issued.add(canonical)
+        moved.add(_normal(old.address))
+        steps.append(step)
     return tuple(steps)
 
 
