@@ -20,6 +20,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_type_hints
+from urllib.parse import quote, unquote
 
 from sortingoffice import values
 from sortingoffice.errors import OfficeError
@@ -184,6 +185,12 @@ class Config(Top):
     cards: Cards
     limits: Limits
 
+    @property
+    def database_file(self) -> Path | None:
+        """SQLite's; None with PostgreSQL."""
+        scheme, _, rest = self.database.partition(":///")
+        return Path(unquote(rest.partition("?")[0])) if scheme == "sqlite" else None
+
 
 _SECTIONS: Mapping[str, type[Any]] = {
     "smtp": Smtp,
@@ -245,7 +252,7 @@ def from_tables(tables: Mapping[str, Any], path: Path) -> Config:
     sections = {
         name: kind(**_read(path, name, kind, tables.get(name, {}))) for name, kind in _SECTIONS.items()
     }
-    top["database"] = top["database"] or f"sqlite:///{top['data_dir'] / 'office.db'}"
+    top["database"] = top["database"] or f"sqlite:///{quote(str(top['data_dir'] / 'office.db'))}"
     made = Config(path=path.absolute(), **top, **sections)
     _agree(made, path)
     return made

@@ -15,7 +15,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from sortingoffice.frozen import dataclass
 
@@ -254,7 +254,7 @@ def database(value: Any, folder: Path) -> str:
             'must be empty (SQLite in data_dir) or a URL: "postgresql://host/name", "sqlite:////path"'
         )
     if scheme == "sqlite" and not rest.startswith("//"):
-        rest = f"/{(folder / rest.lstrip('/')).absolute()}"
+        rest = f"/{quote(str(folder.absolute()))}/{rest.lstrip('/')}"
     return f"{_DRIVERS[scheme]}://{rest}"
 
 

@@ -89,6 +89,22 @@ def test_two_who_set_up_the_same_office_at_a_time_set_up_one(tmp_path: Path) -> 
     ), "each thing was made by one of them"
 
 
+@pytest.mark.parametrize("name", ["a b", "a?b", "100%41", "a#b", "a&b=c", "ä"])
+def test_whatever_a_folder_is_called_the_database_lies_in_it(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    assert _init(folder).status == 0
+    assert said("--config", folder / "office.toml", "new", "Shop").status == 0
+    assert said("--config", folder / "office.toml", "db", "check").status == 0
+    assert said("--config", folder / "office.toml", "backup", folder / "copy").status == 0
+    assert [each.name for each in tmp_path.iterdir()] == [name], "nothing lies beside it"
+    assert stat.S_IMODE((folder / "office" / "office.db").stat().st_mode) == 0o600
+    (folder / "office.toml").write_text(
+        f'hostname = "mx.{DOMAIN}"\ndatabase = "sqlite:///office/office.db"\n'
+    )
+    assert "shop" in said("--config", folder / "office.toml", "list").out
+
+
 def test_secrets_are_readable_by_their_owner_alone(person: Person) -> None:
     office = person.folder / "office"
     for path in [*office.rglob("*.key"), *office.rglob("*.pem"), office / "office.db"]:

@@ -12,7 +12,6 @@ import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 
 from sortingoffice.core import diagnosis
 from sortingoffice.core.diagnosis import Addresses, Finding, failed, ok, warning
@@ -54,7 +53,7 @@ def files(office: Office) -> Iterator[Finding]:
     config = office.config
     private = [p for p in sorted(key_folder(config).rglob("*")) if p.is_file()]
     private += [p for p in (config.delivery.smarthost_password_file, config.smtp.tls_key) if p is not None]
-    private += [p for p in (_sqlite(config.database),) if p is not None]
+    private += [p for p in (config.database_file,) if p is not None]
     for folder in (config.data_dir, key_folder(config)):
         private += [folder] if folder.exists() else []
     public = [p for p in (config.smtp.tls_certificate,) if p is not None]
@@ -66,7 +65,7 @@ def files(office: Office) -> Iterator[Finding]:
             wrong += 1
             yield failed(f"file {path}", error.strerror or "can't be read", "put it back, or mend its path")
             continue
-        others = 0o007 if path in (config.data_dir, _sqlite(config.database)) else 0o077
+        others = 0o007 if path in (config.data_dir, config.database_file) else 0o077
         if path not in public and mode & others:
             wrong += 1
             yield failed(f"file {path}", f"mode {mode:04o}: others can read it", f"chmod go-rwx {path}")
@@ -81,17 +80,13 @@ def files(office: Office) -> Iterator[Finding]:
         yield ok("disk", said)
 
 
-def _sqlite(url: str) -> Path | None:
-    return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
-
-
 def database(office: Office) -> Iterator[Finding]:
     try:
         office.db.check()
     except OfficeError as error:
         yield failed("database", str(error), "`sortingoffice db upgrade`, or restore a backup")
         return
-    path = _sqlite(office.config.database)
+    path = office.config.database_file
     wrong = backup.problems(path) if path is not None else ()
     if wrong:
         yield failed(

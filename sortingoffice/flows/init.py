@@ -175,7 +175,7 @@ def _key(path: Path) -> bool:
 
 def _refuse_lost_key(read: Config, path: Path) -> None:
     """A new key beside an old database would leave every card and every bounce unreadable."""
-    file = _sqlite_file(read)
+    file = read.database_file
     if file is not None and file.exists() and _populated(read):
         raise OfficeError(
             f"the key {path} is gone but the database has accounts: put the key back from a backup"
@@ -193,19 +193,15 @@ def _populated(read: Config) -> bool:
         db.close()
 
 
-def _sqlite_file(read: Config) -> Path | None:
-    return Path(read.database[10:]) if read.database.startswith("sqlite:///") else None
-
-
 def _shown(read: Config) -> str:
     """The database without a password that its URL may hold."""
-    file = _sqlite_file(read)
+    file = read.database_file
     return str(file) if file is not None else read.database.rpartition("@")[2].partition("?")[0]
 
 
 def _database(read: Config) -> bool:
     """Upgrade to this version's schema; whether that changed anything."""
-    file = _sqlite_file(read)
+    file = read.database_file
     fresh = file is not None and not file.exists()
     if file is not None and fresh:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

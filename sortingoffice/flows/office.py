@@ -170,8 +170,8 @@ class _Later:
 
 def open_database(config: Config) -> Database:
     """The database, its schema checked; `OfficeError` where there is none yet."""
-    if config.database.startswith("sqlite:///"):
-        look_at(Path(config.database[10:]))
+    if config.database_file is not None:
+        look_at(config.database_file)
     db = Database(config.database)
     try:
         db.check()
