@@ -20,6 +20,7 @@ import pytest
 from sortingoffice.cli.main import COMMANDS, main
 from sortingoffice.cli.stage import Said
 from sortingoffice.core.model import DeliveryState
+from tests.database import skip_or_fail
 from tests.person import DOMAIN, Person, said, said_outside
 
 
@@ -296,6 +297,26 @@ def test_output_that_cannot_be_written_is_a_sentence(
         assert _printed(person, monkeypatch, full, "list") == 1
     assert capsys.readouterr().err == "the output can't be written: No space left on device\n"
     assert _printed(person, monkeypatch, None, "list") == 0, "a closed end is nobody's mistake"
+
+
+@pytest.mark.parametrize("words", ["list", "admin domain dns", "list --json", "man"])
+def test_a_process_whose_output_cannot_be_written_ends_with_1_and_one_sentence(
+    person: Person, words: str
+) -> None:
+    if not Path("/dev/full").exists():
+        skip_or_fail("/dev/full", "is not there")
+    command = [sys.executable, "-c", "from sortingoffice.cli.main import main; main()", "--config"]
+    person.out("new", "Shop")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*command, str(person.config), *words.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "the output can't be written: No space left on device\n")
 
 
 @pytest.mark.parametrize("words", ["card set", "card import -", "admin account remove anna"])

@@ -10,6 +10,7 @@ person's mistake never shows a traceback.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import importlib
@@ -231,5 +232,7 @@ def main(arguments: list[str] | None = None) -> None:
         if error.errno not in _UNWRITTEN or error.filename is not None:
             raise
         say(f"the output can't be written: {error.strerror}")
+        with contextlib.suppress(OSError):  # what is left of it is tried again at the end, and would fail
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
