@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 import pytest
 
 from sortingoffice.cli.main import COMMANDS, sortingoffice
+from tests.database import skip_or_fail
 from tests.person import DOMAIN, MAILBOX, Person, said
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +69,27 @@ def test_every_file_that_the_readme_names_is_there() -> None:
     for name in re.findall(r"`((?:docs/)?[\w.]+\.(?:md|toml))`", README):
         assert (ROOT / name).exists(), name
     assert "[smarthost]" not in README
+
+
+def test_a_source_archive_holds_all_that_the_readme_names(tmp_path: Path) -> None:
+    if int(version("setuptools").partition(".")[0]) < 77:
+        skip_or_fail("setuptools 77", "is not installed: older ones can't build this project")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "Makefile"):
+        shutil.copy(ROOT / name, tree)
+    shutil.copy(ROOT / "config.example.toml", tree)
+    for name in ("sortingoffice", "docs", "systemd", "tests"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "import sys; from setuptools.build_meta import build_sdist; print(build_sdist(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, tmp_path], cwd=tree, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done
+    with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive:
+        held = {each.name.partition("/")[2] for each in archive.getmembers() if each.isfile()}
+    whole = {str(each.relative_to(tree)) for each in tree.rglob("*") if each.is_file()}
+    assert {each for each in whole if ".egg-info" not in each and "/build/" not in each} <= held
 
 
 def test_the_first_steps_work_as_written(tmp_path: Path) -> None:
