@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -311,6 +312,24 @@ def test_a_run_of_init_that_stopped_before_its_keys_were_known_goes_on_with_them
     domains.make_keys(on_sqlite.spooled.office, on_sqlite.domain, actor="test")
     assert on_sqlite.states == {"rsa1": "signing", "ed1": "signing", "rsa2": "next", "ed2": "next"}
     on_sqlite.match()
+
+
+def test_keys_that_systemd_hands_over_sign_until_a_restart_and_the_commands_say_so(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    for each in _keys(person).iterdir():
+        shutil.copy(each, handed / f"dkim_{DOMAIN}_{each.name}")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
+    keys = SigningKeys(_keys(person).parent, handed)
+    keys.read()
+    person.out("admin", "key", "new")
+    restart = "systemctl restart sortingoffice"
+    assert restart in person.says("admin", "key", "rotate").err
+    assert restart in person.says("admin", "domain", "add", "second.example").err
+    keys._looked = 0.0  # a second has passed
+    assert {each.selector for each in keys[DOMAIN]} == {"rsa1", "ed1"}
 
 
 # ---- what a running office makes of it -------------------------------------------------------------

@@ -17,6 +17,10 @@ from sortingoffice.store import accounts as account_rows
 from sortingoffice.store import domains as domain_rows
 
 _ACTOR = "cli"
+# Credentials are what they were at the service's start; where the keys are files, a second will do.
+_HANDED_OVER = (
+    "Does systemd hand the keys to the office? Then they sign after: systemctl restart sortingoffice"
+)
 
 
 @click.group("admin")
@@ -144,6 +148,8 @@ def domain_add(terminal: Terminal, name: str) -> None:
     office = terminal.office
     hosted, fresh = domains.add(office, name, actor=_ACTOR)
     say(f"{hosted.name} added: publish its records." if fresh else f"{hosted.name} was there already.")
+    if fresh:
+        say(_HANDED_OVER)
     _print_dns(terminal, hosted.name)
 
 
@@ -300,6 +306,7 @@ def key_rotate(terminal: Terminal, name: str, of_office: bool, finish: bool, des
     hosted = office.db.view(domains.named, name)
     domains.rotate(office, hosted, actor=_ACTOR)
     say("Leave the retired keys' records in DNS for a week: mail that they signed is still on its way.")
+    say(_HANDED_OVER)
     _print_keys(terminal, hosted.name)
 
 
