@@ -225,6 +225,28 @@ def test_a_lost_key_is_not_replaced_beside_a_database_that_needs_it(tmp_path: Pa
     assert "put the key back" in answer.err
 
 
+@pytest.mark.parametrize("empty_url", ["sqlite", "postgresql"], indirect=True)
+def test_another_node_gets_no_keys_of_its_own_beside_the_offices_database(
+    tmp_path: Path, empty_url: str
+) -> None:
+    nodes = [tmp_path / "first", tmp_path / "second"]
+    for each in nodes:
+        each.mkdir()
+        (each / "office.toml").write_text(f'hostname = "mx.{DOMAIN}"\ndatabase = "{empty_url}"\n')
+    first = _init(nodes[0])
+    assert first.status == 0, first
+    second = _init(nodes[1])
+    assert second.status == 1
+    assert "another node" in second.err
+    assert not list(nodes[1].rglob("*.key"))
+    assert not list(nodes[1].rglob("*.pem"))
+    shutil.copytree(nodes[0] / "office" / "keys", nodes[1] / "office" / "keys")
+    again = _init(nodes[1])
+    assert again.status == 0, again
+    assert again.out == first.out, "the same records"
+    assert "account anna" not in [line.removeprefix("made  ") for line in again.err.splitlines()]
+
+
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "office").write_text("a file where the folder should be")
     answer = _init(tmp_path)

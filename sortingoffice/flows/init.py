@@ -176,19 +176,21 @@ def _key(path: Path) -> bool:
 def _refuse_lost_key(read: Config, path: Path) -> None:
     """A new key beside an old database would leave every card and every bounce unreadable."""
     file = read.database_file
-    if file is not None and file.exists() and _populated(read):
+    if (file is None or file.exists()) and _populated(read):
         raise OfficeError(
-            f"the key {path} is gone but the database has accounts: put the key back from a backup"
+            f"there is no key {path} but the database has accounts: put the key back from a backup, or "
+            "copy the folder of keys from another node of this office"
         )
 
 
 def _populated(read: Config) -> bool:
+    """Raises `OfficeError` where that can't be told: of another version, or out of reach."""
     db = Database(read.database)
     try:
+        if not db.revision():
+            return False
         db.check()
         return bool(db.view(account_rows.every))
-    except OfficeError:
-        return False  # empty, or of another version: what `upgrade` will say
     finally:
         db.close()
 
