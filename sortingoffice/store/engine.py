@@ -24,6 +24,7 @@ from sqlalchemy.engine import URL
 
 from sortingoffice.errors import OfficeError
 from sortingoffice.frozen import dataclass
+from sortingoffice.store.place import Place
 from sortingoffice.store.statement import say
 from sortingoffice.store.turn import Turn
 
@@ -106,10 +107,14 @@ def _sqlite(url: URL) -> Engines:
     # meanwhile, whatever the time-out: so a writer asks for the lock first.
     event.listen(writer, "commit", _refuse_to_commit_nothing)
     event.listen(writer, "begin", _begin_to_write)
-    event.listen(writer, "checkin", lambda _, record: record.info["turn"].leave())
+    event.listen(writer, "checkin", lambda _, record: "turn" in record.info and record.info["turn"].leave())
     event.listen(writer, "close", lambda _, record: record.info.pop("turn").close())
     glance = sa.create_engine(url, pool_size=1, connect_args={"timeout": 0})
     event.listen(glance, "connect", _prepare_sqlite_reader)
+    place = Place(Path(url.database or ""))
+    for each in (writer, reader):
+        place.watch(each)
+    place.watch_held(glance, Unavailable)
     for each in (reader, glance):
         event.listen(each, "begin", lambda tx: say(tx, "BEGIN"))
     return Engines(writer, reader, glance)
