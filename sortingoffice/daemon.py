@@ -232,9 +232,10 @@ async def run(config: Config, role: str, seat: Seat, at: Listening, counts: Coun
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, hang_up)
     try:
         await daemon.start(at, counts)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # one may have come while it started
         seat.ready()
         await daemon.watch()
     finally:

@@ -410,6 +410,7 @@ def _told_of_signals() -> Iterator[socket.socket]:
     mouth.setblocking(False)
     before = {number: signal.signal(number, _noted) for number in _SIGNALS}
     signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # SIGHUP may have come before
     try:
         yield ear
     finally:

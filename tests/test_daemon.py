@@ -20,6 +20,7 @@ import pytest
 
 from sortingoffice import config as configuration
 from sortingoffice import listening
+from sortingoffice.alone import alone
 from sortingoffice.cli.stage import MAILBOX, OFFICE, ORDERS, PATIENCE, VENDOR, Stage, opened, until
 from sortingoffice.net.sink import Late
 from tests.office import Office, written
@@ -115,6 +116,35 @@ def _refused(stage: Stage) -> bool:
         stage.client().close()
         return False
     return True
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_sighup_while_the_office_starts_ends_nothing_and_what_changed_holds_once_it_has_started(
+    stage: Stage, processes: int
+) -> None:
+    stage.processes = processes
+    stage.configure()
+    folder = stage.folder / "office" / "tls"
+    folder.mkdir()
+    with alone(folder):  # it gets so far as to want a certificate
+        starting = threading.Thread(target=stage.start, daemon=True)
+        starting.start()
+        until(lambda: _listens(stage.port), "the port")
+        stage.configure(limits="connections_per_peer = 1")
+        assert stage.daemon is not None
+        stage.daemon.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            stage.daemon.wait(1)
+    starting.join(PATIENCE)
+    until(lambda: stage.log.count(" reloaded") == processes, "the reload")
+    with stage.client():
+        assert _refused(stage)
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def serve(terminal: Terminal, role: str) -> None:
     """Run the office until SIGTERM; SIGHUP re-reads the config and the certificates."""
+    # It would end a process that doesn't hear it yet: it waits until somebody does.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     from sortingoffice import daemon
 
     config = terminal.config
