@@ -394,3 +394,28 @@ async def test_postgresql_commits_are_synchronous_whatever_the_server_says(postg
     setting = await db.write(lambda tx: tx.exec_driver_sql("SHOW synchronous_commit").scalar())
     db.close()
     assert setting == "on"
+
+
+# ---- letters -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_lacks_letters_is_refused_before_any_mail_is_taken(
+    postgresql: Cluster, encoding: str
+) -> None:
+    name = f"office_in_{encoding.lower()}"
+    postgresql.command(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}'")
+    database = Database(postgresql.url(name))
+    with pytest.raises(OfficeError, match=f"in {encoding}, .*--encoding=UTF8"):
+        database.upgrade()
+    with pytest.raises(OfficeError, match=f"in {encoding}, .*--encoding=UTF8"):
+        database.check()
+    database.close()
+
+
+def test_every_letter_is_stored_whatever_the_environment_says_of_encodings(
+    postgresql_db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    postgresql_db.call(add, "lömp-€-😀.example")
+    assert names(postgresql_db) == {"lömp-€-😀.example"}

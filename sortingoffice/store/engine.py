@@ -194,7 +194,13 @@ def _postgresql(url: URL) -> Engines:
 def _connected(patience: float, *args: Any, **how: Any) -> Any:
     from sortingoffice.store.connection import Connection  # psycopg: as in `intact`
 
-    made = Connection.connect(*args, **how)
+    made = Connection.connect(*args, **{**how, "client_encoding": "utf8"})
+    if (encoding := made.info.parameter_status("server_encoding")) not in ("UTF8", None):
+        made.close()
+        raise OfficeError(
+            f"the database is in {encoding}, which lacks letters that people write; make one by "
+            "`createdb --encoding=UTF8 --template=template0 NAME`, and move what is there by pg_dump"
+        )
     made.patience = patience
     return made
 
