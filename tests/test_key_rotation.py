@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from sortingoffice import failpoint
+from sortingoffice import failpoint, log
 from sortingoffice.cli.stage import until
 from sortingoffice.core.model import Direction, Domain
 from sortingoffice.errors import OfficeError
@@ -357,6 +357,21 @@ def test_a_key_that_goes_in_the_moment_in_which_another_came_signs_no_more(
     (on_sqlite.folder / "rsa1.pem").unlink()
     os.utime(on_sqlite.folder, ns=(before.st_atime_ns, before.st_mtime_ns))  # the clock has coarse steps
     assert running() == {"ed1", "rsa2"}
+
+
+@pytest.mark.parametrize("what", ["the domain's folder", "the folder of all"])
+def test_keys_that_are_all_gone_go_on_signing_until_there_are_others(
+    on_sqlite: Hosted, running: Callable[[], set[str]], capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    log.start()
+    folder = on_sqlite.folder if what == "the domain's folder" else on_sqlite.folder.parent
+    aside = on_sqlite.folder.parent.with_name("aside")
+    folder.rename(aside)
+    assert running() == running() == {"rsa1", "ed1"}
+    assert capsys.readouterr().err.count("signing-keys-unreadable") == 1
+    aside.rename(folder)
+    (on_sqlite.folder / "rsa1.pem").unlink()
+    assert running() == {"ed1"}
 
 
 def test_a_key_that_goes_while_the_keys_are_read_signs_no_more(

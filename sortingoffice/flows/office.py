@@ -294,11 +294,14 @@ class SigningKeys(Mapping[str, "tuple[SigningKey, ...]"]):
         return self._read[domain]
 
     def _look(self) -> None:
-        stamp = self._stamp()
+        stamp, before = self._stamp(), self._read
         if stamp == self._seen:
             return
         try:
             self.read()
+            if gone := before.keys() - self._read.keys():  # a rotation never leaves a domain without any
+                self._read = before | self._read
+                raise OfficeError(f"{', '.join(sorted(gone))} had keys in {self.folder}, and has none now")
         except OfficeError as error:  # the keys that were read go on signing
             self._seen = stamp  # of before: what changed meanwhile is looked at
             log.event("signing-keys-unreadable", reason=error)
