@@ -41,7 +41,7 @@ class _Figures:
         self.accepted = Counter("sortingoffice_accepted", "Messages answered 250.", ["rule"], registry=every)
         self.refused = Counter(
             "sortingoffice_refused",
-            "Recipients and messages not taken; verdict: refuse (5xx) or defer (4xx).",
+            "Connections, recipients and messages not taken; verdict: refuse (5xx) or defer (4xx).",
             ["stage", "verdict", "rule"],
             registry=every,
         )
@@ -75,7 +75,8 @@ def accepted(rule: str) -> None:
 
 
 def refused(stage: str, verdict: str, rule: str) -> None:
-    """A recipient ("rcpt") or a message ("data") was not taken."""
+    """A connection ("connect"), a recipient ("rcpt") or a message ("mail", by its size or sender, or "data")
+    was not taken."""
     _figures.refused.labels(stage, verdict, rule).inc()
 
 

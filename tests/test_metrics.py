@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
 import smtplib
+import sqlite3
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -61,6 +64,40 @@ def test_the_page_counts_what_was_taken_refused_tried_and_what_waits(stage: Stag
     assert seen['sortingoffice_attempts_total{reply="2xx"}'] == 1
     assert seen["sortingoffice_receive_seconds_count"] == 1
     assert seen["sortingoffice_commit_writes_count"] >= 3
+
+
+def test_what_is_not_taken_is_counted_wherever_it_is_refused(stage: Stage) -> None:
+    alias = stage.command("new", "Shop")
+    with stage.client() as client:
+        client.ehlo()
+        client.docmd(f"MAIL FROM:<{ORDERS}> SIZE=99999999999")
+        for content in (b"From: a@b.example\n\nhello", b"From: a@b.example\r\n\0\r\n"):
+            client.docmd(f"MAIL FROM:<{ORDERS}>")
+            client.docmd(f"RCPT TO:<{alias}>")
+            client.docmd("DATA")
+            client.send(content + b"\r\n.\r\n")
+            assert client.getreply()[0] == 554
+    [database] = (stage.folder / "office").glob("*.db")
+    with closing(sqlite3.connect(database, isolation_level=None, timeout=10)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(smtplib.SMTPDataError):
+            stage.send(VENDOR, ORDERS, alias, written(f"From: {ORDERS}", f"To: {alias}", subject="one"))
+    stage.config.write_text(
+        stage.config.read_text().replace("[limits]", "[limits]\nconnections_per_peer = 1")
+    )
+    assert stage.daemon is not None
+    stage.daemon.send_signal(signal.SIGHUP)
+    until(lambda: "reloaded" in stage.log, "the reload")
+    with stage.client(), pytest.raises(smtplib.SMTPConnectError):
+        stage.client()
+    start = "sortingoffice_refused_total"
+    assert {name.removeprefix(start): v for name, v in _scrape(stage).items() if name.startswith(start)} == {
+        '{rule="max_message_bytes",stage="mail",verdict="refuse"}': 1,
+        '{rule="bare_line_end",stage="data",verdict="refuse"}': 1,
+        '{rule="nul_octet",stage="data",verdict="refuse"}': 1,
+        '{rule="unavailable",stage="data",verdict="defer"}': 1,
+        '{rule="connections_per_peer",stage="connect",verdict="defer"}': 1,
+    }
 
 
 def test_the_queue_is_told_by_state_and_age() -> None:

@@ -8,6 +8,7 @@ RFC 3207 §4 (STARTTLS), RFC 7504 (521 and 556 are not used: a session that may 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from sortingoffice.mail.reply import Reply
@@ -66,6 +67,17 @@ TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "too many errors, closing")
 TIMED_OUT: Final = Reply(421, "4.4.2", "timed out, closing")
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "shutting down, try again later")
 MAKING_ROOM: Final = Reply(421, "4.3.2", "too many sessions, closing an idle one")
+
+# What a refusal is counted as, where its reply alone says why.
+RULES: Final[Mapping[Reply, str]] = {
+    BARE_LINE_END: "bare_line_end",
+    NUL_OCTET: "nul_octet",
+    TOO_LARGE: "max_message_bytes",
+    LONG_LINE: "line_bytes",
+    NO_STORAGE: "no_storage",
+    TOO_MANY_RECIPIENTS: "recipients",
+    TOO_MUCH: "peer_bytes_per_hour",
+}
 
 # ---- TLS, AUTH, XCLIENT ----------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from typing import Any, AnyStr, ClassVar, cast
 
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
-from sortingoffice import log, transaction
+from sortingoffice import log, metrics, transaction
 from sortingoffice.core.model import Peer
 from sortingoffice.edge import replies
 from sortingoffice.edge.door import Door
@@ -38,6 +38,8 @@ HANDSHAKE_SECONDS = 30.0
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 # What an HTTP client, or a proxy that we were not told of, opens with: not worth ten errors.
 _FOREIGN = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"PROXY"})
+# Commands at which mail is not taken, where we fail.
+_STAGES = {b"MAIL": "mail", b"RCPT": "rcpt", b"DATA": "data"}
 
 Command = Callable[[Any, bytes], Awaitable[None]]
 
@@ -127,6 +129,12 @@ class Session(SMTP):
         self._out.append(bytes(reply))
         if reply.code == 421:
             self._over = True
+
+    @staticmethod
+    def counted(stage: str, reply: Reply) -> Reply:
+        """The same, by which mail is not taken."""
+        metrics.refused(stage, "refuse" if reply.permanent else "defer", replies.RULES[reply])
+        return reply
 
     def fault(self, reply: Reply) -> None:
         """A reply to what breaks the protocol: too many, and it is over."""
@@ -229,6 +237,7 @@ class Session(SMTP):
                 replies.TOO_HASTY if rule == "peer_connections_per_minute" else replies.TOO_MANY_CONNECTIONS
             )
             log.event("session.refused", ip=self.peer.ip, rule=rule)
+            metrics.refused("connect", "defer", rule)
             return False
         self._counted = self.peer.ip
         return True
@@ -287,7 +296,7 @@ class Session(SMTP):
             except (Hangup, TLSSetupException):
                 raise
             except Exception as error:  # answered 451, logged once
-                self._answer_for(error)
+                self._answer_for(error, _STAGES.get(line[:4].upper(), ""))
             if self.door.closing and not self._over:
                 self.say(replies.SHUTTING_DOWN)
 
@@ -308,10 +317,13 @@ class Session(SMTP):
             else:
                 self.fault(replies.UNKNOWN)
 
-    def _answer_for(self, error: Exception) -> None:
+    def _answer_for(self, error: Exception, stage: str = "") -> None:
         """451 for what we could not foresee: never 5xx, never 250, never its words."""
         self.say(replies.LOCAL_ERROR)
-        if isinstance(error, self.door.hooks.unavailable):
+        unavailable = isinstance(error, self.door.hooks.unavailable)
+        if stage:
+            metrics.refused(stage, "defer", "unavailable" if unavailable else "internal_error")
+        if unavailable:
             log.event("session.unavailable", ip=self.peer.ip, message=transaction.message(), why=error)
         else:
             log.bug("session.bug", error, ip=self.peer.ip, message=transaction.message())

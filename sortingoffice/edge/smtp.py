@@ -125,12 +125,12 @@ class Smtp(Session):
             self.fault(refusal)
             return
         if int(path.parameters.get("SIZE", "0")) > self.door.most:  # RFC 1870 §6.1
-            self.say(replies.TOO_LARGE)
+            self.say(self.counted("mail", replies.TOO_LARGE))
             return
         size = int(path.parameters.get("SIZE", "0"))
         if self.peer.account_id is None and self.door.sated(self.peer.ip, self.loop.time(), size):
             log.event("mail.refused", ip=self.peer.ip, rule="peer_bytes_per_hour")
-            self.say(replies.TOO_MUCH)
+            self.say(self.counted("mail", replies.TOO_MUCH))
             return
         refusal = await self.judge_sender(path.address)
         if refusal is not None:
@@ -191,7 +191,7 @@ class Smtp(Session):
             len(transaction.recipients) >= self.door.limits.recipients
             and path.address not in transaction.recipients
         ):
-            self.say(replies.TOO_MANY_RECIPIENTS)  # RFC 5321 §4.5.3.1.10
+            self.say(self.counted("rcpt", replies.TOO_MANY_RECIPIENTS))  # RFC 5321 §4.5.3.1.10
         else:
             if transaction.recipients:
                 failpoint.at("between-rcpts")
@@ -265,7 +265,7 @@ class Smtp(Session):
                 reply=refusal,
                 octets=content.received,
             )
-            self.say(refusal)
+            self.say(self.counted("data", refusal))
             return
         envelope = Envelope(
             transaction.sender, tuple(transaction.recipients), transaction.body_8bit, transaction.utf8
@@ -284,7 +284,7 @@ class Smtp(Session):
         try:
             raw = await self.loop.run_in_executor(self.door.threads, content.octets)
         except OSError:
-            return replies.NO_STORAGE
+            return self.counted("data", replies.NO_STORAGE)
         content.close()
         answer = self.door.hooks.data(self.peer, envelope, raw)
         del raw  # whoever answers lets go of it in time

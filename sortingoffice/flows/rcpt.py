@@ -35,6 +35,7 @@ async def answer(office: Office, peer: Peer, sender: Address | None, recipient: 
         seconds = office.peers.wait(peer.ip, now, most_unknown=most)
         if seconds is None:
             log.event("rcpt-shut-out", message=transaction.message(), peer=peer.ip)
+            metrics.refused("rcpt", "defer", "unknown_recipients")
             return _SHUT_OUT
         if seconds:
             await asyncio.sleep(seconds)

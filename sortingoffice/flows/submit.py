@@ -8,7 +8,7 @@ Sources: RFC 6409 §4, §6.1 (a submission server may check the sender), RFC 495
 
 from __future__ import annotations
 
-from sortingoffice import log
+from sortingoffice import log, metrics
 from sortingoffice.core.model import AccountState, Peer
 from sortingoffice.flows import passwords
 from sortingoffice.flows.office import Office
@@ -31,5 +31,6 @@ async def mail(office: Office, peer: Peer, sender: Address | None) -> Reply | No
     programs write mailbox, alias or identity into the envelope as they please."""
     account = await office.db.read(rows.by_id, peer.account_id or 0)
     if account is None or account.state is not AccountState.ACTIVE:
+        metrics.refused("mail", "refuse", "suspended_account")
         return _SUSPENDED
     return None
