@@ -50,6 +50,7 @@ from sortingoffice.web import (
 )
 from sortingoffice.web.answers import Refused, refusal
 from sortingoffice.web.auth import Desk
+from sortingoffice.web.connections import Bounded
 from sortingoffice.web.limits import Buckets
 
 _PATH_MOST = 2000  # characters
@@ -189,6 +190,7 @@ async def listen(made: Starlette, door: socket.socket) -> Server:
     server = _Quiet(
         uvicorn.Config(
             made,
+            http=Bounded,
             log_config=None,
             access_log=False,
             lifespan="off",
