@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,22 @@ async def test_an_attempt_whose_delivery_is_dropped_is_stopped(
         await until(lambda: sink.open_sessions == 0)
     assert sink.received == []
     assert made.now(delivery).state is DeliveryState.DROPPED
+
+
+async def test_what_is_dropped_while_it_waits_for_its_turn_does_not_leave(
+    sqlite_db: Database, sink: Sink, zone: ZoneServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sortingoffice.flows.attempt._FRESH", timedelta(0))  # the heartbeat is still away
+    made = at_sink(sqlite_db, sink, zone, tmp_path, concurrency_per_destination=1)
+    sink.answers["."] = Late(0.5, "250 2.0.0 taken")
+    first, dropped, last = (made.put() for _ in range(3))
+    async with delivering(made):
+        await until(lambda: any("DATA" in line for line in sink.commands))
+        assert made.now(dropped).lease_node == "here"
+        made.db.call(spool.drop, dropped.id, "revoked", NOW)
+        await until(ended(made, first, last))
+    assert len(sink.received) == 2
+    assert made.now(dropped).state is DeliveryState.DROPPED
 
 
 async def test_stopping_finishes_what_is_in_flight_and_gives_the_rest_back(

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -33,7 +34,7 @@ from sortingoffice.net import route, tls
 from sortingoffice.net.parcel import Filed, Parcel
 from sortingoffice.net.relay import Login, Relay
 from sortingoffice.net.route import Here, Host
-from sortingoffice.store import spool
+from sortingoffice.store import leases, spool
 from sortingoffice.store.database import Transaction, Unavailable
 from sortingoffice.store.spool import Claimed
 
@@ -47,6 +48,8 @@ _LARGE_AT_ONCE = 2  # to one host: what it has not begun to take is neither sign
 _SMALL = 1 << 17  # octets that are signed in a millisecond or two
 _ROUTE_SECONDS = 5.0  # a burst to one destination is routed once
 _ROUTES = 1000
+
+_FRESH = timedelta(seconds=1)  # since it was claimed
 
 _NO_MAILBOX = Tried(Reply(451, "4.2.1", "there is no mailbox to deliver to"))
 _GONE = Tried(Reply(451, "4.3.0", "the message is no longer in the spool"))
@@ -152,6 +155,7 @@ class Attempts:
 
         async def parcel(host: Host) -> Parcel:
             if not made:
+                await self._look(claimed.delivery)
                 made.append(replace(await self._parcel(claimed), ours=leased))
             return made[0]
 
@@ -198,6 +202,15 @@ class Attempts:
             return hosts if isinstance(hosts, Reply) else _Route(hosts, self._way.policy)
         fit = strict.allowed(policy, hosts, destination)
         return fit if isinstance(fit, Reply) else _Route(fit, tls.Policy.REQUIRED)
+
+    async def _look(self, delivery: Delivery) -> None:
+        """What waited for its turn may have been dropped, and a heartbeat is long: those who dropped it were
+        told that nothing left."""
+        until = delivery.lease_until
+        if until is not None and self._office.clock() < until - leases.LEASE + _FRESH:
+            return
+        if not await self._office.db.read(leases.holds, delivery.id, delivery.lease_node):
+            raise _Gone
 
     async def _parcel(self, claimed: Claimed) -> Parcel:
         failpoint.at("before-parcel")

@@ -85,6 +85,14 @@ def renew(tx: Transaction, delivery_ids: Collection[int], node: str, until: date
     return tuple(tx.execute(_RENEW, change).scalars())
 
 
+def holds(tx: Transaction, delivery_id: int, node: str) -> bool:
+    """Whether it still waits, leased to that node."""
+    return run(tx, _HOLDS, {"of": delivery_id, "node": node}).first() is not None
+
+
+_HOLDS = sa.select(_delivery.c.id).where(
+    _delivery.c.id == sa.bindparam("of"), _QUEUED, _delivery.c.lease_node == sa.bindparam("node")
+)
 _RENEW = (
     _delivery.update()
     .where(_delivery.c.id.in_(_IDS), _QUEUED, _delivery.c.lease_node == sa.bindparam("node"))
