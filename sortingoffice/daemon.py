@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import ssl
 import sys
@@ -313,6 +314,7 @@ def main(config: Config, role: str, announce: Callable[[list[tuple[str, Endpoint
     if sys.platform == "win32":
         raise OfficeError("the daemon needs a POSIX system")
     configuration.check_files(config)
+    _many_files()
     at = listening.opened(config, role)
     processes = _processes(config, role)
     try:
@@ -331,6 +333,14 @@ def _processes(config: Config, role: str) -> int:
     if role == "web":
         return 1
     return config.processes.count or len(processors.ALLOWED)
+
+
+def _many_files() -> None:
+    """As many as the system lets us have open: each session is one, and the usual 1,024 are for who calls
+    select(2)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # beyond what the kernel has
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _steady_memory() -> None:

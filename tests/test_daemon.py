@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import shutil
 import signal
 import smtplib
@@ -249,6 +250,18 @@ def test_a_key_file_that_others_can_read_is_refused(stage: Stage) -> None:
     said = stage.run("serve")
     assert said.status == 1
     assert "chmod 600" in said.err
+
+
+def test_a_low_limit_of_open_files_keeps_nobody_out_where_it_may_be_raised(stage: Stage) -> None:
+    stage.configure(limits="connections_per_peer = 200")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as end:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, before[1]))
+        end.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        stage.start()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        idle = [end.enter_context(stage.client()) for _ in range(150)]
+        assert {each.noop()[0] for each in idle} == {250}
 
 
 def test_the_supervisor_hears_ready_alive_and_stopping(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
