@@ -298,9 +298,8 @@ async def _toggle(call: Call) -> Response:
 
 def _turn(tx: Transaction, call: Call, relationship_id: int) -> Row:
     row = signup.one(tx, call.office, call.account, relationship_id)
-    if (
-        row.state is RelationshipState.REVOKED
-    ):  # an old list shows it on: a switch never reopens what was closed
+    # An old list shows it on: a switch never reopens what was closed.
+    if row.state is RelationshipState.REVOKED:
         raise NotThere("this address was deleted: it can be restored on its page")
     return signup.switch(tx, call.office, call.account, relationship_id, on=not row.enabled, actor=call.actor)
 
