@@ -181,6 +181,28 @@ def test_a_note_that_is_refused_with_the_mail_in_it_is_sent_without_that(made: S
     assert made.queued(Direction.NOTICE) == [], "once"
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "again"),
+    [
+        (554, "", True),
+        (554, "5.0.0", True),
+        (550, "5.6.0", True),
+        (552, "5.2.3", True),
+        (552, "", False),
+        (550, "5.1.1", False),
+        (552, "5.2.2", False),
+    ],
+)
+def test_only_what_speaks_of_the_content_makes_a_note_be_sent_again_without_its_mail(
+    made: Spooled, code: int, status: str, again: bool
+) -> None:
+    attempt(made, made.put(Direction.OUTWARD), Reply(550, "5.7.1", "no"))
+    (note,) = made.queued(Direction.NOTICE)
+    (first,) = made.db.view(spool.deliveries, note.id)
+    attempt(made, first, Reply(code, status, "refused"))
+    assert len(made.queued(Direction.NOTICE)) == again
+
+
 def test_so_is_one_whose_mail_is_deeper_than_is_looked_through(made: Spooled) -> None:
     deep = b"Content-Type: message/rfc822\r\n\r\n" * 60 + OUTWARD
     said = Notice("Not sent", ("Nothing went out.",), deep)

@@ -155,7 +155,10 @@ def mailbox_note(message: SpooledMessage, *, mailbox: str, reply: Reply, failing
 
 
 def without_attached(note: SpooledMessage, reply: Reply) -> Notice | None:
-    """A note of ours as it was, without the mail that it carried; None where it carried none."""
+    """A note of ours as it was, without the mail that it carried; None where it carried none, or where that
+    wasn't why it was refused."""
+    if not _of_content(reply):
+        return None
     own, attached, _ = note.raw.partition(ATTACHED)  # what is attached may be more than can be looked through
     if not attached:
         return None
@@ -169,6 +172,14 @@ def without_attached(note: SpooledMessage, reply: Reply) -> Notice | None:
     subject = headers.decode(head.value("Subject") or b"")
     answers = tuple(headers.message_ids(head.value("References") or b""))
     return Notice(subject, (*text.splitlines(), *why), answers=answers)
+
+
+def _of_content(reply: Reply) -> bool:
+    """Whether another message might be taken: too large, not liked, or nobody said why (RFC 3463 §3)."""
+    subject = reply.status[2:3]
+    if subject in ("", "0"):
+        return reply.code == 554
+    return subject in ("6", "7") or reply.status in ("5.2.3", "5.3.4")
 
 
 def _what_to_do(reply: Reply, reason: str) -> str:
