@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,9 +41,17 @@ def said(*arguments: object) -> Said:
     return Said(status, out.getvalue(), err.getvalue())
 
 
-def said_outside(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Said:
-    """The same in a process of its own."""
-    command = [sys.executable, "-c", "from sortingoffice.cli.main import main; main()", *map(str, arguments)]
+def said_outside(
+    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, by: Sequence[str] = ()
+) -> Said:
+    """The same in a process of its own, started by a program such as setpriv."""
+    command = [
+        *by,
+        sys.executable,
+        "-c",
+        "from sortingoffice.cli.main import main; main()",
+        *map(str, arguments),
+    ]
     done = subprocess.run(
         command,
         capture_output=True,

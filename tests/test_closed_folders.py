@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,31 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from sortingoffice.cli.stage import Said
 from sortingoffice.flows import office as offices
 from tests.database import skip_or_fail
-from tests.person import DOMAIN, Person
+from tests.person import DOMAIN, Person, said_outside
 
 
-def unprivileged(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> Said:
-    """The command line of an account to which modes mean what they say: of root without its capabilities."""
-    drop: list[str] = []
-    if os.getuid() == 0:
-        if shutil.which("setpriv") is None:
-            skip_or_fail("setpriv")
-        drop = ["setpriv", "--bounding-set=-all", "--"]
-    command = [sys.executable, "-c", "from sortingoffice.cli.main import main; main()", *map(str, arguments)]
-    done = subprocess.run(
-        [*drop, *command],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        check=False,
-    )
-    return Said(done.returncode, done.stdout, done.stderr)
+def unprivileged() -> list[str]:
+    """Starts a program for whom modes mean what they say: root without its capabilities."""
+    if os.getuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        skip_or_fail("setpriv")
+    return ["setpriv", "--bounding-set=-all", "--"]
 
 
 @contextmanager
@@ -52,25 +38,20 @@ def closed(folder: Path) -> Iterator[None]:
 def test_a_working_folder_that_may_not_be_looked_into_holds_no_config(tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
-    packages = os.pathsep.join(each for each in sys.path if each)
-    command = ["sh", "-c", 'chmod 0 . && exec "$@"', "sh"]
-    if os.getuid() == 0:
-        command += ["setpriv", "--bounding-set=-all", "--"]
+    environment = {
+        "HOME": str(tmp_path),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTHONSAFEPATH": "1",
+    }
+    closing = ["sh", "-c", 'chmod 0 . && exec "$@"', "sh", *unprivileged()]
     try:
-        done = subprocess.run(
-            [*command, sys.executable, "-P", "-c", "from sortingoffice.cli.main import main; main()", "list"],
-            capture_output=True,
-            text=True,
-            cwd=here,
-            env={"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": packages},
-            timeout=60,
-            check=False,
-        )
+        said = said_outside("list", cwd=here, env=environment, by=closing)
     finally:
         here.chmod(0o700)
-    assert done.returncode == 1, done
-    assert done.stderr.count("\n") == 1, done
-    assert "there is no" in done.stderr
+    assert said.status == 1, said
+    assert said.err.count("\n") == 1, said
+    assert "there is no" in said.err
 
 
 def test_an_account_without_a_home_is_told_that_there_is_no_config(
@@ -102,7 +83,7 @@ def test_who_may_not_look_at_the_keys_is_told_so_in_one_sentence(person: Person,
     with person.office() as office:
         keys = offices.key_folder(office.config)
     with closed(keys):
-        said = unprivileged("--config", person.config, *command.split())
+        said = said_outside("--config", person.config, *command.split(), by=unprivileged())
     assert said.status == 1, said
     assert said.err.count("\n") == 1, said
     assert "keys" in said.err
@@ -115,7 +96,7 @@ def test_doctor_looks_at_all_the_rest_where_it_may_not_look_at_the_keys(person: 
     with person.office() as office:
         keys = offices.key_folder(office.config)
     with closed(keys):
-        said = unprivileged("--config", person.config, "doctor")
+        said = said_outside("--config", person.config, "doctor", by=unprivileged())
     assert "Traceback" not in said.err
     assert f"keys {DOMAIN}" in said.out
     assert f"mx {DOMAIN}" in said.out.lower()

@@ -8,6 +8,7 @@ Promise: a grant never lifts a denial; what a grant's end stops comes back to th
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -58,16 +59,7 @@ def grant(
     now = office.clock()
     to = relationships.find(tx, account.id, relationship)
     name = fields.name(permission.card)
-    members = [each.field.key for each in cards.members(tx, account, name, now)]
-    by_word = {derive.split(key)[1]: key for key in members if derive.split(key)[1]}
-    asked = (by_word.get(key, key) for key in permission.fields)
-    chosen = tuple(dict.fromkeys(fields.key(key) for key in asked))
-    for key in chosen:
-        if key in members or derive.split(key)[0] in (*members, "email"):
-            continue
-        close = fields.near(key, tuple(members))
-        hint = f"; did you mean {close}?" if close else f"; it has {', '.join(members)}" if members else ""
-        raise NotThere(f"card {name} has no field {fields.shown(key)}{hint}")
+    chosen = _chosen(tx, account, name, permission.fields, now)
     if permission.until is not None and permission.until <= now:
         raise OfficeError("the end of this grant lies in the past: give a later date")
     if permission.since is not None and permission.until is not None and permission.until <= permission.since:
@@ -106,6 +98,23 @@ def grant(
     if made.mode is GrantMode.NEVER:
         recall.denied(tx, office, account, to, made, now)
     return grant_row(made, to)
+
+
+def _chosen(
+    tx: Transaction, account: Account, name: str, asked: Sequence[str], now: datetime
+) -> tuple[str, ...]:
+    """The keys of these fields of a card or view; `NotThere` for one that it hasn't."""
+    members = [each.field.key for each in cards.members(tx, account, name, now)]
+    by_word = {derive.split(key)[1]: key for key in members if derive.split(key)[1]}
+    keys = (by_word.get(key, key) for key in asked)
+    chosen = tuple(dict.fromkeys(fields.key(key) for key in keys))
+    for key in chosen:
+        if key in members or derive.split(key)[0] in (*members, "email"):
+            continue
+        close = fields.near(key, tuple(members))
+        hint = f"; did you mean {close}?" if close else f"; it has {', '.join(members)}" if members else ""
+        raise NotThere(f"card {name} has no field {fields.shown(key)}{hint}")
+    return chosen
 
 
 def ungrant(

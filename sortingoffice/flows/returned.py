@@ -23,6 +23,7 @@ from sortingoffice.core.model import (
     MailboxState,
     SpooledMessage,
 )
+from sortingoffice.core.notice import Notice
 from sortingoffice.core.returned import Told
 from sortingoffice.flows import gate, notices
 from sortingoffice.flows.arrival import Arrival
@@ -67,16 +68,7 @@ def delayed(
         return
     hours = round((delivery.expires - now).total_seconds() / 3600)
     said = words.delay_note(message, to=_written(tx, delivery), reply=reply, hours=hours)
-    notices.send(
-        tx,
-        office,
-        said,
-        account_id=message.account_id,
-        relationship_id=message.relationship_id,
-        to=message.sender,
-        rule="delayed",
-        now=now,
-    )
+    _send(tx, office, message, said, to=message.sender, rule="delayed", now=now)
     _note(tx, message, delivery, "delayed", "delay_notice", reply, now)
 
 
@@ -145,19 +137,8 @@ def _said(report: dsn.Report) -> Reply:
 def _tell_person(
     tx: Transaction, office: Office, message: SpooledMessage, delivery: Delivery, reply: Reply, now: datetime
 ) -> None:
-    if message.account_id is None:
-        return
     said = words.failure_note(message, to=_written(tx, delivery), reply=reply, reason=delivery.reason)
-    notices.send(
-        tx,
-        office,
-        said,
-        account_id=message.account_id,
-        relationship_id=message.relationship_id,
-        to=message.sender,
-        rule="returned",
-        now=now,
-    )
+    _send(tx, office, message, said, to=message.sender, rule="returned", now=now)
 
 
 def _without_attached(
@@ -165,20 +146,37 @@ def _without_attached(
 ) -> None:
     """A note was refused, and the mail in it may be why: its words are said alone, once."""
     said = words.without_attached(message, reply)
-    if said is None or message.account_id is None:
+    if said is None:
         return
     authors = headers.addresses(Message.head(message.raw).value("From") or b"")
-    notices.send(
-        tx,
-        office,
-        said,
-        account_id=message.account_id,
-        relationship_id=message.relationship_id,
-        to=delivery.recipient,
-        by=authors[0].address if authors else None,
-        rule=message.rule,
-        now=now,
-    )
+    by = authors[0].address if authors else None
+    _send(tx, office, message, said, to=delivery.recipient, by=by, rule=message.rule, now=now)
+
+
+def _send(
+    tx: Transaction,
+    office: Office,
+    of: SpooledMessage,
+    said: Notice,
+    *,
+    to: str,
+    by: Address | None = None,
+    rule: str,
+    now: datetime,
+) -> None:
+    """A note about that message, to the account that it is of."""
+    if of.account_id is not None:
+        notices.send(
+            tx,
+            office,
+            said,
+            account_id=of.account_id,
+            relationship_id=of.relationship_id,
+            to=to,
+            by=by,
+            rule=rule,
+            now=now,
+        )
 
 
 def _written(tx: Transaction, delivery: Delivery) -> str:
@@ -295,16 +293,7 @@ def _mailbox_failed(
     other = _another(every, mailbox)
     if other is not None:
         said = words.mailbox_note(message, mailbox=mailbox.address, reply=reply, failing=failing)
-        notices.send(
-            tx,
-            office,
-            said,
-            account_id=message.account_id,
-            relationship_id=message.relationship_id,
-            to=other.address,
-            rule="mailbox_failed",
-            now=now,
-        )
+        _send(tx, office, message, said, to=other.address, rule="mailbox_failed", now=now)
 
 
 def _another(every: tuple[Mailbox, ...], failed: Mailbox) -> Mailbox | None:

@@ -54,7 +54,7 @@ class Place:
 
     def _before(self, *_: object) -> None:
         if self._stood and self._there() is None:
-            raise sqlite3.OperationalError(f"there is no database at {self._path} any more")
+            raise sqlite3.OperationalError("there is no database where it was")
 
     def _opened(self, _: object, record: Any) -> None:
         record.info[_FILE] = self._there()
